@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed layout's one home: which slot holds which weight, and who owns it.
+//
+//   position  p = (c·kh + ky)·kw + kx           of P = I·kh·kw         (a linear layer: kh = kw = 1, p = input)
+//   output    o = (n·S + s)·L + l               of O, padded to N·S·L  (N sets of S kernel blocks of L lanes)
+//   run       r = (c / run.channels)·T + tap group, T = kh·kw | kh | 1 for run.taps = one | row | all
+//   slot      weight_pnl[(p·N + n)·L + l]       the weight at position p of kernel o with s = owner_nr[n·R + r(p)]
+//
+// At every position exactly one kernel block of a set is not zero. A dense layer is S = 1 (no owners).
+// Sizes that do not divide are padded: the last run is shorter, kernels o >= O are empty.
+// Source: Hunter, Spracklen, Ahmad 2022, section 3 (L = 1, run = one position). Tested in: layout_test.cc.
+// Read first: docs/packing.md (a layer packed by hand).
+#ifndef BISPARSE_DEPLOY_PACKED_LAYOUT_H_
+#define BISPARSE_DEPLOY_PACKED_LAYOUT_H_
+
+#include <cstdint>
+
+namespace bisparse::packed {
+
+/// Which taps of a kernel share an owner.
+enum class RunTaps : uint8_t { kOne, kRow, kAll };
+
+struct Run {
+  int32_t channels = 1;  ///< neighbouring input channels (or inputs) that share an owner
+  RunTaps taps = RunTaps::kOne;
+  bool operator==(const Run&) const = default;
+};
+
+inline constexpr int32_t kMaxSetSize = 64;
+inline constexpr int32_t kMaxLanes = 16;
+
+struct Packing {
+  int32_t set_size = 1;  ///< S, 1 … kMaxSetSize; the weights' density is 1/S
+  int32_t lanes = 1;     ///< L, 1 … kMaxLanes
+  Run run;
+  bool operator==(const Packing&) const = default;
+};
+
+/// A kernel before packing; weights row-major [outputs][channels][kernel_h][kernel_w].
+struct KernelShape {
+  int32_t outputs = 0, channels = 0, kernel_h = 1, kernel_w = 1;
+  int64_t positions() const { return int64_t{channels} * kernel_h * kernel_w; }
+  int64_t weights() const { return outputs * positions(); }
+  bool operator==(const KernelShape&) const = default;
+};
+
+/// Sizes and index functions of a packed layer; see the top of this file.
+struct Layout {
+  Layout(const KernelShape& shape, const Packing& packing);
+
+  KernelShape shape;
+  Packing packing;
+  int32_t sets = 0;         ///< N
+  int64_t positions = 0;    ///< P
+  int32_t tap_groups = 0;   ///< T
+  int64_t runs = 0;         ///< R
+  int32_t blocks = 0;       ///< kernel blocks with at least one real kernel: ceil(O / L)
+
+  int64_t outputs_padded() const { return int64_t{sets} * packing.set_size * packing.lanes; }
+  int64_t slots() const { return positions * sets * packing.lanes; }
+  int64_t owners() const { return packing.set_size == 1 ? 0 : sets * runs; }
+  /// Kernel blocks of set n that hold at least one real kernel; owners are always below it.
+  int32_t BlocksOfSet(int32_t n) const;
+  int64_t RunOf(int64_t position) const;
+  int64_t Slot(int64_t position, int32_t n, int32_t l) const {
+    return (position * sets + n) * packing.lanes + l;
+  }
+  int64_t Output(int32_t n, int32_t s, int32_t l) const {
+    return (int64_t{n} * packing.set_size + s) * packing.lanes + l;
+  }
+};
+
+}  // namespace bisparse::packed
+
+#endif  // BISPARSE_DEPLOY_PACKED_LAYOUT_H_
