@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plain structs that say which data set is read and how; filled from YAML by train/config, or by
+// hand. Paths are used as they are: whoever reads a YAML file resolves relative ones. Used by:
+// data/dataset.h. Tested in: data/*_test.cc.
+#ifndef BISPARSE_DATA_CONFIG_H_
+#define BISPARSE_DATA_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bisparse::data {
+
+enum class DatasetKind : uint8_t { kSpeechCommands, kNpy };
+
+/// How many clips the class `_unknown_` or `_silence_` has in a split.
+enum class ExtraAmount : uint8_t {
+  kNone,      ///< the class does not exist
+  kBalanced,  ///< as many as the listed words have on average
+  kFraction,  ///< `fraction` of the number of clips of all listed words together (the official
+              ///< rule)
+};
+
+struct ExtraClassConfig {
+  ExtraAmount amount = ExtraAmount::kBalanced;
+  double fraction = 0.1;  ///< with kFraction only; (0, 10]
+};
+
+/// Speech Commands in its official layout: WORD/SPEAKER_nohash_N.wav (or .flac),
+/// _background_noise_/, validation_list.txt and testing_list.txt. Classes: `words` as listed, then
+/// _unknown_, then _silence_.
+struct SpeechCommandsConfig {
+  std::string root;
+  /// Official test-set layout: one folder a class, _silence_, _unknown_. Empty: the testing split
+  /// of `root`.
+  std::string test_root;
+  /// Empty: every word folder of `root`, sorted by name (there is no _unknown_ then).
+  std::vector<std::string> words;
+  ExtraClassConfig unknown;  ///< every other word; in training another part of them each epoch
+  ExtraClassConfig
+      silence;  ///< cut from _background_noise_ at a random gain; one in ten is all zeros
+  /// The speaker-hash rule, used where `root` has neither list file.
+  double validation_percent = 10.0, testing_percent = 10.0;
+};
+
+/// A classification data set in .npy files: x is N×D, N×H×W, N×C×H×W (or N×H×W×C), f32 or u8; y is
+/// N labels. Features are handed on channels last as (x − offset) · scale.
+struct NpyConfig {
+  std::string train_x, train_y;
+  std::string validation_x, validation_y;  ///< empty: `validation_fraction` of the training samples
+  std::string test_x, test_y;              ///< empty: no test split
+  double validation_fraction = 0.1;
+  bool channels_last = false;  ///< x of four dimensions is N×H×W×C instead of N×C×H×W
+  double offset = 0.0, scale = 1.0;
+  std::vector<std::string> class_names;  ///< empty: "0", "1", … up to the largest training label
+};
+
+/// Changes to training samples, drawn anew for each (seed, epoch, clip). Waveform first, then
+/// features. The waveform's part applies to Speech Commands' words, the masks to every speech
+/// feature map.
+struct AugmentConfig {
+  bool enabled = true;
+  double time_shift_ms = 100.0;             ///< uniform in ± this
+  double gain_db = 6.0;                     ///< uniform in ± this
+  double speed_min = 0.9, speed_max = 1.1;  ///< factor, uniform; pitch changes with it (resampling)
+  double background_probability = 0.7;      ///< of mixing in a piece of _background_noise_
+  double background_snr_db_min = 5.0, background_snr_db_max = 30.0;
+  double white_noise_probability = 0.0;  ///< of adding white noise
+  double white_noise_snr_db_min = 10.0, white_noise_snr_db_max = 40.0;
+  int32_t time_masks = 1;            ///< masks over frames in each clip
+  int32_t time_mask_frames = 6;      ///< width of each, uniform in [0, this]
+  int32_t frequency_masks = 1;       ///< masks over mel bands in each clip
+  int32_t frequency_mask_bands = 4;  ///< width of each, uniform in [0, this]
+};
+
+struct DatasetConfig {
+  DatasetKind kind = DatasetKind::kSpeechCommands;
+  SpeechCommandsConfig speech_commands;
+  NpyConfig npy;
+  AugmentConfig augment;
+  bool strict =
+      false;  ///< the first broken recording is an error instead of being skipped and counted
+};
+
+/// Every fault of the values (ranges, probabilities, empty paths), each beginning with its key,
+/// e.g. "augment.speed_min = 3 exceeds augment.speed_max = 1.1"; empty if there is none. Does not
+/// look at files.
+std::vector<std::string> ConfigFaults(const DatasetConfig& config);
+
+}  // namespace bisparse::data
+
+#endif  // BISPARSE_DATA_CONFIG_H_

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// A classification data set: features[H][W][C] and a label for each (split, index). What a sample
+// becomes is a pure function of (seed, epoch, split, index), so neither the number of workers nor
+// resuming changes it. Read first: config.h. Implemented by: speech_commands.cc, npy.cc. Tested in:
+// speech_commands_test.cc, npy_test.cc.
+#ifndef BISPARSE_DATA_DATASET_H_
+#define BISPARSE_DATA_DATASET_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bisparse/shape.h"
+#include "data/config.h"
+#include "deploy/frontend/front_end.h"
+
+namespace bisparse::data {
+
+enum class Split : uint8_t { kTrain, kValidation, kTest };
+
+/// "train", "validation" or "test".
+const char* SplitName(Split split);
+
+/// A recording that could not be read, and why.
+struct SkippedFile {
+  std::string path, reason;
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual Shape shape() const = 0;
+  /// In the order of the network's outputs.
+  virtual const std::vector<std::string>& class_names() const = 0;
+  virtual int64_t size(Split split) const = 0;
+  virtual int32_t Label(Split split, int64_t index) const = 0;
+  /// features_hwc: shape().elements() floats. Augmented in kTrain only; `epoch` changes nothing in
+  /// the other splits, whose features are computed once and kept. Thread-safe.
+  virtual void Features(Split split, int64_t index, uint64_t epoch,
+                        std::span<float> features_hwc) const = 0;
+  /// The file (or "file[index]") behind a sample, for messages.
+  virtual std::string Describe(Split split, int64_t index, uint64_t epoch) const = 0;
+
+  /// Recordings left out; always empty with strict.
+  const std::vector<SkippedFile>& skipped() const { return skipped_; }
+  /// What a user should know, one sentence each, e.g. that a split has no clips of a class.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ protected:
+  std::vector<SkippedFile> skipped_;
+  std::vector<std::string> warnings_;
+};
+
+/// Called now and then from the opening thread only while recordings are decoded.
+using ProgressFunction = std::function<void(int64_t done, int64_t total)>;
+
+struct OpenOptions {
+  uint64_t seed = 1;
+  int workers = 0;  ///< threads that decode; 0 = all cores
+  bool train =
+      true;  ///< false: leave the training split out (evaluation: nothing of it is decoded)
+  bool validation = true, test = true;
+  ProgressFunction progress;  ///< may be empty
+};
+
+/// Scans, decodes and checks. Throws Error: kConfiguration for ConfigFaults, kData for files.
+/// `front_end` is used by kSpeechCommands only.
+std::unique_ptr<Dataset> OpenDataset(const DatasetConfig& config, const FrontEnd& front_end,
+                                     const OpenOptions& options);
+
+}  // namespace bisparse::data
+
+#endif  // BISPARSE_DATA_DATASET_H_

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Computes a clip's log-mel features, the one implementation for training and deployment:
+//   features[m][t] = (norm(log(Σ_f filter[m][f] · |rfft(hann · frame_t)|²[f] + log_floor)) −
+//   offset) · scale
+// with m in [0, mel_count), t in [0, frame_count), f in [0, fft_samples/2].
+// The clip is first padded with zeros or cut to clip_samples (`align` says where); frame t is
+// centred at sample t·hop. Hann is periodic; filters are triangles of height 1 on the HTK mel
+// scale, |·|² is divided by Σ hann², so that white noise of variance v gives v per bin, whatever
+// the window. Read first: front_end.h. Tested in: log_mel_test.cc.
+#ifndef BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
+#define BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bisparse/shape.h"
+#include "deploy/frontend/front_end.h"
+
+namespace bisparse {
+
+/// What is wrong with the parameters, one sentence a fault; empty if nothing is.
+std::vector<std::string> FrontEndFaults(const FrontEnd& front_end);
+
+/// Index into a clip of `sample_count` samples that becomes sample 0 after padding or cutting to
+/// `clip_samples`; negative where silence is put before it.
+int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples);
+
+class LogMel {
+ public:
+  /// Throws Error (kConfiguration) that lists all faults of the parameters.
+  explicit LogMel(const FrontEnd& front_end);
+  LogMel(LogMel&&) noexcept;
+  LogMel& operator=(LogMel&&) noexcept;
+  ~LogMel();
+
+  const FrontEnd& front_end() const;
+  /// {mel_count, frame_count, 1}
+  Shape shape() const;
+
+  /// samples: mono in [-1, 1] at sample_rate_hz, any number of them; features_mt:
+  /// shape().elements() floats. Thread-safe; allocates nothing after a thread's first call with
+  /// these sizes.
+  void Compute(std::span<const float> samples, std::span<float> features_mt) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+}  // namespace bisparse
+
+#endif  // BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
