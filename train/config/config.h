@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training run as plain structs: what the YAML says, every default filled in, every shape
+// inferred. Whoever holds a Config holds a checked one: windows fit, k-WTA divides, sizes follow
+// from each other.
+//
+// Read first: docs/configuration.md (every key). Filled by: load.h. Keys, defaults and ranges:
+// schema.cc. Tested in: load_test.cc, network_test.cc.
+#ifndef BISPARSE_TRAIN_CONFIG_CONFIG_H_
+#define BISPARSE_TRAIN_CONFIG_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bisparse/shape.h"
+#include "data/config.h"
+#include "deploy/frontend/front_end.h"
+#include "deploy/packed/layout.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::train {
+
+enum class LayerKind : uint8_t {
+  kConv2d,
+  kLinear,
+  kBatchNorm,
+  kMaxPool,
+  kAvgPool,
+  kRelu,
+  kDropout,
+  kFlatten,
+  kKwta,
+};
+/// The word of the YAML: "conv2d", "batch_norm", …
+const char* LayerKindName(LayerKind kind);
+
+/// Who decides which kernel of a set owns a run.
+enum class OwnerRule : uint8_t {
+  kStatic,  ///< drawn at random once, balanced, from the seed (static_owners.h)
+};
+
+/// `packing:` of a conv2d or linear. set_size 1 is a dense layer (and has no owners).
+struct PackingConfig {
+  packed::Packing layout;
+  OwnerRule owners = OwnerRule::kStatic;
+  bool operator==(const PackingConfig&) const = default;
+};
+
+/// Boosting (training only, for ranking only): score = x·exp(β·(target duty − duty)), with
+/// β(e) = strength · decay^e · max(0, 1 − (e / epochs) / until) in epoch e. See BoostAt.
+struct BoostConfig {
+  double strength = 0.0;  ///< β at the start; 0 = no boosting
+  int32_t period_samples =
+      1000;            ///< the running mean of the duty cycles covers about so many samples
+  double decay = 1.0;  ///< factor per epoch
+  double until = 0.7;  ///< fraction of the training after which β is 0
+  bool operator==(const BoostConfig&) const = default;
+};
+
+/// ReLU, then exactly `rule.winners` units survive. Training may begin with more: winners fall from
+/// winners_start to winners, linearly over the first anneal_until of the training. See WinnersAt.
+struct KwtaConfig {
+  packed::Kwta rule;          ///< as deployed: winners, scope, groups, chunk
+  int32_t winners_start = 0;  ///< 0 = winners from the start
+  double anneal_until = 0.6;  ///< fraction of the training
+  BoostConfig boost;
+  bool operator==(const KwtaConfig&) const = default;
+};
+
+/// One layer. Only the members that belong to `kind` mean anything; the others keep their defaults.
+struct LayerConfig {
+  LayerKind kind = LayerKind::kRelu;
+  std::string name;  ///< given or automatic (conv1, conv2, linear1, kwta1, …); unique
+  // conv2d, linear
+  int32_t outputs = 0;  ///< conv2d `channels`, linear `units` (the word `classes` is resolved here)
+  bool outputs_are_classes = false;  ///< linear `units: classes`
+  bool bias = true;
+  PackingConfig packing;
+  // conv2d, max_pool, avg_pool
+  packed::Window window;
+  // batch_norm
+  double momentum = 0.1, epsilon = 1e-5;
+  bool affine = true;
+  // dropout
+  double dropout = 0.5;
+  // kwta
+  KwtaConfig kwta;
+  // Filled by shape inference (network.h); channels last.
+  Shape input, output;
+  packed::KernelShape kernel;  ///< conv2d, linear; a linear's channels are input.elements()
+
+  bool HasWeights() const { return kind == LayerKind::kConv2d || kind == LayerKind::kLinear; }
+  bool HasOwners() const { return HasWeights() && packing.layout.set_size > 1; }
+  bool operator==(const LayerConfig&) const = default;
+};
+
+struct NetworkConfig {
+  std::vector<LayerConfig> layers;
+  Shape input;              ///< speech: {mels, frames, 1}; npy: the samples' shape
+  int32_t class_count = 0;  ///< = layers.back().output.elements()
+  bool operator==(const NetworkConfig&) const = default;
+};
+
+enum class OptimiserKind : uint8_t { kSgd, kAdamw };
+struct OptimiserConfig {
+  OptimiserKind kind = OptimiserKind::kAdamw;
+  double momentum = 0.9;                              ///< sgd
+  bool nesterov = false;                              ///< sgd
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< adamw
+  bool operator==(const OptimiserConfig&) const = default;
+};
+
+enum class ScheduleKind : uint8_t { kConstant, kCosine, kOneCycle, kStep };
+/// Factor of the learning rate at each optimiser step; see LearningRateAt (schedule.h).
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::kCosine;
+  double warmup_epochs = 0.0;   ///< all but one_cycle: linear from 0 over so many epochs
+  double final_factor = 0.0;    ///< cosine: factor at the end
+  double rise_frac = 0.3;       ///< one_cycle: fraction of the training that rises to learning_rate
+  double start_divisor = 25.0;  ///< one_cycle: begins at learning_rate / start_divisor
+  double final_divisor =
+      1e4;  ///< one_cycle: ends at learning_rate / (start_divisor · final_divisor)
+  double step_factor = 0.5;  ///< step: multiplied by this …
+  int32_t step_epochs = 10;  ///< … after each so many epochs
+  bool operator==(const ScheduleConfig&) const = default;
+};
+
+enum class Device : uint8_t { kAuto, kCpu, kCuda };
+
+struct TrainConfig {
+  int32_t epochs = 30;
+  int32_t batch_size = 64;
+  OptimiserConfig optimiser;
+  double learning_rate = 1e-3;  ///< the peak
+  ScheduleConfig schedule;
+  double weight_decay =
+      0.01;  ///< on weights of conv2d and linear only (not biases, not batch_norm)
+  double label_smoothing = 0.0;
+  double gradient_clip = 0.0;  ///< largest L2 norm of all gradients together; 0 = no clipping
+  Device device = Device::kAuto;
+  int32_t threads = 0;  ///< LibTorch's threads; 0 = one per core
+  int32_t workers = 1;  ///< threads that load, augment and compute features
+  int32_t early_stop_epochs =
+      0;                      ///< stop after so many epochs without a better validation; 0 = never
+  std::string runs = "runs";  ///< folder of the run folders; a run's folder is runs/<name>
+  bool operator==(const TrainConfig&) const = default;
+};
+
+struct Config {
+  std::string path;  ///< file it came from; empty for text
+  std::string text;  ///< the YAML as read (with overrides: as PrintConfig gives it)
+  std::string name;  ///< of the network and the run; the file's stem by default
+  uint64_t seed = 1;
+  data::DatasetConfig data;
+  FrontEnd front_end;  ///< speech only
+  NetworkConfig network;
+  TrainConfig train;
+};
+
+/// Winners of the k-WTA at `progress` (0 … 1) of the training: a multiple of groups, never below
+/// rule.winners.
+int32_t WinnersAt(const KwtaConfig& kwta, double progress);
+
+/// β of the boosting in `epoch` (0-based) of `epochs`; 0 from `until` on.
+double BoostAt(const BoostConfig& boost, int32_t epoch, int32_t epochs);
+
+/// Learning rate at optimiser step `step` of `steps_per_epoch · epochs`.
+double LearningRateAt(const TrainConfig& train, int64_t step, int64_t steps_per_epoch);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_CONFIG_CONFIG_H_
