@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// bisparse-bench: latency and throughput of a model in each mode, and of its layers. Takes a packed
+// model, or a configuration: then weights and owners are random, and the figures are what to expect
+// before any training.
+#include <fmt/format.h>
+
+#include "apps/support/benchmark.h"
+#include "apps/support/evaluation.h"
+#include "apps/support/program.h"
+#include "deploy/packed/model_file.h"
+#include "train/config/assemble.h"
+#include "train/config/load.h"
+
+namespace {
+
+using namespace bisparse;
+
+packed::Model OpenModel(const std::string& path) {
+  if (!path.ends_with(".yaml") && !path.ends_with(".yml")) return packed::ReadModel(path);
+  const train::Config config = train::LoadConfig(path);
+  return train::MakeRandomModel(config, config.seed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Times a packed model, or a configuration with random weights, in each mode.",
+               "bisparse-bench");
+  app.footer(apps::Footer("bisparse-bench models/gsc_aligned.bisparse --threads 2 --batch 64"));
+  std::string path, json;
+  std::vector<std::string> modes = {"dense", "sparse_dense", "sparse_sparse"};
+  apps::BenchmarkOptions options;
+  apps::EvaluationData data;
+  bool sweep = false;
+  app.add_option("MODEL", path, "A .bisparse file or a CONFIG.yaml")->required();
+  app.add_option("--threads", options.threads, "Over the samples of a batch; 0 = all cores")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--batch", options.batch, "Samples in one call")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--mode", modes, "Modes to time, in turn")->delimiter(',')->capture_default_str();
+  app.add_option("--seconds", options.seconds, "Timed work for each mode")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  app.add_option("--data", data.path,
+                 "Real inputs from these recordings (or x.npy) instead of random ones");
+  app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
+  app.add_flag("--sweep", sweep,
+               "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
+  app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
+  return apps::RunProgram(app, argc, argv, [&] {
+    options.modes.clear();
+    for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));
+    const packed::Model model = OpenModel(path);
+    std::vector<float> inputs_bi = apps::RandomInputs(model.input, 256);
+    if (!data.path.empty()) {
+      inputs_bi = apps::SplitFeatures(*apps::OpenForModel(model, data), data.split, 256);
+    }
+    nlohmann::ordered_json runs = nlohmann::ordered_json::array();
+    for (const auto& [threads, batch] : sweep ? apps::SweepRuns() : apps::OneRun(options)) {
+      options.threads = threads;
+      options.batch = batch;
+      const auto result =
+          apps::RunBenchmark(model, options, inputs_bi, data.path.empty() ? "random" : "real");
+      if (json != "-") fmt::print("{}{}", runs.empty() ? "" : "\n", apps::FormatBenchmark(result));
+      runs.push_back(apps::BenchmarkJson(result));
+    }
+    if (!json.empty())
+      apps::WriteJson(sweep ? nlohmann::ordered_json{{"runs", runs}} : runs[0], json);
+    return 0;
+  });
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times an engine in each mode, interleaved in one run, so that ratios survive a machine that
+// changes its clock.
+#ifndef BISPARSE_APPS_SUPPORT_BENCHMARK_H_
+#define BISPARSE_APPS_SUPPORT_BENCHMARK_H_
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bisparse/engine.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::apps {
+
+struct BenchmarkOptions {
+  std::vector<Mode> modes = {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
+  int threads = 1;
+  int64_t batch = 1;
+  double seconds = 2.0;  ///< of timed work for each mode
+};
+
+/// Quantiles over calls; a call runs one batch.
+struct Timing {
+  Mode mode = Mode::kAuto;
+  double median_us = 0, p10_us = 0, p90_us = 0, samples_per_second = 0;
+};
+
+struct LayerTiming {
+  LayerSummary summary;
+  double median_us = 0;
+};
+
+struct BenchmarkResult {
+  std::string model, isa, machine, inputs;
+  int threads = 1;
+  int64_t batch = 1;
+  std::vector<Timing> modes;
+  Mode layer_mode =
+      Mode::kSparseSparse;  ///< the mode that `layers` were timed in, one sample at a time
+  std::vector<LayerTiming> layers;
+};
+
+/// inputs_bi: any number of samples back to back, used in turn.
+BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions& options,
+                             const std::vector<float>& inputs_bi, const std::string& inputs_name);
+
+/// Threads and batch of each run: the one that was asked for, or 1 and all threads by batch 1
+/// and 64.
+std::vector<std::pair<int, int64_t>> OneRun(const BenchmarkOptions& options);
+std::vector<std::pair<int, int64_t>> SweepRuns();
+
+/// Tables for people: a line a mode with its speed-up over dense, a line a layer.
+std::string FormatBenchmark(const BenchmarkResult& result);
+
+/// Stable keys: model isa threads batch modes{…} layers[…]; docs/architecture.md says what each
+/// holds.
+nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result);
+
+/// "AMD EPYC, 2 cores": what /proc/cpuinfo and the operating system say.
+std::string MachineName();
+
+/// Uniform random inputs in [-1, 1] from a fixed seed.
+std::vector<float> RandomInputs(const Shape& shape, int64_t samples);
+
+}  // namespace bisparse::apps
+
+#endif  // BISPARSE_APPS_SUPPORT_BENCHMARK_H_

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a split through an engine and counts.
+#include "apps/support/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+
+#include "deploy/base/check.h"
+#include "deploy/base/file.h"
+#include "train/config/load.h"
+
+namespace bisparse::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The official test-set archive has a folder a class and no background noise to cut silence from.
+bool IsTestSetLayout(const fs::path& root) {
+  return !fs::exists(root / "_background_noise_") &&
+         (fs::exists(root / "_silence_") || fs::exists(root / "_unknown_"));
+}
+
+/// From class names alone: words, and the two special classes where the model has them.
+data::DatasetConfig ConfigFromClasses(const packed::Model& model) {
+  data::DatasetConfig config;
+  config.speech_commands.unknown.amount = data::ExtraAmount::kNone;
+  config.speech_commands.silence.amount = data::ExtraAmount::kNone;
+  for (const std::string& name : model.class_names) {
+    if (name == "_unknown_") {
+      config.speech_commands.unknown.amount = data::ExtraAmount::kBalanced;
+    } else if (name == "_silence_") {
+      config.speech_commands.silence.amount = data::ExtraAmount::kBalanced;
+    } else {
+      config.speech_commands.words.push_back(name);
+    }
+  }
+  return config;
+}
+
+data::DatasetConfig NpyForModel(data::DatasetConfig config, const packed::Model& model,
+                                const EvaluationData& data) {
+  config.kind = data::DatasetKind::kNpy;
+  config.npy.train_x = config.npy.train_y = config.npy.validation_x = config.npy.validation_y = "";
+  config.npy.test_x = data.path;
+  config.npy.test_y = data.labels;
+  config.npy.class_names = model.class_names;
+  return config;
+}
+
+}  // namespace
+
+std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
+                                            const EvaluationData& data) {
+  data::DatasetConfig config = ConfigFromClasses(model);
+  uint64_t seed = model.provenance.seed;
+  if (!model.provenance.config_text.empty()) {
+    const train::Config trained =
+        train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)");
+    config = trained.data;
+    seed = trained.seed;
+  }
+  config.strict = data.strict;
+  if (!data.labels.empty()) {
+    config = NpyForModel(config, model, data);
+  } else {
+    if (!model.front_end) {
+      Fail(
+          ErrorKind::kConfiguration, data.path,
+          "the model has no front end, so recordings are nothing to it (hint: give x.npy as --data "
+          "and y.npy as --labels)");
+    }
+    config.kind = data::DatasetKind::kSpeechCommands;
+    config.speech_commands.root = config.speech_commands.test_root = "";
+    (IsTestSetLayout(data.path) ? config.speech_commands.test_root : config.speech_commands.root) =
+        data.path;
+  }
+  data::OpenOptions options{.seed = seed,
+                            .train = false,
+                            .validation = data.split == data::Split::kValidation,
+                            .test = data.split == data::Split::kTest,
+                            .progress = {}};
+  auto dataset = data::OpenDataset(config, model.front_end.value_or(FrontEnd{}), options);
+  if (dataset->shape() != model.input || dataset->class_names() != model.class_names) {
+    Fail(ErrorKind::kData, data.path,
+         "samples of {}x{}x{} in {} classes, but the model takes {}x{}x{} and has {} classes",
+         dataset->shape().height, dataset->shape().width, dataset->shape().channels,
+         dataset->class_names().size(), model.input.height, model.input.width, model.input.channels,
+         model.class_names.size());
+  }
+  if (dataset->size(data.split) == 0) {
+    Fail(ErrorKind::kData, data.path, "no samples in the {} split", data::SplitName(data.split));
+  }
+  return dataset;
+}
+
+std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split, int64_t limit) {
+  const int64_t samples = std::min(limit, dataset.size(split));
+  const int64_t floats = dataset.shape().elements();
+  std::vector<float> x_bi(static_cast<size_t>(samples * floats));
+  for (int64_t b = 0; b < samples; ++b) {
+    dataset.Features(
+        split, b, 0,
+        std::span(x_bi).subspan(static_cast<size_t>(b * floats), static_cast<size_t>(floats)));
+  }
+  return x_bi;
+}
+
+Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split) {
+  const int64_t samples = dataset.size(split);
+  const auto classes = static_cast<size_t>(engine.output_count());
+  Evaluation evaluation{.class_names = dataset.class_names(),
+                        .confusion = std::vector(classes, std::vector<int64_t>(classes)),
+                        .samples = samples,
+                        .skipped = static_cast<int64_t>(dataset.skipped().size())};
+  const std::vector<float> x_bi = SplitFeatures(dataset, split, samples);
+  std::vector<float> logits_bo(static_cast<size_t>(samples) * classes);
+  const auto start = std::chrono::steady_clock::now();
+  engine.RunBatch(x_bi, samples, logits_bo);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  evaluation.samples_per_second = static_cast<double>(samples) / elapsed.count();
+  for (int64_t b = 0; b < samples; ++b) {
+    const auto row = logits_bo.begin() + b * static_cast<int64_t>(classes);
+    const auto predicted =
+        static_cast<size_t>(std::max_element(row, row + static_cast<int64_t>(classes)) - row);
+    const auto label = static_cast<size_t>(dataset.Label(split, b));
+    ++evaluation.confusion[label][predicted];
+    evaluation.correct += label == predicted ? 1 : 0;
+  }
+  return evaluation;
+}
+
+std::string FormatEvaluation(const Evaluation& evaluation) {
+  std::string text =
+      fmt::format("accuracy {:.2f} % ({} of {}), {:.0f} samples/s", 100 * evaluation.accuracy(),
+                  evaluation.correct, evaluation.samples, evaluation.samples_per_second);
+  if (evaluation.skipped > 0)
+    text += fmt::format(", {} broken recordings skipped", evaluation.skipped);
+  text += fmt::format("\n\n{:<12}{:>9}{:>11}{:>9}  confused with\n", "class", "samples",
+                      "precision", "recall");
+  const size_t classes = evaluation.class_names.size();
+  for (size_t c = 0; c < classes; ++c) {
+    const auto& row = evaluation.confusion[c];
+    const int64_t of_class = std::accumulate(row.begin(), row.end(), int64_t{0});
+    int64_t predicted = 0;
+    for (size_t t = 0; t < classes; ++t) predicted += evaluation.confusion[t][c];
+    const auto percent = [&](int64_t whole) {
+      return whole == 0 ? std::string("-")
+                        : fmt::format("{:.1f} %", 100.0 * static_cast<double>(row[c]) /
+                                                      static_cast<double>(whole));
+    };
+    text += fmt::format("{:<12}{:>9}{:>11}{:>9} ", evaluation.class_names[c], of_class,
+                        percent(predicted), percent(of_class));
+    for (size_t other = 0; other < classes; ++other) {
+      if (other != c && row[other] > 0)
+        text += fmt::format(" {}:{}", evaluation.class_names[other], row[other]);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation) {
+  return {{"accuracy", evaluation.accuracy()},
+          {"samples", evaluation.samples},
+          {"samples_per_second", evaluation.samples_per_second},
+          {"classes", evaluation.class_names},
+          {"confusion", evaluation.confusion},
+          {"skipped", evaluation.skipped}};
+}
+
+std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,
+                                                       std::span<const float> logits, int top) {
+  std::vector<size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - logits[order[0]]);
+  std::vector<std::pair<std::string, double>> best;
+  for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(top)); ++i) {
+    const auto& names = engine.class_names();
+    best.emplace_back(names.empty() ? fmt::format("{}", order[i]) : names[order[i]],
+                      std::exp(static_cast<double>(logits[order[i]]) - logits[order[0]]) / sum);
+  }
+  return best;
+}
+
+void WriteJson(const nlohmann::ordered_json& json, const std::string& path) {
+  const std::string text = json.dump(2) + "\n";
+  if (path == "-") {
+    fmt::print("{}", text);
+    return;
+  }
+  WriteFileAtomically(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+}  // namespace bisparse::apps

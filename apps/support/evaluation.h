@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Accuracy, precision, recall and confusion of a model on a data set, through the engine only.
+#ifndef BISPARSE_APPS_SUPPORT_EVALUATION_H_
+#define BISPARSE_APPS_SUPPORT_EVALUATION_H_
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bisparse/engine.h"
+#include "data/dataset.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::apps {
+
+struct EvaluationData {
+  std::string path;    ///< Speech Commands (archive or test-set layout), or the samples' x.npy
+  std::string labels;  ///< y.npy, with an x.npy
+  data::Split split = data::Split::kTest;
+  bool strict = false;
+};
+
+/// Opens the split with the classes, front end and options that the model was trained with (its own
+/// configuration; its class names where it has none). Throws Error.
+std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model, const EvaluationData& data);
+
+struct Evaluation {
+  std::vector<std::string> class_names;
+  std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class], samples
+  int64_t samples = 0, correct = 0, skipped = 0;
+  double samples_per_second = 0;  ///< of the engine alone, features ready
+
+  double accuracy() const {
+    return samples == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(samples);
+  }
+};
+
+Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split);
+
+/// Features of a split's samples back to back, samples × input floats (at most `limit`).
+std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split, int64_t limit);
+
+std::string FormatEvaluation(const Evaluation& evaluation);
+/// {"accuracy" (fraction), "samples", "samples_per_second", "classes", "confusion", "skipped"}
+nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
+
+/// The `top` classes by softmax, best first, ties to the lowest index.
+std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,
+                                                       std::span<const float> logits, int top);
+
+/// Writes JSON with two spaces of indentation, whole or not at all; "-" is stdout.
+void WriteJson(const nlohmann::ordered_json& json, const std::string& path);
+
+}  // namespace bisparse::apps
+
+#endif  // BISPARSE_APPS_SUPPORT_EVALUATION_H_

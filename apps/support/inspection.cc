@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tables of a model's layers, provenance and plan.
+#include "apps/support/inspection.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "deploy/engine/engine_access.h"
+#include "deploy/packed/pack.h"
+
+namespace bisparse::apps {
+namespace {
+
+std::string ShapeText(const Shape& shape) {
+  return fmt::format("{}x{}x{}", shape.height, shape.width, shape.channels);
+}
+
+std::string RunText(const packed::Packing& packing) {
+  const char* taps = packing.run.taps == packed::RunTaps::kOne   ? "one"
+                     : packing.run.taps == packed::RunTaps::kRow ? "row"
+                                                                 : "all";
+  return fmt::format("{} ch, {}", packing.run.channels, taps);
+}
+
+std::string KwtaText(const packed::Layer& layer) {
+  const packed::Kwta& kwta = layer.kwta;
+  const bool local = kwta.scope == packed::KwtaScope::kLocal;
+  const int64_t units = (local ? layer.input.channels : layer.input.elements()) / kwta.chunk;
+  return fmt::format("{} of {} {}{}{}", kwta.winners, units, local ? "a position" : "a map",
+                     kwta.groups > 1 ? fmt::format(", {} groups", kwta.groups) : "",
+                     kwta.chunk > 1 ? fmt::format(", chunks of {}", kwta.chunk) : "");
+}
+
+const char* NormName(FeatureNorm norm) {
+  switch (norm) {
+    case FeatureNorm::kNone:
+      return "none";
+    case FeatureNorm::kBandMean:
+      return "mean of each band";
+    case FeatureNorm::kClipMean:
+      return "mean of the clip";
+    case FeatureNorm::kClipMeanStd:
+      return "mean and deviation of the clip";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string FormatLayers(const packed::Model& model) {
+  std::string text = fmt::format("{:<10}{:<9}{:<11}{:>3}{:>4} {:<11}{:>10}{:>10}{:>9}{:>10}  {}\n",
+                                 "layer", "kind", "output", "S", "L", "run", "weights", "non-zero",
+                                 "density", "bytes", "k-WTA");
+  int64_t weights = 0, nonzeros = 0, bytes = 0;
+  for (const packed::Layer& layer : model.layers) {
+    text += fmt::format("{:<10}{:<9}{:<11}", layer.name, packed::LayerKindName(layer.kind),
+                        ShapeText(layer.output));
+    if (layer.HasWeights()) {
+      const packed::Layout layout(layer.kernel(), layer.packing);
+      const int64_t layer_weights = layer.kernel().weights();
+      const int64_t layer_nonzeros = packed::CountOwned(layout, layer.owner_nr);
+      const int64_t layer_bytes = static_cast<int64_t>(
+          layer.weight_pnl.size_bytes() + layer.owner_nr.size_bytes() + layer.bias_o.size_bytes());
+      const bool sparse = layer.packing.set_size > 1;
+      text += fmt::format(
+          "{:>3}{:>4} {:<11}{:>10}{:>10}{:>8.2f}%{:>10}\n", layer.packing.set_size,
+          sparse ? fmt::format("{}", layer.packing.lanes) : "-",
+          sparse ? RunText(layer.packing) : "dense", layer_weights, layer_nonzeros,
+          100.0 * static_cast<double>(layer_nonzeros) / static_cast<double>(layer_weights),
+          layer_bytes);
+      weights += layer_weights;
+      nonzeros += layer_nonzeros;
+      bytes += layer_bytes;
+    } else if (layer.kind == packed::LayerKind::kKwta) {
+      text += fmt::format("{:>58}  {}\n", "", KwtaText(layer));
+    } else {
+      text += '\n';
+    }
+  }
+  text += fmt::format(
+      "{:<49}{:>10}{:>10}{:>8.2f}%{:>10}\n", "total", weights, nonzeros,
+      weights == 0 ? 0.0 : 100.0 * static_cast<double>(nonzeros) / static_cast<double>(weights),
+      bytes);
+  return text;
+}
+
+std::string FormatSummary(const packed::Model& model) {
+  std::string text = fmt::format("name        {}\ninput       {}\nclasses     {} {}\n", model.name,
+                                 ShapeText(model.input), model.class_names.size(),
+                                 fmt::join(model.class_names, " "));
+  if (model.front_end) {
+    const FrontEnd& fe = *model.front_end;
+    text += fmt::format(
+        "front end   {} Hz, {} samples a clip, window {}, hop {}, FFT {}, {} mels {:.0f}-{:.0f} "
+        "Hz, "
+        "{} frames, norm: {}\n",
+        fe.sample_rate_hz, fe.clip_samples, fe.window_samples, fe.hop_samples, fe.fft_samples,
+        fe.mel_count, fe.low_hz, fe.high_hz, fe.frame_count, NormName(fe.norm));
+  } else {
+    text += "front end   none (features in)\n";
+  }
+  const packed::Provenance& from = model.provenance;
+  text += fmt::format("made        {} by bisparse {}, seed {}, validation {}\n",
+                      from.created_utc.empty() ? "at an unknown time" : from.created_utc,
+                      from.version.empty() ? "?" : from.version, from.seed,
+                      from.validation_accuracy < 0
+                          ? "not known"
+                          : fmt::format("{:.2f} %", 100.0 * from.validation_accuracy));
+  return text;
+}
+
+std::string FormatPlan(const packed::Model& model) {
+  const Engine engine = EngineAccess::FromModel(model, {});
+  std::string text = fmt::format(
+      "plan on {}, workspace {} bytes a thread\n{:<10}{:<22}{:>13}{:>13}  {}\n", engine.isa(),
+      engine.workspace_bytes(), "layer", "kernel", "MACs dense", "executed", "reason");
+  for (const LayerSummary& layer : engine.layers()) {
+    text += fmt::format("{:<10}{:<22}{:>13}{:>13}  {}\n", layer.name, layer.kernel,
+                        layer.macs_dense, layer.macs_executed, layer.reason);
+  }
+  return text;
+}
+
+}  // namespace bisparse::apps
