@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution with packed weights, channels last, zeros around the map:
+//
+//   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky,
+//   ox·sw - pw + kx, c]
+//
+// Three ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
+//   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
+//                        L = 1: neighbouring output positions are a vector (form kColumns)
+//   ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the owner does not
+//   depend on which
+//                        channel of a group won (accumulators stay in registers), else kScattered
+// The order in which one output is summed depends on the plan alone: any split into row ranges
+// gives the same bits. Read first: README.md (bounds of each form), deploy/packed/layout.h. Tested
+// in: conv_packed_f32_test.cc.
+#ifndef BISPARSE_DEPLOY_KERNELS_CONV_PACKED_H_
+#define BISPARSE_DEPLOY_KERNELS_CONV_PACKED_H_
+
+#include <cstdint>
+
+#include "deploy/kernels/winners.h"
+
+namespace bisparse::kernels {
+
+/// Sizes; out_h = (in_h + 2·pad_h - kernel_h) / stride_h + 1 and likewise out_w.
+struct ConvPackedShape {
+  int32_t in_h = 0, in_w = 0, in_c = 0;
+  int32_t out_h = 0, out_w = 0, out_c = 0;  ///< out_c = O, without padding
+  int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
+  int32_t set_size = 1, lanes = 1, sets = 1;  ///< S, L, N
+
+  int32_t padded_h() const { return in_h + 2 * pad_h; }
+  int32_t padded_w() const { return in_w + 2 * pad_w; }
+  int32_t blocks() const { return sets * set_size; }
+};
+
+enum class ConvPackedForm : uint8_t { kLanes, kColumns, kAlignedRows, kAlignedTaps, kScattered };
+/// "lanes", "columns", "aligned_rows", "aligned_taps", "scattered".
+const char* ConvPackedFormName(ConvPackedForm form) noexcept;
+
+/// What both kernels take; pointers into PackedLists.
+struct ConvPackedPlanF32 {
+  ConvPackedForm form = ConvPackedForm::kLanes;
+  ConvPackedShape shape;
+  const float* weight = nullptr;  ///< PackedLists::WeightBase
+  const float* bias_o = nullptr;  ///< [N·S·L]
+  const int32_t* begin_b = nullptr;
+  const int32_t* input_e = nullptr;
+  const int32_t* weight_e = nullptr;
+  const uint8_t* owner_pn = nullptr;  ///< kScattered with S > 1
+  int32_t per_position = 0;           ///< kAligned…: winners of each position
+};
+
+struct ConvPackedDenseF32Args {
+  ConvPackedPlanF32 plan;
+  const float* input = nullptr;  ///< [in_h, in_w, in_c]
+  float* output =
+      nullptr;  ///< [out_h, out_w] rows of output_stride floats, the first out_c are written
+  int64_t output_stride = 0;
+  int32_t row_begin = 0, row_end = 0;  ///< output rows to compute: 0 … out_h
+  float* scratch = nullptr;            ///< [ConvPackedScratchFloats]
+};
+
+struct ConvPackedWinnersF32Args {
+  ConvPackedPlanF32 plan;
+  WinnersF32 winners;       ///< of the map [in_h, in_w, in_c]
+  float* output = nullptr;  ///< as above
+  int64_t output_stride = 0;
+  int32_t row_begin = 0, row_end = 0;
+  float* scratch = nullptr;
+};
+
+/// Floats of scratch, at least 64-byte aligned, one for each concurrent call.
+int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept;
+
+/// plan.form must be kLanes or kColumns.
+void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept;
+/// plan.form must be kAlignedRows, kAlignedTaps or kScattered.
+void ConvPackedWinnersF32(const ConvPackedWinnersF32Args& args) noexcept;
+
+}  // namespace bisparse::kernels
+
+#endif  // BISPARSE_DEPLOY_KERNELS_CONV_PACKED_H_
