@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoints through LibTorch's archives; see checkpoint.h. Tested in: loop_test.cc.
+#include "train/loop/checkpoint.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include "deploy/base/check.h"
+#include "deploy/base/file.h"
+
+namespace bisparse::train {
+namespace {
+
+constexpr int64_t kVersion = 1;
+constexpr int64_t kMetricColumns = 7;  // of EpochMetrics without entropies
+
+torch::Tensor CpuGeneratorState() {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return generator.get_state();
+}
+
+void SetCpuGeneratorState(const torch::Tensor& state) {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_state(state);
+}
+
+/// All of Progress as f64 numbers (exact below 2^53): one row of state, then [epochs][columns].
+torch::Tensor StateRow(const Progress& p) {
+  const auto number = [](auto value) { return static_cast<double>(value); };
+  return torch::tensor({number(p.epoch), number(p.next_batch), p.loss_sum, number(p.correct),
+                        number(p.samples), p.epoch_seconds, number(p.best_epoch), p.best_accuracy},
+                       torch::kFloat64);
+}
+
+torch::Tensor HistoryTable(const Progress& progress) {
+  const int64_t epochs = static_cast<int64_t>(progress.history.size());
+  const int64_t entropies =
+      epochs == 0 ? 0 : static_cast<int64_t>(progress.history[0].entropies.size());
+  torch::Tensor table = torch::zeros({epochs, kMetricColumns + entropies}, torch::kFloat64);
+  for (int64_t e = 0; e < epochs; ++e) {
+    const EpochMetrics& m = progress.history[e];
+    std::vector<double> row = {static_cast<double>(m.epoch), m.learning_rate,   m.train_loss,
+                               m.train_accuracy,             m.validation_loss, m.validation_accuracy,
+                               m.seconds};
+    row.insert(row.end(), m.entropies.begin(), m.entropies.end());
+    table[e].copy_(torch::tensor(row, torch::kFloat64));
+  }
+  return table;
+}
+
+Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table) {
+  const double* s = state_row.data_ptr<double>();
+  Progress progress{.epoch = static_cast<int64_t>(s[0]),
+                    .next_batch = static_cast<int64_t>(s[1]),
+                    .loss_sum = s[2],
+                    .correct = static_cast<int64_t>(s[3]),
+                    .samples = static_cast<int64_t>(s[4]),
+                    .epoch_seconds = s[5],
+                    .best_epoch = static_cast<int64_t>(s[6]),
+                    .best_accuracy = s[7]};
+  for (int64_t e = 0; e < table.size(0); ++e) {
+    const double* row = table.data_ptr<double>() + e * table.size(1);
+    progress.history.push_back({.epoch = static_cast<int64_t>(row[0]),
+                                .learning_rate = row[1],
+                                .train_loss = row[2],
+                                .train_accuracy = row[3],
+                                .validation_loss = row[4],
+                                .validation_accuracy = row[5],
+                                .seconds = row[6],
+                                .entropies = {row + kMetricColumns, row + table.size(1)}});
+  }
+  return progress;
+}
+
+/// LibTorch's messages carry a stack trace; the first line says what happened.
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+void SaveCheckpoint(const std::string& path, const Network& network,
+                    const torch::optim::Optimizer* optimiser, const Progress& progress) {
+  torch::serialize::OutputArchive archive, network_archive;
+  archive.write("version", torch::IValue(kVersion));
+  network->save(network_archive);
+  archive.write("network", network_archive);
+  archive.write("progress", StateRow(progress));
+  archive.write("history", HistoryTable(progress));
+  if (optimiser != nullptr) {
+    torch::serialize::OutputArchive optimiser_archive;
+    optimiser->save(optimiser_archive);
+    archive.write("optimiser", optimiser_archive);
+    archive.write("generator", CpuGeneratorState());
+  }
+  std::ostringstream stream;
+  archive.save_to(stream);
+  WriteFileAtomically(path, stream.view());
+}
+
+Progress LoadCheckpoint(const std::string& path, Network& network,
+                        torch::optim::Optimizer* optimiser) {
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) {
+    Fail(ErrorKind::kData, path, "cannot be read (hint: a run has last.pt after its first epoch)");
+  }
+  try {
+    torch::serialize::InputArchive archive;
+    archive.load_from(stream);
+    torch::IValue version;
+    archive.read("version", version);
+    if (version.toInt() != kVersion) {
+      Fail(ErrorKind::kData, path, "checkpoint of version {}, this program reads {}",
+           version.toInt(), kVersion);
+    }
+    torch::serialize::InputArchive network_archive;
+    archive.read("network", network_archive);
+    network->load(network_archive);
+    torch::Tensor state_row, table;
+    archive.read("progress", state_row);
+    archive.read("history", table);
+    if (optimiser != nullptr) {
+      torch::serialize::InputArchive optimiser_archive;
+      archive.read("optimiser", optimiser_archive);
+      optimiser->load(optimiser_archive);
+      torch::Tensor generator;
+      archive.read("generator", generator);
+      SetCpuGeneratorState(generator);
+    }
+    return ReadProgress(state_row, table.contiguous());
+  } catch (const c10::Error& error) {
+    Fail(ErrorKind::kData, path, "is damaged or of another network: {}",
+         FirstLine(error.what_without_backtrace()));
+  }
+}
+
+}  // namespace bisparse::train

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint: everything that the rest of a training depends on, so that a resumed run continues bit for bit (CPU).
+//   network (parameters, batch norm statistics, duty cycles), optimiser, LibTorch's CPU generator, Progress
+// Data needs no state: a sample is a function of (seed, epoch, index). Schedules are functions of epoch and step.
+// Files appear whole or not at all. Tested in: loop_test.cc, tests/resume_kill.
+#ifndef BISPARSE_TRAIN_LOOP_CHECKPOINT_H_
+#define BISPARSE_TRAIN_LOOP_CHECKPOINT_H_
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/model/network.h"
+
+namespace bisparse::train {
+
+/// One epoch's row of metrics.csv. Accuracies are fractions.
+struct EpochMetrics {
+  int64_t epoch = 0;  ///< 0-based
+  double learning_rate = 0, train_loss = 0, train_accuracy = 0;
+  double validation_loss = 0, validation_accuracy = 0;
+  double seconds = 0;
+  std::vector<double> entropies;  ///< of each k-WTA layer's duty cycles, 1 = all units win equally
+};
+
+/// Where a training is.
+struct Progress {
+  int64_t epoch = 0;       ///< the epoch to go on in
+  int64_t next_batch = 0;  ///< its first batch that has not been trained on
+  double loss_sum = 0;     ///< over the samples of that epoch so far
+  int64_t correct = 0, samples = 0;
+  double epoch_seconds = 0;
+  int64_t best_epoch = -1;
+  double best_accuracy = -1.0;  ///< fraction; a tie keeps the earlier epoch
+  std::vector<EpochMetrics> history;
+};
+
+/// Throws Error (kData) with nothing lost. `optimiser` null: network and progress only (best.pt).
+void SaveCheckpoint(const std::string& path, const Network& network,
+                    const torch::optim::Optimizer* optimiser, const Progress& progress);
+
+/// Loads into a network of the same configuration. `optimiser` null: network and progress only, the generator stays.
+/// Throws Error (kData) for a file that is missing, damaged or of another network.
+Progress LoadCheckpoint(const std::string& path, Network& network,
+                        torch::optim::Optimizer* optimiser);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_LOOP_CHECKPOINT_H_

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The optimiser of a configuration: SGD or AdamW over two groups of parameters. Weight decay applies to the weights of
+// conv2d and linear layers only, not to biases and batch norm.
+// Tested in: loop_test.cc.
+#ifndef BISPARSE_TRAIN_LOOP_OPTIMISER_H_
+#define BISPARSE_TRAIN_LOOP_OPTIMISER_H_
+
+#include <torch/torch.h>
+
+#include <memory>
+
+#include "train/config/config.h"
+#include "train/model/network.h"
+
+namespace bisparse::train {
+
+std::unique_ptr<torch::optim::Optimizer> MakeOptimiser(const TrainConfig& config,
+                                                       const NetworkImpl& network);
+
+void SetLearningRate(torch::optim::Optimizer& optimiser, double learning_rate);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_LOOP_OPTIMISER_H_

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The folder of a run, and who may write to it.
+//   runs/<name>/ config.yaml   the configuration with every default
+//                metrics.csv   one row an epoch
+//                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
+//                best.pt       the network with the best validation accuracy
+//                log/summary.json   best epoch, accuracy, seed, minutes, non-zeros, skipped clips
+//                lock          held by the trainer that is working on the run
+// Tested in: loop_test.cc.
+#ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
+#define BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
+
+#include <string>
+#include <vector>
+
+#include "deploy/base/file.h"
+#include "train/config/config.h"
+
+namespace bisparse::train {
+
+/// Paths inside a run.
+struct RunPaths {
+  explicit RunPaths(const std::string& run_folder) : folder(run_folder) {}
+  std::string folder;
+  std::string config() const { return folder + "/config.yaml"; }
+  std::string metrics() const { return folder + "/metrics.csv"; }
+  std::string last() const { return folder + "/last.pt"; }
+  std::string best() const { return folder + "/best.pt"; }
+  std::string summary() const { return folder + "/log/summary.json"; }
+  std::string lock() const { return folder + "/lock"; }
+};
+
+/// What to do with a run that exists.
+enum class OpenRun { kNew, kResume, kForce };
+
+/// A run that this process holds. The lock goes with the process, however that ends.
+class RunFolder {
+ public:
+  /// Makes the folder, takes the lock, writes config.yaml. Throws Error: kConfiguration if the run exists (kNew) or its
+  /// configuration differs in what matters (kResume), kData if another trainer holds it or it can't be written to.
+  /// kResume of a run that does not exist begins it; kForce deletes the files of the run first.
+  RunFolder(const std::string& folder, const Config& config, OpenRun open);
+
+  const RunPaths& paths() const { return paths_; }
+
+ private:
+  RunPaths paths_;
+  FileDescriptor lock_{-1};
+};
+
+/// Settings in which two printed configurations differ, as "train.learning_rate: 0.001 in the run, 0.002 now"; left out is
+/// what does not change the result: device, threads, workers, folders and paths of data.
+std::vector<std::string> DifferingSettings(const std::string& run_yaml,
+                                           const std::string& now_yaml);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_

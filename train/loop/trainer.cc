@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+// The training loop, top to bottom: Run → TrainEpoch → TrainBatch → Validate → EndEpoch. Tested in: loop_test.cc,
+// tests/resume_kill, tests/signature.
+#include "train/loop/trainer.h"
+
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "data/loader.h"
+#include "deploy/base/check.h"
+#include "deploy/base/progress.h"
+#include "train/loop/checkpoint.h"
+#include "train/loop/optimiser.h"
+#include "train/model/network.h"
+
+namespace bisparse::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+torch::Device ChooseDevice(const Config& config) {
+  const bool has_cuda = torch::cuda::is_available();
+  if (config.train.device == Device::kCuda && !has_cuda) {
+    Fail(ErrorKind::kConfiguration, config.path,
+         "train.device = cuda, but this LibTorch finds no CUDA device (hint: auto or cpu)");
+  }
+  return config.train.device != Device::kCpu && has_cuda ? torch::kCUDA : torch::kCPU;
+}
+
+/// One run from its start, or from its last checkpoint, to its end.
+class Trainer {
+ public:
+  Trainer(const Config& config, const data::Dataset& dataset, const TrainOptions& options,
+          const RunFolder& run);
+  TrainResult Run();
+
+ private:
+  struct DeviceBatch {
+    torch::Tensor x_bhwc, y_b;
+  };
+
+  void TrainEpoch();
+  void TrainBatch(const DeviceBatch& batch);
+  void Validate(EpochMetrics& metrics);
+  void EndEpoch(EpochMetrics metrics);
+
+  DeviceBatch ToDevice(data::Batch& batch) const;
+  torch::Tensor Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const;
+  double GradientNorm() const;
+  [[noreturn]] void FailNotFinite(const DeviceBatch& batch, double loss);
+  void Checkpoint();
+  void Save(const std::string& path, const torch::optim::Optimizer* optimiser) const;
+  void WriteMetrics() const;
+  void WriteSummary() const;
+  std::string Suffix(double batch_seconds) const;
+  bool Stopping() const { return options_.stop != nullptr && options_.stop->load(); }
+  bool Finished() const;
+  double Minutes() const;
+
+  const Config& config_;
+  const data::Dataset& dataset_;
+  const TrainOptions& options_;
+  const RunPaths paths_;
+  const torch::Device device_;
+  data::LoaderOptions loader_options_;
+  int64_t steps_per_epoch_ = 0;
+  Network network_{nullptr};
+  std::unique_ptr<torch::optim::Optimizer> optimiser_;
+  Progress progress_;
+  double learning_rate_ = 0.0;
+};
+
+Trainer::Trainer(const Config& config, const data::Dataset& dataset, const TrainOptions& options,
+                 const RunFolder& run)
+    : config_(config),
+      dataset_(dataset),
+      options_(options),
+      paths_(run.paths()),
+      device_(ChooseDevice(config)) {
+  const int threads = config.train.threads > 0
+                          ? config.train.threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  at::set_num_threads(threads);
+  // Moments of weights that get no gradient any more decay into denormal numbers, which are slow.
+  at::globalContext().setFlushDenormal(true);
+
+  const int64_t samples = dataset.size(data::Split::kTrain);
+  if (samples < 2 || dataset.size(data::Split::kValidation) < 1) {
+    Fail(ErrorKind::kData, config.path,
+         "{} training and {} validation samples; at least 2 and 1 are needed", samples,
+         dataset.size(data::Split::kValidation));
+  }
+  if (dataset.shape() != config.network.input ||
+      static_cast<int64_t>(dataset.class_names().size()) != config.network.class_count) {
+    const Shape got = dataset.shape(), want = config.network.input;
+    Fail(ErrorKind::kConfiguration, config.path,
+         "the data has samples of {}x{}x{} in {} classes, the network takes {}x{}x{} in {}",
+         got.height, got.width, got.channels, dataset.class_names().size(), want.height, want.width,
+         want.channels, config.network.class_count);
+  }
+  loader_options_ = {.batch = config.train.batch_size,
+                     .workers = config.train.workers,
+                     .seed = config.seed,
+                     .shuffle = true,
+                     // An incomplete batch would have another batch norm than the rest.
+                     .drop_last = samples >= config.train.batch_size};
+  steps_per_epoch_ = data::BatchCount(samples, loader_options_);
+
+  torch::manual_seed(config.seed);
+  network_ = Network(config.network, config.seed);
+  network_->to(device_);
+  optimiser_ = MakeOptimiser(config.train, *network_);
+  if (options.open == OpenRun::kResume && std::filesystem::exists(paths_.last())) {
+    progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get());
+    network_->to(device_);
+  }
+}
+
+TrainResult Trainer::Run() {
+  while (!Finished() && !Stopping()) {
+    TrainEpoch();
+    if (Stopping() && progress_.next_batch < steps_per_epoch_) break;
+    EpochMetrics metrics{.epoch = progress_.epoch, .learning_rate = learning_rate_};
+    Validate(metrics);
+    EndEpoch(std::move(metrics));
+  }
+  if (Stopping() && !Finished()) Checkpoint();
+  return {.run_folder = paths_.folder,
+          .stopped = !Finished(),
+          .epochs = progress_.epoch,
+          .best_epoch = progress_.best_epoch,
+          .best_accuracy = progress_.best_accuracy,
+          .minutes = Minutes()};
+}
+
+/// Trains on the batches of progress_.epoch that are left; ends early when stopping.
+void Trainer::TrainEpoch() {
+  network_->train();
+  network_->SetEpoch(static_cast<int32_t>(progress_.epoch), config_.train.epochs);
+  data::Loader loader(dataset_, data::Split::kTrain, loader_options_,
+                      static_cast<uint64_t>(progress_.epoch), progress_.next_batch);
+  std::optional<ProgressBar> bar;
+  if (options_.progress != nullptr) {
+    bar.emplace(fmt::format("epoch {:3}/{}", progress_.epoch + 1, config_.train.epochs),
+                steps_per_epoch_, options_.progress);
+  }
+  const double earlier_seconds = progress_.epoch_seconds;
+  const Clock::time_point start = Clock::now();
+  Clock::time_point last_checkpoint = start;
+  const int64_t first_batch = progress_.next_batch;
+  for (data::Batch batch; !Stopping() && loader.Next(batch);) {
+    TrainBatch(ToDevice(batch));
+    ++progress_.next_batch;
+    progress_.epoch_seconds = earlier_seconds + SecondsSince(start);
+    if (bar) {
+      const double done = static_cast<double>(progress_.next_batch - first_batch);
+      bar->Update(progress_.next_batch, Suffix(SecondsSince(start) / done));
+    }
+    if (SecondsSince(last_checkpoint) > options_.checkpoint_seconds) {
+      Checkpoint();
+      last_checkpoint = Clock::now();
+    }
+  }
+  if (bar) bar->Finish();
+}
+
+void Trainer::TrainBatch(const DeviceBatch& batch) {
+  const int64_t step = progress_.epoch * steps_per_epoch_ + progress_.next_batch;
+  learning_rate_ = LearningRateAt(config_.train, step, steps_per_epoch_);
+  SetLearningRate(*optimiser_, learning_rate_);
+
+  optimiser_->zero_grad();
+  const torch::Tensor logits = network_->forward(batch.x_bhwc);
+  const torch::Tensor loss = Loss(logits, batch.y_b);
+  loss.backward();
+
+  // Before the step: a network that is broken never reaches a checkpoint.
+  const double loss_value = loss.item<double>(), norm = GradientNorm();
+  if (!std::isfinite(loss_value) || !std::isfinite(norm)) FailNotFinite(batch, loss_value);
+  const double clip = config_.train.gradient_clip;
+  if (clip > 0.0 && norm > clip) {
+    for (const torch::Tensor& parameter : network_->parameters()) {
+      if (parameter.grad().defined()) parameter.grad().mul_(clip / norm);
+    }
+  }
+  optimiser_->step();
+
+  const int64_t count = batch.y_b.size(0);
+  progress_.loss_sum += loss_value * static_cast<double>(count);
+  progress_.correct += logits.argmax(1).eq(batch.y_b).sum().item<int64_t>();
+  progress_.samples += count;
+}
+
+/// Accuracy and plain cross entropy (no label smoothing) on the validation split.
+void Trainer::Validate(EpochMetrics& metrics) {
+  torch::NoGradGuard no_grad;
+  network_->eval();
+  data::LoaderOptions loader_options = loader_options_;
+  loader_options.shuffle = loader_options.drop_last = false;
+  data::Loader loader(dataset_, data::Split::kValidation, loader_options, 0);
+  int64_t correct = 0, samples = 0;
+  double loss_sum = 0.0;
+  for (data::Batch batch; loader.Next(batch);) {
+    const DeviceBatch on_device = ToDevice(batch);
+    const torch::Tensor logits = network_->forward(on_device.x_bhwc);
+    loss_sum += torch::cross_entropy_loss(logits, on_device.y_b, {}, at::Reduction::Sum)
+                    .item<double>();
+    correct += logits.argmax(1).eq(on_device.y_b).sum().item<int64_t>();
+    samples += batch.count;
+  }
+  metrics.validation_loss = loss_sum / static_cast<double>(samples);
+  metrics.validation_accuracy = static_cast<double>(correct) / static_cast<double>(samples);
+}
+
+/// Books the epoch, writes best.pt where it is the best so far, then last.pt, metrics.csv and summary.json. In this
+/// order a kill between two files loses nothing: the epoch is trained again, to the same bits.
+void Trainer::EndEpoch(EpochMetrics metrics) {
+  const double samples = static_cast<double>(progress_.samples);
+  metrics.train_loss = progress_.loss_sum / samples;
+  metrics.train_accuracy = static_cast<double>(progress_.correct) / samples;
+  metrics.seconds = progress_.epoch_seconds;
+  for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
+    metrics.entropies.push_back(layer.kwta->NormalisedEntropy());
+  }
+  const bool best = metrics.validation_accuracy > progress_.best_accuracy;
+  if (best) {
+    progress_.best_accuracy = metrics.validation_accuracy;
+    progress_.best_epoch = metrics.epoch;
+  }
+  if (options_.progress != nullptr) {
+    fmt::print(options_.progress,
+               "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}\n",
+               metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
+               100 * metrics.validation_accuracy, best ? " (best)" : "");
+  }
+  Progress next{.epoch = progress_.epoch + 1,
+                .best_epoch = progress_.best_epoch,
+                .best_accuracy = progress_.best_accuracy,
+                .history = std::move(progress_.history)};
+  next.history.push_back(std::move(metrics));
+  progress_ = std::move(next);
+  if (best) Save(paths_.best(), nullptr);
+  Checkpoint();
+  WriteMetrics();
+  WriteSummary();
+}
+
+Trainer::DeviceBatch Trainer::ToDevice(data::Batch& batch) const {
+  const Shape& shape = config_.network.input;
+  const torch::Tensor x = torch::from_blob(
+      batch.x_bhwc.data(), {batch.count, shape.height, shape.width, shape.channels});
+  const torch::Tensor y = torch::from_blob(batch.y_b.data(), {batch.count}, torch::kInt64);
+  return {x.to(device_), y.to(device_)};
+}
+
+torch::Tensor Trainer::Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const {
+  return torch::cross_entropy_loss(logits, y_b, {}, at::Reduction::Mean, /*ignore_index=*/-100,
+                                   config_.train.label_smoothing);
+}
+
+/// L2 norm of all gradients together.
+double Trainer::GradientNorm() const {
+  torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> norms;
+  for (const torch::Tensor& parameter : network_->parameters()) {
+    if (parameter.grad().defined()) norms.push_back(parameter.grad().norm());
+  }
+  return norms.empty() ? 0.0 : torch::stack(norms).norm().item<double>();
+}
+
+/// Runs the batch again to find the first layer whose output, else whose gradient, is not finite.
+void Trainer::FailNotFinite(const DeviceBatch& batch, double loss) {
+  std::string where;
+  const auto finite = [](const torch::Tensor& t) { return t.isfinite().all().item<bool>(); };
+  {
+    torch::NoGradGuard no_grad;
+    if (!finite(batch.x_bhwc)) where = "the input is not finite";
+    network_->forward(batch.x_bhwc, [&](const LayerConfig& layer, const torch::Tensor& y) {
+      if (where.empty() && !finite(y)) {
+        where = fmt::format("the first output that is not finite is that of layer '{}'", layer.name);
+      }
+    });
+  }
+  if (where.empty()) {
+    // Gradients flow backwards: the last parameter with one that is not finite is where they began.
+    for (const auto& entry : network_->named_parameters()) {
+      const torch::Tensor& gradient = entry.value().grad();
+      if (gradient.defined() && !finite(gradient)) {
+        where = fmt::format("the gradient of '{}' is not finite", entry.key());
+      }
+    }
+  }
+  Fail(ErrorKind::kConfiguration, paths_.folder,
+       "epoch {}, step {} of {}: loss {}; {} (hint: lower train.learning_rate or set "
+       "train.gradient_clip; checkpoints of earlier epochs are kept)",
+       progress_.epoch + 1, progress_.next_batch + 1, steps_per_epoch_, loss,
+       where.empty() ? "no layer shows it in a second run" : where);
+}
+
+void Trainer::Checkpoint() { Save(paths_.last(), optimiser_.get()); }
+
+void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optimiser) const {
+  try {
+    SaveCheckpoint(path, network_, optimiser, progress_);
+  } catch (const Error& error) {
+    Fail(error.kind(), "", "{}\n  after {} of {} epochs and {} steps; the checkpoint before it is kept "
+         "(hint: make room, then --resume)",
+         error.what(), progress_.epoch, config_.train.epochs, progress_.next_batch);
+  }
+}
+
+void Trainer::WriteMetrics() const {
+  std::string csv =
+      "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds";
+  for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
+    csv += ",entropy_" + layer.name;
+  }
+  csv += '\n';
+  for (const EpochMetrics& m : progress_.history) {
+    csv += fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}", m.epoch + 1, m.learning_rate,
+                       m.train_loss, m.train_accuracy, m.validation_loss, m.validation_accuracy,
+                       m.seconds);
+    for (const double entropy : m.entropies) csv += fmt::format(",{:.4f}", entropy);
+    csv += '\n';
+  }
+  WriteFileAtomically(paths_.metrics(), csv);
+}
+
+void Trainer::WriteSummary() const {
+  const nlohmann::ordered_json summary = {
+      {"name", config_.name},
+      {"seed", config_.seed},
+      {"epochs", progress_.epoch},
+      {"finished", Finished()},
+      {"best_epoch", progress_.best_epoch + 1},
+      {"validation_accuracy", progress_.best_accuracy},
+      {"minutes", Minutes()},
+      {"nonzeros", network_->NonZeroWeights()},
+      {"weights_dense", network_->DenseWeights()},
+      {"train_samples", dataset_.size(data::Split::kTrain)},
+      {"validation_samples", dataset_.size(data::Split::kValidation)},
+      {"skipped_clips", dataset_.skipped().size()},
+      {"device", device_.str()},
+      {"threads", at::get_num_threads()}};
+  WriteFileAtomically(paths_.summary(), summary.dump(2) + "\n");
+}
+
+std::string Trainer::Suffix(double batch_seconds) const {
+  const int64_t epochs_left = config_.train.epochs - progress_.epoch;
+  const double batches_left =
+      static_cast<double>(epochs_left * steps_per_epoch_ - progress_.next_batch);
+  return fmt::format("loss {:.3f}, run {} left",
+                     progress_.loss_sum / static_cast<double>(progress_.samples),
+                     FormatDuration(batches_left * batch_seconds));
+}
+
+bool Trainer::Finished() const {
+  const int64_t patience = config_.train.early_stop_epochs;
+  return progress_.epoch >= config_.train.epochs ||
+         (patience > 0 && progress_.best_epoch >= 0 &&
+          progress_.epoch - 1 - progress_.best_epoch >= patience);
+}
+
+double Trainer::Minutes() const {
+  double seconds = progress_.epoch_seconds;
+  for (const EpochMetrics& m : progress_.history) seconds += m.seconds;
+  return seconds / 60.0;
+}
+
+RunFolder OpenRunFolder(const Config& config, const TrainOptions& options) {
+  const std::string folder =
+      options.run_folder.empty() ? config.train.runs + "/" + config.name : options.run_folder;
+  return RunFolder(folder, config, options.open);
+}
+
+}  // namespace
+
+TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options) {
+  const RunFolder run = OpenRunFolder(config, options);
+  return Trainer(config, dataset, options, run).Run();
+}
+
+TrainResult Train(const Config& config, const TrainOptions& options) {
+  const RunFolder run = OpenRunFolder(config, options);
+  data::OpenOptions open{.seed = config.seed, .test = false};
+  std::optional<ProgressBar> bar;
+  if (options.progress != nullptr) {
+    open.progress = [&](int64_t done, int64_t total) {
+      if (!bar) bar.emplace("reading data", total, options.progress);
+      bar->Update(done);
+    };
+  }
+  const auto dataset = data::OpenDataset(config.data, config.front_end, open);
+  if (bar) bar->Finish();
+  if (options.progress != nullptr) {
+    for (const std::string& warning : dataset->warnings()) {
+      fmt::print(options.progress, "warning: {}\n", warning);
+    }
+    for (const data::SkippedFile& file : dataset->skipped()) {
+      fmt::print(options.progress, "skipped: {}: {}\n", file.path, file.reason);
+    }
+  }
+  return Trainer(config, *dataset, options, run).Run();
+}
+
+}  // namespace bisparse::train

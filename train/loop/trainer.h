@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trains the network of a configuration into a run folder; see run_folder.h for what is in it.
+//
+//   Train(LoadConfig("configs/gsc_dense.yaml"), {.progress = stderr});
+//
+// The winner (best.pt) is chosen on validation accuracy only; test data is not opened. On the CPU, with the same number of
+// threads, a run that was stopped or killed anywhere and resumed gives the same bits as one that was not.
+// Read first: trainer.cc (one epoch in reading order). Tested in: loop_test.cc, tests/resume_kill, tests/signature.
+#ifndef BISPARSE_TRAIN_LOOP_TRAINER_H_
+#define BISPARSE_TRAIN_LOOP_TRAINER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "data/dataset.h"
+#include "train/config/config.h"
+#include "train/loop/run_folder.h"
+
+namespace bisparse::train {
+
+struct TrainOptions {
+  std::string run_folder;  ///< empty: <train.runs>/<name>
+  OpenRun open = OpenRun::kNew;
+  std::FILE* progress = nullptr;  ///< progress bars and remarks; null: silent
+  /// Set from a signal handler: the batch is finished, last.pt written, Train returns.
+  const std::atomic<bool>* stop = nullptr;
+  double checkpoint_seconds = 300;  ///< in mid-epoch, besides the one at each epoch's end
+};
+
+struct TrainResult {
+  std::string run_folder;
+  bool stopped = false;  ///< by `stop`: resume to go on
+  int64_t epochs = 0;    ///< trained, earlier sessions of the run included
+  int64_t best_epoch = -1;         ///< 0-based
+  double best_accuracy = -1.0;     ///< on validation, fraction
+  double minutes = 0;
+};
+
+/// Opens the training and validation data and trains. Throws Error: kConfiguration, kData (files, a full disk, a second
+/// trainer), and for a loss that is not finite with epoch, step and layer; the last checkpoint stays as it was.
+TrainResult Train(const Config& config, const TrainOptions& options);
+
+/// The same on a data set that is open.
+TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_LOOP_TRAINER_H_

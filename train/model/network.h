@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The network of a configuration as a LibTorch module: its layers in order, one sub-module for each that has state.
+//
+//   x_bhwc [B][H][W][C] → layer → layer → … → logits [B][classes]
+//
+// Inside, maps are NCHW tensors in channels-last memory; flatten keeps the channels-last order, (y·W + x)·C + c, so that
+// a linear layer's input index is the deployed one.
+// Read first: train/config/config.h. Tested in: network_test.cc.
+#ifndef BISPARSE_TRAIN_MODEL_NETWORK_H_
+#define BISPARSE_TRAIN_MODEL_NETWORK_H_
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "train/config/config.h"
+#include "train/sparse/kwta.h"
+#include "train/sparse/packed_weight.h"
+
+namespace bisparse::train {
+
+/// What the exporter needs of one layer; tensors are f32 on the CPU, contiguous, undefined where the layer has none.
+struct TrainedLayer {
+  LayerConfig config;
+  torch::Tensor weight_op;             ///< conv2d, linear: [O][P], masked weights exactly +0
+  torch::Tensor bias_o;                ///< conv2d, linear with bias
+  std::vector<uint8_t> owner_nr;       ///< packed layers
+  torch::Tensor scale_c, shift_c;      ///< batch_norm with affine: γ, β
+  torch::Tensor mean_c, variance_c;    ///< batch_norm: running statistics (epsilon: config.epsilon)
+};
+
+class NetworkImpl : public torch::nn::Module {
+ public:
+  /// Draws initial weights from LibTorch's global CPU generator (seed it before) and owners from `seed`.
+  NetworkImpl(const NetworkConfig& config, uint64_t seed);
+
+  /// Called with each layer and its output.
+  using Observer = std::function<void(const LayerConfig&, const torch::Tensor&)>;
+  torch::Tensor forward(const torch::Tensor& x_bhwc, const Observer& observer = {});
+
+  /// The schedules of k-WTA for an epoch, 0-based; call before each epoch.
+  void SetEpoch(int32_t epoch, int32_t epochs);
+
+  const NetworkConfig& config() const { return config_; }
+  std::vector<TrainedLayer> TrainedLayers() const;
+  /// Weights of conv2d and linear layers (weight decay applies to these) and all other parameters.
+  std::vector<torch::Tensor> DecayedParameters() const;
+  std::vector<torch::Tensor> OtherParameters() const;
+  /// Weights that may be non-zero, biases and batch norm not counted, and the same of the dense network.
+  int64_t NonZeroWeights() const;
+  int64_t DenseWeights() const;
+
+  struct NamedKwta {
+    std::string name;
+    Kwta kwta;
+  };
+  std::vector<NamedKwta> KwtaLayers() const;
+
+ private:
+  /// One of the modules, or none for layers without state.
+  struct Stage {
+    LayerConfig config;
+    PackedWeight weights{nullptr};
+    torch::nn::BatchNorm1d norm1d{nullptr};
+    torch::nn::BatchNorm2d norm2d{nullptr};
+    Kwta kwta{nullptr};
+  };
+  torch::Tensor RunStage(Stage& stage, const torch::Tensor& x);
+
+  NetworkConfig config_;
+  std::vector<Stage> stages_;
+};
+TORCH_MODULE(Network);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_MODEL_NETWORK_H_

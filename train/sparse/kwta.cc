@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// k-WTA in training; see kwta.h for the rule. Tested in: sparse_test.cc.
+#include "train/sparse/kwta.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "deploy/base/check.h"
+
+namespace bisparse::train {
+namespace {
+
+/// A sample as [positions][groups][units][chunk] channels-last; local scope ranks `units` candidates at each position
+/// and group, global scope positions·units for each group.
+struct KwtaSizes {
+  int64_t positions, groups, units, chunk, winners;
+  bool global;
+
+  int64_t channels() const { return groups * units * chunk; }
+  int64_t candidates() const { return global ? positions * units : units; }
+};
+
+KwtaSizes SizesOf(const torch::Tensor& x, const packed::Kwta& kwta) {
+  BISPARSE_CHECK(x.dim() == 4 || x.dim() == 2);
+  BISPARSE_CHECK(kwta.groups > 0 && kwta.chunk > 0);
+  const int64_t channels = x.size(1);
+  BISPARSE_CHECK(channels % (int64_t{kwta.groups} * kwta.chunk) == 0);
+  BISPARSE_CHECK(kwta.winners % kwta.groups == 0);
+  KwtaSizes z{.positions = x.dim() == 4 ? x.size(2) * x.size(3) : 1,
+              .groups = kwta.groups,
+              .units = channels / (int64_t{kwta.groups} * kwta.chunk),
+              .chunk = kwta.chunk,
+              .winners = kwta.winners / kwta.groups,
+              .global = kwta.scope == packed::KwtaScope::kGlobal};
+  BISPARSE_CHECK(z.winners >= 1 && z.winners <= z.candidates());
+  return z;
+}
+
+/// ReLU that keeps NaN (with its sign cleared), so that a broken network shows in its loss.
+inline float Relu(float x) { return x > 0.0f ? x : (std::isnan(x) ? std::fabs(x) : 0.0f); }
+
+/// One integer that orders candidates: score first (floats >= 0 order like their bits), then the lower index.
+inline uint64_t RankKey(float score, int64_t candidate) {
+  return uint64_t{std::bit_cast<uint32_t>(score)} << 32 |
+         (std::numeric_limits<uint32_t>::max() - static_cast<uint32_t>(candidate));
+}
+inline int64_t CandidateOf(uint64_t key) {
+  return std::numeric_limits<uint32_t>::max() - static_cast<uint32_t>(key);
+}
+
+/// Leaves the `winners` largest keys in front, in any order.
+void KeepLargest(std::vector<uint64_t>& keys, int64_t winners) {
+  if (winners == 1) {
+    std::iter_swap(keys.begin(), std::max_element(keys.begin(), keys.end()));
+  } else if (winners < static_cast<int64_t>(keys.size())) {
+    std::nth_element(keys.begin(), keys.begin() + (winners - 1), keys.end(), std::greater<>());
+  }
+}
+
+/// One sample: x_pc and y_pc are [positions][channels], y_pc zeroed. boost_u may be null.
+void SelectSample(const float* x_pc, float* y_pc, const float* boost_u, const KwtaSizes& z,
+                  std::vector<uint64_t>& keys) {
+  const int64_t channels = z.channels();
+  const int64_t group_channels = z.units * z.chunk;
+  keys.resize(z.candidates());
+  const int64_t ranked_positions = z.global ? z.positions : 1;
+  for (int64_t p0 = 0; p0 < z.positions; p0 += ranked_positions) {
+    for (int64_t g = 0; g < z.groups; ++g) {
+      int64_t candidate = 0;
+      for (int64_t p = p0; p < p0 + ranked_positions; ++p) {
+        const float* x = x_pc + p * channels + g * group_channels;
+        for (int64_t u = 0; u < z.units; ++u, ++candidate) {
+          float score = Relu(x[u * z.chunk]);
+          for (int64_t c = 1; c < z.chunk; ++c) score += Relu(x[u * z.chunk + c]);
+          if (boost_u != nullptr) score *= boost_u[g * z.units + u];
+          keys[candidate] = RankKey(score, candidate);
+        }
+      }
+      KeepLargest(keys, z.winners);
+      for (int64_t w = 0; w < z.winners; ++w) {
+        const int64_t winner = CandidateOf(keys[w]);
+        const int64_t at = (p0 + winner / z.units) * channels + g * group_channels +
+                           winner % z.units * z.chunk;
+        for (int64_t c = 0; c < z.chunk; ++c) y_pc[at + c] = Relu(x_pc[at + c]);
+      }
+    }
+  }
+}
+
+torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
+                             const torch::Tensor& boost_u) {
+  const KwtaSizes z = SizesOf(x, kwta);
+  const torch::Tensor x_bpc =
+      x.dim() == 4 ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x.contiguous();
+  torch::Tensor y_bpc = torch::zeros_like(x_bpc);
+  const torch::Tensor boost = boost_u.defined() ? boost_u.contiguous() : boost_u;
+  const float* boost_data = boost.defined() ? boost.data_ptr<float>() : nullptr;
+  const float* x_data = x_bpc.data_ptr<float>();
+  float* y_data = y_bpc.data_ptr<float>();
+  const int64_t sample = z.positions * z.channels();
+  at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<uint64_t> keys;
+    for (int64_t b = begin; b < end; ++b) {
+      SelectSample(x_data + b * sample, y_data + b * sample, boost_data, z, keys);
+    }
+  });
+  return y_bpc;
+}
+
+class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
+                               const torch::Tensor& boost_u, const packed::Kwta& kwta) {
+    const bool on_cpu = x.is_cpu() && x.scalar_type() == torch::kFloat32;
+    torch::Tensor y =
+        on_cpu ? ApplyKwtaOnCpu(x, kwta, boost_u) : ApplyKwtaBySort(x, kwta, boost_u);
+    context->save_for_backward({y});
+    return y;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grads) {
+    const torch::Tensor y = context->get_saved_variables()[0];
+    return {torch::threshold_backward(grads[0], y, 0), torch::Tensor(), torch::Tensor()};
+  }
+};
+
+}  // namespace
+
+torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
+                              const torch::Tensor& boost_u) {
+  const KwtaSizes z = SizesOf(x, kwta);
+  const torch::Tensor x_last = x.dim() == 4 ? x.permute({0, 2, 3, 1}) : x;
+  const torch::Tensor r_bpguc =
+      torch::relu(x_last).reshape({x.size(0), z.positions, z.groups, z.units, z.chunk});
+  // Summed channel by channel, so that the order of the additions is that of the loop.
+  torch::Tensor score_bpgu = r_bpguc.select(4, 0).clone();
+  for (int64_t c = 1; c < z.chunk; ++c) score_bpgu += r_bpguc.select(4, c);
+  if (boost_u.defined()) score_bpgu *= boost_u.to(x.scalar_type()).view({z.groups, z.units});
+
+  // Candidates last: local [B][P][G][U], global [B][1][G][P·U]. A stable sort leaves ties in index order.
+  const int64_t ranked = z.global ? 1 : z.positions;
+  const torch::Tensor score_brgk = z.global ? score_bpgu.transpose(1, 2).reshape(
+                                                  {x.size(0), 1, z.groups, z.candidates()})
+                                            : score_bpgu;
+  const torch::Tensor order =
+      std::get<1>(torch::sort(score_brgk, /*stable=*/true, /*dim=*/-1, /*descending=*/true));
+  const torch::Tensor wins_brgk = torch::zeros_like(score_brgk)
+                                      .scatter_(-1, order.narrow(-1, 0, z.winners), 1.0);
+  torch::Tensor wins_bpgu =
+      z.global ? wins_brgk.view({x.size(0), z.groups, z.positions, z.units}).transpose(1, 2)
+               : wins_brgk.view({x.size(0), ranked, z.groups, z.units});
+  // where, not a product: a losing infinity must not become NaN.
+  const torch::Tensor y_last = torch::where(wins_bpgu.unsqueeze(-1) > 0, r_bpguc,
+                                            torch::zeros({}, r_bpguc.options()))
+                                   .reshape(x_last.sizes());
+  return x.dim() == 4 ? y_last.permute({0, 3, 1, 2}) : y_last;
+}
+
+torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
+                        const torch::Tensor& boost_u) {
+  return KwtaFunction::apply(x, boost_u, kwta);
+}
+
+KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions)
+    : config_(config), kwta_(config.rule), positions_(positions) {
+  duty_u_ = register_buffer("duty_u", torch::zeros({channels / config.rule.chunk}));
+  SetEpoch(0, 1);
+  // Every unit starts at the target of the first epoch: none is boosted before it has been seen to lose.
+  duty_u_.fill_(TargetDuty());
+}
+
+void KwtaImpl::SetEpoch(int32_t epoch, int32_t epochs) {
+  kwta_.winners = WinnersAt(config_, static_cast<double>(epoch) / epochs);
+  boost_ = BoostAt(config_.boost, epoch, epochs);
+}
+
+double KwtaImpl::TargetDuty() const {
+  const int64_t positions = kwta_.scope == packed::KwtaScope::kGlobal ? positions_ : 1;
+  return kwta_.winners / static_cast<double>(duty_u_.numel() * positions);
+}
+
+torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
+  if (!is_training()) return ApplyKwta(x, config_.rule);
+  torch::Tensor boost_u;
+  if (boost_ > 0.0) boost_u = torch::exp(boost_ * (TargetDuty() - duty_u_));
+  const torch::Tensor y = ApplyKwta(x, kwta_, boost_u);
+  torch::NoGradGuard no_grad;
+  const torch::Tensor won = y.detach() > 0;
+  torch::Tensor wins_c = won.dim() == 4 ? won.sum(torch::IntArrayRef{0, 2, 3}) : won.sum(0);
+  // A unit of several channels won where any of them is above zero.
+  if (kwta_.chunk > 1) {
+    torch::Tensor last = won.dim() == 4 ? won.permute({0, 2, 3, 1}) : won;
+    last = last.reshape({-1, duty_u_.numel(), kwta_.chunk});
+    wins_c = last.any(2).sum(0);
+  }
+  const double batch = std::min<double>(static_cast<double>(x.size(0)),
+                                        static_cast<double>(config_.boost.period_samples));
+  const double period = static_cast<double>(config_.boost.period_samples);
+  const double share = batch / (static_cast<double>(x.size(0) * positions_) * period);
+  duty_u_.mul_((period - batch) / period).add_(wins_c.to(duty_u_.scalar_type()), share);
+  return y;
+}
+
+double KwtaImpl::NormalisedEntropy() const {
+  const torch::Tensor duty = duty_u_.detach().to(torch::kCPU, torch::kFloat64);
+  const double total = duty.sum().item<double>();
+  if (total <= 0.0 || duty.numel() < 2) return 0.0;
+  const torch::Tensor share = duty / total;
+  const double entropy = -torch::xlogy(share, share).sum().item<double>();
+  return entropy / std::log(static_cast<double>(duty.numel()));
+}
+
+}  // namespace bisparse::train
