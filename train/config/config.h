@@ -96,7 +96,7 @@ struct LayerConfig {
 
 struct NetworkConfig {
   std::vector<LayerConfig> layers;
-  Shape input;              ///< speech: {mels, frames, 1}; npy: the samples' shape
+  Shape input;              ///< speech: {mels, frames, 1}; npy: data.input
   int32_t class_count = 0;  ///< = layers.back().output.elements()
   bool operator==(const NetworkConfig&) const = default;
 };
@@ -111,7 +111,7 @@ struct OptimiserConfig {
 };
 
 enum class ScheduleKind : uint8_t { kConstant, kCosine, kOneCycle, kStep };
-/// Factor of the learning rate at each optimiser step; see LearningRateAt (schedule.h).
+/// Factor of the learning rate at each optimiser step; see LearningRateAt.
 struct ScheduleConfig {
   ScheduleKind kind = ScheduleKind::kCosine;
   double warmup_epochs = 0.0;   ///< all but one_cycle: linear from 0 over so many epochs

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/config/load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "bisparse/error.h"
+
+namespace bisparse::train {
+namespace {
+
+using testing::HasSubstr;
+
+// The whole message, or "" if the text is a good configuration.
+std::string FaultsOf(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    ParseConfig(text, "c.yaml", overrides);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
+    return error.what();
+  }
+  return "";
+}
+
+constexpr const char* kSmall = R"(data:
+  words: [yes, no, up, down, off]
+network:
+  - conv2d: {channels: 64, kernel: 5}
+  - batch_norm
+  - max_pool: {kernel: 2}
+  - kwta: {winners: 8, groups: 8}
+  - flatten
+  - linear: {units: classes}
+)";
+
+TEST(Load, FillsDefaultsAndShapes) {
+  const Config config = ParseConfig(kSmall, "folder/small.yaml");
+  EXPECT_EQ(config.name, "small");
+  EXPECT_EQ(config.text, kSmall);
+  EXPECT_EQ(config.train.epochs, 30);
+  ASSERT_EQ(config.network.layers.size(), 6u);
+  EXPECT_EQ(config.network.layers[0].name, "conv1");
+  EXPECT_EQ(config.network.layers[0].output, (Shape{28, 28, 64}));
+  EXPECT_EQ(config.network.layers[2].output, (Shape{14, 14, 64}));
+  EXPECT_EQ(config.network.layers[2].window.stride_h, 2);
+  EXPECT_EQ(config.network.layers[3].name, "kwta1");
+  EXPECT_EQ(config.network.layers[5].outputs, 7);  // five words, _unknown_, _silence_
+  EXPECT_EQ(config.network.class_count, 7);
+  EXPECT_EQ(config.data.speech_commands.words[1], "no");  // a word, not a truth value
+}
+
+TEST(Load, AllFaultsAtOnceInTheOrderOfTheFile) {
+  const std::string text = R"(nam: x
+seed: -1
+data:
+  words: [yes, yes]
+  augment: {speed_min: 1.2, speed_max: 1.1}
+front_end:
+  mels: 32.5
+network:
+  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 65}}
+  - kwtta: {winners: 8}
+train:
+  epochs: 010
+  batch_size: "64"
+  epochs: 3
+  optimiser: {kind: adam, momentum: 0.9}
+  learning_rate: fast
+)";
+  EXPECT_EQ(
+      FaultsOf(text),
+      "c.yaml:1:1: nam is no key (hint: did you mean name?)\n"
+      "c.yaml:2:7: seed = -1 is no seed: 0 … 18446744073709551615\n"
+      "c.yaml:4:16: data.words lists 'yes' twice\n"
+      "c.yaml:5:24: data.augment.speed_min = 1.2 exceeds speed_max = 1.1\n"
+      "c.yaml:7:9: front_end.mels = 32.5 where a whole number is wanted: 1 … 1024\n"
+      "c.yaml:9:59: conv1.packing.set_size = 65 is out of range: 1 … 64\n"
+      "c.yaml:10:5: network = kwtta is no kind of layer (hint: did you mean kwta?)\n"
+      "c.yaml:12:11: train.epochs = 010 where a whole number is wanted: 1 … 100000 (hint: YAML "
+      "reads a leading zero as octal; leave it out)\n"
+      "c.yaml:13:15: train.batch_size = \"64\" where a whole number is wanted: 1 … 65536 (hint: "
+      "leave the quotes out)\n"
+      "c.yaml:14:3: train.epochs is given twice (hint: first at line 12)\n"
+      "c.yaml:15:21: train.optimiser.kind = adam is none of: sgd, adamw (hint: did you mean "
+      "adamw?)\n"
+      "c.yaml:15:27: train.optimiser.momentum is of no use here (hint: only with kind: sgd)\n"
+      "c.yaml:16:18: train.learning_rate = fast where a number is wanted: > 0");
+}
+
+TEST(Load, MissingKeysAreTold) {
+  EXPECT_EQ(FaultsOf("seed: 1\n"), "c.yaml: network is missing");
+  EXPECT_EQ(FaultsOf(""), "c.yaml: network is missing");
+  EXPECT_EQ(FaultsOf("network:\n  - max_pool\n"), "c.yaml:2:5: max_pool1.kernel is missing");
+  EXPECT_EQ(
+      FaultsOf("network: []\n"),
+      "c.yaml:1:10: network is a list where a list of layers is wanted (hint: - conv2d: {…})");
+}
+
+TEST(Load, NamesAreUniqueAndPlain) {
+  EXPECT_THAT(FaultsOf("network:\n  - relu: {name: a}\n  - relu: {name: a}\n"),
+              HasSubstr("c.yaml:3:5: a.name is taken by the layer at line 2"));
+  EXPECT_THAT(FaultsOf("network:\n  - relu: {name: a.b}\n"),
+              HasSubstr("c.yaml:2:18: relu1.name = a.b is no name"));
+  EXPECT_THAT(FaultsOf("name: ../x\nnetwork:\n  - relu\n"), HasSubstr("cannot name a folder"));
+}
+
+TEST(Load, KeysOfAnotherKindAreRefused) {
+  EXPECT_THAT(FaultsOf("data: {type: npy, path: x}\nnetwork:\n  - relu\n"),
+              HasSubstr("data.path is of no use here (hint: only with type: speech_commands)"));
+  EXPECT_THAT(
+      FaultsOf("data: {type: npy}\nfront_end: {mels: 3}\nnetwork:\n  - relu\n"),
+      HasSubstr("front_end is of no use here (hint: only with data.type: speech_commands)"));
+}
+
+TEST(Load, NpyNeedsItsShape) {
+  const std::string text = R"(data: {type: npy, train_x: x.npy, train_y: y.npy, input: [28, 20, 3]}
+network:
+  - flatten
+  - linear: {units: 10}
+)";
+  const Config config = ParseConfig(text, "");
+  EXPECT_EQ(config.network.input, (Shape{28, 20, 3}));
+  EXPECT_EQ(config.network.layers[1].kernel.channels, 1680);
+  EXPECT_EQ(config.name, "network");
+}
+
+TEST(Load, FrontEndRulesKeepTheirPlace) {
+  EXPECT_THAT(
+      FaultsOf(std::string(kSmall) + "front_end: {window_samples: 2048}\n"),
+      HasSubstr("c.yaml:10:29: front_end.window_samples = 2048 exceeds fft_samples = 1024"));
+}
+
+TEST(Load, Overrides) {
+  const Config config = ParseConfig(kSmall, "c.yaml", {"train.epochs=3", "data.path=/speech"});
+  EXPECT_EQ(config.train.epochs, 3);
+  EXPECT_EQ(config.data.speech_commands.root, "/speech");
+  EXPECT_THAT(config.text, HasSubstr("epochs: 3"));
+  EXPECT_EQ(FaultsOf(kSmall, {"train.epoch=3"}),
+            "--set train.epoch=3: train.epoch is no key (hint: did you mean epochs?)");
+  EXPECT_EQ(FaultsOf(kSmall, {"seed=1", "train.epochs=no"}),
+            "--set train.epochs=no: train.epochs = no where a whole number is wanted: 1 … 100000");
+}
+
+TEST(Load, AFileThatIsNotThere) {
+  try {
+    LoadConfig("/nowhere/c.yaml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+  }
+}
+
+}  // namespace
+}  // namespace bisparse::train

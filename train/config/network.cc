@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: network.h. Tested in: network_test.cc.
+#include "train/config/network.h"
+
+#include <fmt/format.h>
+
+#include "train/config/reader.h"
+
+namespace bisparse::train {
+namespace {
+
+// 64 M activations, 2^31 weights: far beyond what a CPU at the edge runs, and no product overflows
+// below them.
+constexpr int64_t kMaxElements = int64_t{1} << 26;
+constexpr int64_t kMaxWeights = int64_t{1} << 31;
+
+std::string Text(const Shape& shape) {
+  return fmt::format("{}×{}×{}", shape.height, shape.width, shape.channels);
+}
+
+class Inference {
+ public:
+  Inference(Config& config, Faults& faults) : config_(config), faults_(faults) {}
+
+  void Run() {
+    NetworkConfig& network = config_.network;
+    const bool speech = config_.data.kind == data::DatasetKind::kSpeechCommands;
+    if (speech) {
+      if (faults_.Concerns("front_end")) return;
+      network.input = {config_.front_end.mel_count, config_.front_end.frame_count, 1};
+    } else if (faults_.Concerns("data.input")) {
+      return;
+    }
+    if (network.layers.empty()) return;  // told by the reader
+    if (network.input.elements() > kMaxElements) {
+      faults_.Add(speech ? "front_end" : "data.input",
+                  fmt::format("gives samples of {}, more than {} elements", Text(network.input),
+                              kMaxElements));
+      return;
+    }
+    Shape shape = network.input;
+    producer_ = "the input";
+    for (LayerConfig& layer : network.layers) {
+      layer.input = shape;
+      if (!InferLayer(layer)) return;
+      if (layer.output.elements() > kMaxElements) {
+        faults_.Add(layer.name, fmt::format("gives {}, more than {} elements", Text(layer.output),
+                                            kMaxElements));
+        return;
+      }
+      shape = layer.output;
+      if (layer.HasWeights()) producer_ = layer.name;
+    }
+    network.class_count = static_cast<int32_t>(shape.elements());
+    CheckOutput(network.layers.back());
+  }
+
+ private:
+  bool Faulty(const LayerConfig& layer, std::initializer_list<const char*> keys) const {
+    for (const char* key : keys) {
+      if (faults_.Concerns(layer.name + "." + key)) return true;
+    }
+    return false;
+  }
+
+  // Fills layer.output; false if it is not known.
+  bool InferLayer(LayerConfig& layer) {
+    if (layer.name[0] == kUnknownLayer) return false;
+    layer.output = layer.input;
+    switch (layer.kind) {
+      case LayerKind::kConv2d:
+        return InferWindow(layer, layer.outputs) && CheckKernel(layer);
+      case LayerKind::kMaxPool:
+      case LayerKind::kAvgPool:
+        return InferWindow(layer, layer.input.channels);
+      case LayerKind::kLinear:
+        return InferLinear(layer);
+      case LayerKind::kFlatten:
+        layer.output = {1, 1, static_cast<int32_t>(layer.input.elements())};
+        return true;
+      case LayerKind::kKwta:
+        CheckKwta(layer);
+        return true;
+      case LayerKind::kBatchNorm:
+      case LayerKind::kRelu:
+      case LayerKind::kDropout:
+        return true;
+    }
+    return true;
+  }
+
+  bool InferWindow(LayerConfig& layer, int32_t channels) {
+    if (Faulty(layer, {"channels", "kernel", "stride", "padding"})) return false;
+    packed::Window& w = layer.window;
+    if (w.stride_h == 0) w.stride_h = w.kernel_h;
+    if (w.stride_w == 0) w.stride_w = w.kernel_w;
+    if (w.pad_h >= w.kernel_h || w.pad_w >= w.kernel_w) {
+      faults_.Add(
+          layer.name + ".padding",
+          fmt::format(
+              "= [{}, {}] is not below the kernel's [{}, {}]: a window would see padding only",
+              w.pad_h, w.pad_w, w.kernel_h, w.kernel_w));
+      return false;
+    }
+    const Shape& in = layer.input;
+    if (w.kernel_h > in.height + 2 * w.pad_h || w.kernel_w > in.width + 2 * w.pad_w) {
+      const std::string padded =
+          w.pad_h + w.pad_w > 0 ? fmt::format(" padded by [{}, {}]", w.pad_h, w.pad_w) : "";
+      faults_.Add(layer.name + ".kernel",
+                  fmt::format("= [{}, {}] is larger than its input of {}×{}{} (hint: fewer pools "
+                              "before it, or padding)",
+                              w.kernel_h, w.kernel_w, in.height, in.width, padded));
+      return false;
+    }
+    layer.output = {(in.height + 2 * w.pad_h - w.kernel_h) / w.stride_h + 1,
+                    (in.width + 2 * w.pad_w - w.kernel_w) / w.stride_w + 1, channels};
+    layer.kernel = {channels, in.channels, w.kernel_h, w.kernel_w};
+    if (layer.kind != LayerKind::kConv2d) layer.kernel = {};
+    return true;
+  }
+
+  bool InferLinear(LayerConfig& layer) {
+    if (Faulty(layer, {"units"})) return false;
+    if (layer.outputs_are_classes) {
+      const bool speech = config_.data.kind == data::DatasetKind::kSpeechCommands;
+      if (faults_.Concerns("data")) return false;
+      const size_t classes = ClassNames(config_.data).size();
+      if (classes == 0) {
+        faults_.Add(layer.name + ".units",
+                    fmt::format("= classes needs data.{} (hint: list them, or give a number)",
+                                speech ? "words" : "class_names"));
+        return false;
+      }
+      layer.outputs = static_cast<int32_t>(classes);
+    }
+    if (layer.input.height != 1 || layer.input.width != 1) {
+      faults_.Add(layer.name,
+                  fmt::format("needs a flat input, got {} (hint: put `- flatten` before it)",
+                              Text(layer.input)));
+    }
+    layer.kernel = {layer.outputs, static_cast<int32_t>(layer.input.elements()), 1, 1};
+    layer.output = {1, 1, layer.outputs};
+    return CheckKernel(layer);
+  }
+
+  bool CheckKernel(const LayerConfig& layer) {
+    // positions ≤ 2^26 · 2^20 and outputs ≤ 2^20: their product may pass 2^63, so divide instead.
+    if (layer.kernel.positions() > kMaxWeights / layer.kernel.outputs) {
+      faults_.Add(layer.name,
+                  fmt::format("has {} outputs of {} weights each, more than {} together",
+                              layer.kernel.outputs, layer.kernel.positions(), kMaxWeights));
+      return false;
+    }
+    if (Faulty(layer, {"packing"})) return true;
+    const packed::Packing& packing = layer.packing.layout;
+    const std::string key = layer.name + ".packing";
+    const int32_t blocks = (layer.kernel.outputs + packing.lanes - 1) / packing.lanes;
+    if (packing.set_size > 1 && blocks < packing.set_size) {
+      faults_.Add(
+          key + ".set_size",
+          fmt::format(
+              "= {} exceeds the {} kernels of {} (lanes: {}) (hint: a set would never be full)",
+              packing.set_size, blocks, layer.name, packing.lanes));
+    }
+    if (packing.set_size > 1) CheckRuns(layer, key);
+    return true;
+  }
+
+  void CheckRuns(const LayerConfig& layer, const std::string& key) {
+    const packed::Packing& packing = layer.packing.layout;
+    if (packing.run.channels > layer.kernel.channels) {
+      faults_.Add(key + ".run.channels",
+                  fmt::format("= {} exceeds the {} channels that {} reads", packing.run.channels,
+                              layer.kernel.channels, layer.name));
+      return;
+    }
+    const int64_t taps = packing.run.taps == packed::RunTaps::kAll ? 1
+                         : packing.run.taps == packed::RunTaps::kRow
+                             ? layer.kernel.kernel_h
+                             : int64_t{layer.kernel.kernel_h} * layer.kernel.kernel_w;
+    const int64_t runs =
+        (int64_t{layer.kernel.channels} + packing.run.channels - 1) / packing.run.channels * taps;
+    if (runs < packing.set_size) {
+      faults_.Add(key + ".set_size", fmt::format("= {} exceeds the {} runs of {}: some kernels "
+                                                 "would own no weight (hint: shorter runs)",
+                                                 packing.set_size, runs, layer.name));
+    }
+  }
+
+  void CheckKwta(const LayerConfig& layer) {
+    if (Faulty(layer, {"winners", "scope", "groups", "chunk", "winners_start"})) return;
+    const packed::Kwta& rule = layer.kwta.rule;
+    const int32_t channels = layer.input.channels;
+    const std::string source = producer_;
+    const int64_t part = int64_t{rule.groups} * rule.chunk;
+    if (channels % part != 0) {
+      const bool chunk_alone = channels % rule.chunk != 0;
+      faults_.Add(layer.name + (chunk_alone ? ".chunk" : ".groups"),
+                  fmt::format("= {} does not cut the {} channels of {} into equal parts{}",
+                              chunk_alone ? rule.chunk : rule.groups, channels, source,
+                              rule.chunk > 1 && !chunk_alone
+                                  ? fmt::format(" of whole chunks of {}", rule.chunk)
+                                  : ""));
+      return;
+    }
+    const bool local = rule.scope == packed::KwtaScope::kLocal;
+    const int64_t positions = local ? 1 : int64_t{layer.input.height} * layer.input.width;
+    const int64_t units = positions * channels / rule.chunk;
+    const char* const unit = rule.chunk > 1 ? "chunks" : local ? "channels" : "values";
+    const auto check = [&](const char* key, int32_t winners, const char* hint) {
+      if (winners > units) {
+        faults_.Add(layer.name + "." + key, fmt::format("= {} exceeds the {} {} of {}{}", winners,
+                                                        units, unit, source, hint));
+      } else if (winners % rule.groups != 0) {
+        faults_.Add(
+            layer.name + "." + key,
+            fmt::format("= {} cannot be shared equally by {} groups", winners, rule.groups));
+      }
+    };
+    check("winners", rule.winners,
+          local ? " (hint: winners per position, not per cent)"
+                : " (hint: winners of the whole map)");
+    if (layer.kwta.winners_start == 0) return;
+    check("winners_start", layer.kwta.winners_start, "");
+    if (layer.kwta.winners_start < rule.winners) {
+      faults_.Add(layer.name + ".winners_start",
+                  fmt::format("= {} is below winners = {} (hint: k falls during training)",
+                              layer.kwta.winners_start, rule.winners));
+    }
+  }
+
+  void CheckOutput(const LayerConfig& last) {
+    if (faults_.Concerns("data")) return;
+    const size_t classes = ClassNames(config_.data).size();
+    if (classes != 0 && last.output.elements() != static_cast<int64_t>(classes)) {
+      faults_.Add(last.name, fmt::format("gives {} outputs for {} classes (hint: units: classes)",
+                                         last.output.elements(), classes));
+    }
+  }
+
+  Config& config_;
+  Faults& faults_;
+  std::string producer_;  ///< the layer whose channels a k-WTA ranks, for messages
+};
+
+}  // namespace
+
+std::vector<std::string> ClassNames(const data::DatasetConfig& data) {
+  if (data.kind == data::DatasetKind::kNpy) return data.npy.class_names;
+  const data::SpeechCommandsConfig& speech = data.speech_commands;
+  if (speech.words.empty()) return {};
+  std::vector<std::string> names = speech.words;
+  if (speech.unknown.amount != data::ExtraAmount::kNone) names.emplace_back("_unknown_");
+  if (speech.silence.amount != data::ExtraAmount::kNone) names.emplace_back("_silence_");
+  return names;
+}
+
+void InferShapes(Config& config, Faults& faults) { Inference(config, faults).Run(); }
+
+void InferShapes(Config& config) {
+  Faults faults(config.path, {});
+  InferShapes(config, faults);
+  faults.ThrowIfAny();
+}
+
+bool FoldsIntoWeights(const NetworkConfig& network, size_t index) {
+  if (network.layers[index].kind != LayerKind::kBatchNorm) return false;
+  while (index > 0 && network.layers[index - 1].kind == LayerKind::kDropout) --index;
+  return index > 0 && network.layers[index - 1].HasWeights();
+}
+
+}  // namespace bisparse::train

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What follows from a configuration: the shape of every map, and whether all sizes fit together.
+// Read first: config.h. Tested in: network_test.cc.
+#ifndef BISPARSE_TRAIN_CONFIG_NETWORK_H_
+#define BISPARSE_TRAIN_CONFIG_NETWORK_H_
+
+#include <string>
+#include <vector>
+
+#include "train/config/config.h"
+#include "train/config/faults.h"
+
+namespace bisparse::train {
+
+/// Names of the outputs where the configuration tells them (speech with `words`, npy with
+/// `class_names`), else empty: then only the data set knows.
+std::vector<std::string> ClassNames(const data::DatasetConfig& data);
+
+/// Fills input, output and kernel of every layer, class_count and `units: classes`. What can't be
+/// goes to `faults`; inference ends at a layer whose shape is unknown. `faults` may hold faults
+/// already: those layers are not told again.
+void InferShapes(Config& config, Faults& faults);
+
+/// The same for a Config made by hand: throws Error (kConfiguration) with every fault.
+void InferShapes(Config& config);
+
+/// Settings that contradict each other outside the network: front end, augmentation, optimiser.
+void CheckSettings(const Config& config, Faults& faults);
+
+/// Whether layer `index` is a batch_norm that is folded into the conv2d or linear before it
+/// (dropouts between vanish).
+bool FoldsIntoWeights(const NetworkConfig& network, size_t index);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_CONFIG_NETWORK_H_

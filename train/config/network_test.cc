@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/config/network.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "bisparse/error.h"
+#include "train/config/load.h"
+
+namespace bisparse::train {
+namespace {
+
+using testing::HasSubstr;
+
+std::string FaultsOf(const std::string& layers) {
+  try {
+    ParseConfig("data: {words: [a, b, c]}\nnetwork:\n" + layers, "c.yaml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Network, StridesPaddingAndWindowsRoundDown) {
+  const Config config = ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - conv2d: {channels: 8, kernel: [3, 5], stride: [2, 3], padding: [1, 2]}
+  - avg_pool: {kernel: 3, stride: 2}
+  - flatten
+  - linear: {units: classes}
+)",
+                                    "");
+  EXPECT_EQ(config.network.layers[0].output, (Shape{16, 11, 8}));
+  EXPECT_EQ(config.network.layers[1].output, (Shape{7, 5, 8}));
+  EXPECT_EQ(config.network.layers[2].output, (Shape{1, 1, 280}));
+  EXPECT_EQ(config.network.layers[3].kernel, (packed::KernelShape{5, 280, 1, 1}));
+}
+
+TEST(Network, ImpossibleShapesAreTold) {
+  EXPECT_EQ(FaultsOf("  - conv2d: {channels: 8, kernel: 33}\n"),
+            "c.yaml:3:35: conv1.kernel = [33, 33] is larger than its input of 32×32 (hint: fewer "
+            "pools before it, or padding)");
+  EXPECT_THAT(FaultsOf("  - max_pool: {kernel: 2, padding: 2}\n"), HasSubstr("padding only"));
+  EXPECT_EQ(
+      FaultsOf("  - linear: {units: classes}\n"),
+      "c.yaml:3:5: linear1 needs a flat input, got 32×32×1 (hint: put `- flatten` before it)");
+  EXPECT_EQ(FaultsOf("  - flatten\n  - linear: {units: 7}\n"),
+            "c.yaml:4:5: linear1 gives 7 outputs for 5 classes (hint: units: classes)");
+}
+
+TEST(Network, KwtaFaults) {
+  const std::string conv = "  - conv2d: {channels: 64, kernel: 5}\n";
+  const std::string end = "  - flatten\n  - linear: {units: classes}\n";
+  EXPECT_EQ(FaultsOf(conv + "  - kwta: {winners: 300}\n" + end),
+            "c.yaml:4:21: kwta1.winners = 300 exceeds the 64 channels of conv1 (hint: winners per "
+            "position, not per cent)");
+  EXPECT_EQ(FaultsOf(conv + "  - kwta: {winners: 300, scope: global}\n" + end), "");
+  EXPECT_THAT(FaultsOf(conv + "  - kwta: {winners: 9, groups: 8}\n" + end),
+              HasSubstr("kwta1.winners = 9 cannot be shared equally by 8 groups"));
+  EXPECT_THAT(FaultsOf(conv + "  - kwta: {winners: 6, groups: 6}\n" + end),
+              HasSubstr("kwta1.groups = 6 does not cut the 64 channels of conv1"));
+  EXPECT_THAT(FaultsOf(conv + "  - kwta: {winners: 17, chunk: 4}\n" + end),
+              HasSubstr("kwta1.winners = 17 exceeds the 16 chunks of conv1"));
+  EXPECT_THAT(FaultsOf(conv + "  - kwta: {winners: 8, winners_start: 4}\n" + end),
+              HasSubstr("winners_start = 4 is below winners = 8"));
+}
+
+TEST(Network, PackingFaults) {
+  const std::string end = "  - flatten\n  - linear: {units: classes}\n";
+  EXPECT_EQ(
+      FaultsOf("  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 8, lanes: 16}}\n" + end),
+      "c.yaml:3:59: conv1.packing.set_size = 8 exceeds the 4 kernels of conv1 (lanes: 16) "
+      "(hint: a set would never be full)");
+  EXPECT_THAT(
+      FaultsOf("  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 6, run: {taps: row}}}\n" +
+               end),
+      HasSubstr("set_size = 6 exceeds the 5 runs of conv1"));
+  EXPECT_THAT(
+      FaultsOf(
+          "  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 3, run: {channels: 2}}}\n" +
+          end),
+      HasSubstr("run.channels = 2 exceeds the 1 channels that conv1 reads"));
+}
+
+TEST(Network, ShapeFaultsOfLaterLayersAreToldTogether) {
+  const std::string message = FaultsOf(
+      "  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 99}}\n  - kwta: {winners: 65}\n"
+      "  - max_pool: {kernel: 40}\n");
+  EXPECT_THAT(message, HasSubstr("conv1.packing.set_size = 99"));
+  EXPECT_THAT(message, HasSubstr("kwta1.winners = 65 exceeds"));
+  EXPECT_THAT(message, HasSubstr("max_pool1.kernel = [40, 40] is larger"));
+}
+
+TEST(Network, HugeSizesAreRefusedNotOverflown) {
+  EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 1, padding: 0}\n"
+                       "  - conv2d: {channels: 65536, kernel: 1}\n"),
+              HasSubstr("more than 2147483648 together"));
+  EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 2, padding: 1}\n"),
+              HasSubstr("conv1 gives 33×33×65536, more than 67108864 elements"));
+}
+
+TEST(Network, BatchNormFoldsOnlyRightBehindWeights) {
+  const Config config = ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - batch_norm
+  - conv2d: {channels: 8, kernel: 5}
+  - dropout
+  - batch_norm
+  - max_pool: {kernel: 2}
+  - batch_norm
+  - flatten
+  - linear: {units: classes}
+)",
+                                    "");
+  EXPECT_FALSE(FoldsIntoWeights(config.network, 0));
+  EXPECT_TRUE(FoldsIntoWeights(config.network, 3));
+  EXPECT_FALSE(FoldsIntoWeights(config.network, 5));
+  EXPECT_FALSE(FoldsIntoWeights(config.network, 1));
+}
+
+}  // namespace
+}  // namespace bisparse::train

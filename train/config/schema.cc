@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: schema.h. A new key is one row here and one member in config.h. VisitTrain and
+// VisitData pass 60 lines because they are tables.
+#include "train/config/schema.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace bisparse::train {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr Range kPositive{0.0, kInf, true, false};
+constexpr Range kNotNegative{0.0, kInf};
+constexpr Range kFraction{0.0, 1.0};
+constexpr Range kPositiveFraction{0.0, 1.0, true, false};
+
+constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
+constexpr const char* kAlignWords[] = {"start", "center", "end"};
+constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
+constexpr const char* kExtraWords[] = {"none", "balanced"};
+constexpr const char* kLayerWords[] = {"conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
+                                       "relu",   "dropout", "flatten",    "kwta"};
+constexpr const char* kLayerPrefixes[] = {"conv", "linear",  "batch_norm", "max_pool", "avg_pool",
+                                          "relu", "dropout", "flatten",    "kwta"};
+constexpr const char* kLayerMeanings[] = {
+    "Convolution; padding is zeros.",
+    "Fully connected layer; its input must be flat.",
+    "Batch normalisation over channels; folded into a conv2d or linear directly before it at "
+    "export.",
+    "Maximum of each window; padding never wins.",
+    "Mean of each window; padding is not counted.",
+    "max(x, 0).",
+    "Zeroes inputs at random in training; vanishes at export.",
+    "Height × width × channels to one row, channels last.",
+    "ReLU, then exactly `winners` units survive; ties go to the lowest index.",
+};
+constexpr const char* kTapWords[] = {"one", "row", "all"};
+constexpr const char* kOwnerWords[] = {"static"};
+constexpr const char* kScopeWords[] = {"local", "global"};
+constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
+constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
+constexpr const char* kDeviceWords[] = {"auto", "cpu", "cuda"};
+constexpr const char* kClassesWord[] = {"classes"};
+
+void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra,
+                const char* meaning) {
+  int index = static_cast<int>(extra.amount);
+  v.WordOrNumber(key, index, kExtraWords, extra.fraction, false, {0.0, 10.0, true, false}, meaning);
+  extra.amount = static_cast<data::ExtraAmount>(index);
+}
+
+void VisitAugment(SchemaVisitor& v, data::AugmentConfig& a) {
+  v.Bool("enabled", a.enabled, "Whether training clips are changed at all.");
+  v.Real("time_shift_ms", a.time_shift_ms, kNotNegative, "Shift in time, uniform in ± this.");
+  v.Real("gain_db", a.gain_db, {0.0, 60.0}, "Gain, uniform in ± this.");
+  v.Real("speed_min", a.speed_min, {0.5, 2.0}, "Slowest speed; pitch changes with it.");
+  v.Real("speed_max", a.speed_max, {0.5, 2.0}, "Fastest speed.");
+  v.Real("background_probability", a.background_probability, kFraction,
+         "Probability of mixing in a piece of `_background_noise_`.");
+  v.Real("background_snr_db_min", a.background_snr_db_min, {-60.0, 120.0},
+         "Loudest background: signal-to-noise ratio.");
+  v.Real("background_snr_db_max", a.background_snr_db_max, {-60.0, 120.0}, "Faintest background.");
+  v.Real("white_noise_probability", a.white_noise_probability, kFraction,
+         "Probability of adding white noise.");
+  v.Real("white_noise_snr_db_min", a.white_noise_snr_db_min, {-60.0, 120.0},
+         "Loudest white noise.");
+  v.Real("white_noise_snr_db_max", a.white_noise_snr_db_max, {-60.0, 120.0},
+         "Faintest white noise.");
+  v.Int("time_masks", a.time_masks, {0, 16}, "Masks over frames in each clip.");
+  v.Int("time_mask_frames", a.time_mask_frames, {0, 4096}, "Width of each, uniform in 0 … this.");
+  v.Int("frequency_masks", a.frequency_masks, {0, 16}, "Masks over mel bands in each clip.");
+  v.Int("frequency_mask_bands", a.frequency_mask_bands, {0, 4096},
+        "Width of each, uniform in 0 … this.");
+}
+
+void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
+  v.Choice(
+      "type", d.kind, kDatasetWords,
+      "speech_commands: folders of recordings, one per word; npy: arrays of samples and labels.");
+  const bool speech = d.kind == data::DatasetKind::kSpeechCommands;
+  v.Only(speech, "type: speech_commands", [&] {
+    data::SpeechCommandsConfig& s = d.speech_commands;
+    v.Text("path", s.root,
+           "Folder of the data set, relative to where the program runs; `--data` replaces it.");
+    v.Text("test_path", s.test_root,
+           "Test set in the official layout of its own (one folder per class); empty: the testing "
+           "split of `path`.");
+    v.TextList("words", s.words,
+               "Classes, in the order of the outputs; empty: every word folder, sorted.");
+    VisitExtra(
+        v, "unknown", s.unknown,
+        "Clips of the class `_unknown_` (words that are not listed): as many as a word has on "
+        "average, or this fraction of all words' clips.");
+    VisitExtra(v, "silence", s.silence,
+               "Clips of the class `_silence_`, cut from `_background_noise_`; as `unknown`.");
+    v.Real("validation_percent", s.validation_percent, {0.0, 100.0},
+           "Speakers held out for validation where there is no validation_list.txt.");
+    v.Real("testing_percent", s.testing_percent, {0.0, 100.0},
+           "Speakers held out for testing where there is no testing_list.txt.");
+  });
+  v.Only(!speech, "type: npy", [&] {
+    data::NpyConfig& n = d.npy;
+    v.Text("train_x", n.train_x, "Samples: N×D, N×H×W or N×C×H×W, f32 or u8.", Need::kRequired);
+    v.Text("train_y", n.train_y, "Labels: N whole numbers from 0.", Need::kRequired);
+    int32_t* const sizes[] = {&input.height, &input.width, &input.channels};
+    v.Ints("input", sizes, false, {1, 65536},
+           "A sample's shape [height, width, channels]; N×D is [1, 1, D].", Need::kRequired);
+    v.Text("validation_x", n.validation_x, "Empty: `validation_fraction` of the training samples.");
+    v.Text("validation_y", n.validation_y, "Labels of validation_x.");
+    v.Text("test_x", n.test_x, "Empty: there is no test split.");
+    v.Text("test_y", n.test_y, "Labels of test_x.");
+    v.Real("validation_fraction", n.validation_fraction, {0.0, 1.0, true, true},
+           "Part of the training samples held out where validation_x is empty.");
+    v.Bool("channels_last", n.channels_last, "Four dimensions are N×H×W×C instead of N×C×H×W.");
+    v.Real("offset", n.offset, {}, "The network's input is (x − offset) · scale.");
+    v.Real("scale", n.scale, {}, "The network's input is (x − offset) · scale.");
+    v.TextList("class_names", n.class_names, "Empty: 0, 1, … up to the largest training label.");
+  });
+  v.Bool("strict", d.strict,
+         "A broken recording is an error instead of being left out and counted.");
+  v.Only(speech, "type: speech_commands", [&] {
+    v.Section("augment", "Changes to training clips, drawn anew in each epoch.",
+              [&] { VisitAugment(v, d.augment); });
+  });
+}
+
+void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
+  v.Int("sample_rate_hz", f.sample_rate_hz, {1000, 192000}, "Recordings are resampled to it.");
+  v.Int("clip_samples", f.clip_samples, {16, 16777216},
+        "Length of a clip after padding or cutting.");
+  v.Choice("align", f.align, kAlignWords,
+           "Where the recording lies in a longer clip, and which part of it in a shorter one.");
+  v.Int("window_samples", f.window_samples, {2, 65536}, "Hann window; at most fft_samples.");
+  v.Int("hop_samples", f.hop_samples, {1, 65536}, "From one frame to the next.");
+  v.Int("fft_samples", f.fft_samples, {2, 65536}, "Length of the transform; even.");
+  v.Int("mels", f.mel_count, {1, 1024}, "Mel bands: the height of the feature map.");
+  v.Int("frames", f.frame_count, {1, 65536}, "Frames: the width of the feature map.");
+  v.Real("low_hz", f.low_hz, kNotNegative, "Lower edge of the first band.");
+  v.Real("high_hz", f.high_hz, kPositive, "Upper edge of the last band.");
+  v.Real("log_floor", f.log_floor, kPositive, "feature = log(power + log_floor).");
+  v.Choice("norm", f.norm, kNormWords,
+           "What is taken from each clip: each band's mean, one mean, or mean and deviation.");
+  v.Real("offset", f.offset, {}, "Last of all: (feature − offset) · scale.");
+  v.Real("scale", f.scale, {}, "Last of all: (feature − offset) · scale.");
+}
+
+void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
+  v.Section("packing", "Complementary sparsity; left out, the layer is dense.", [&] {
+    PackingConfig& p = l.packing;
+    v.Int("set_size", p.layout.set_size, {1, packed::kMaxSetSize},
+          "S: kernels that share the positions of one set; the weights' density is 1/S.");
+    v.Int("lanes", p.layout.lanes, {1, packed::kMaxLanes},
+          "L: neighbouring kernels that share their non-zero positions.");
+    v.Section("run", "Positions that share one owner.", [&] {
+      v.Int("channels", p.layout.run.channels, {1, 1048576}, "Neighbouring input channels.");
+      v.Choice("taps", p.layout.run.taps, kTapWords, "Taps of the kernel window: one, a row, all.");
+    });
+    v.Choice("owners", p.owners, kOwnerWords, "static: drawn once from the seed, balanced.");
+  });
+}
+
+void VisitWindow(SchemaVisitor& v, packed::Window& w, bool pool) {
+  int32_t* const kernel[] = {&w.kernel_h, &w.kernel_w};
+  int32_t* const stride[] = {&w.stride_h, &w.stride_w};
+  int32_t* const padding[] = {&w.pad_h, &w.pad_w};
+  v.Ints("kernel", kernel, true, {1, 1024}, "Window: one number, or [height, width].",
+         Need::kRequired);
+  if (pool) {
+    // A pool's stride is its window unless said otherwise; 0 stands for that until it is resolved.
+    v.Ints("stride", stride, true, {0, 1024}, "From one window to the next; 0: the window's size.");
+  } else {
+    v.Ints("stride", stride, true, {1, 1024}, "From one window to the next.");
+  }
+  v.Ints("padding", padding, true, {0, 512}, "Rows and columns added on every side.");
+}
+
+void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {
+  v.Int("winners", k.rule.winners, {1, 67108864},
+        "Units that survive, a count: per position (local) or of the whole map (global).",
+        Need::kRequired);
+  v.Choice("scope", k.rule.scope, kScopeWords, "local: per position; global: over the whole map.");
+  v.Int("groups", k.rule.groups, {1, 65536},
+        "Channels are cut into so many groups, each with winners/groups.");
+  v.Int("chunk", k.rule.chunk, {1, 65536},
+        "Neighbouring channels that win or lose together, ranked by their sum.");
+  v.Int("winners_start", k.winners_start, {0, 67108864},
+        "Winners when training begins; 0: as `winners`.");
+  v.Real("anneal_until", k.anneal_until, kPositiveFraction,
+         "Part of the training after which winners_start has come down to winners.");
+  v.Section("boost", "Lifts units that seldom win, in training and for ranking only.", [&] {
+    BoostConfig& b = k.boost;
+    v.Real("strength", b.strength, {0.0, 100.0}, "β when training begins; 0: no boosting.");
+    v.Int("period_samples", b.period_samples, {1, 100000000},
+          "Samples that the running mean of the duty cycles covers.");
+    v.Real("decay", b.decay, kPositiveFraction, "Factor on β after each epoch.");
+    v.Real("until", b.until, kPositiveFraction,
+           "Part of the training over which β also falls linearly to 0.");
+  });
+}
+
+void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
+  v.Int("epochs", t.epochs, {1, 100000}, "Passes over the training samples.");
+  v.Int("batch_size", t.batch_size, {1, 65536}, "Samples of one step.");
+  v.Section("optimiser", "How weights follow their gradients.", [&] {
+    OptimiserConfig& o = t.optimiser;
+    v.Choice("kind", o.kind, kOptimiserWords, "sgd or adamw.");
+    v.Only(o.kind == OptimiserKind::kSgd, "kind: sgd", [&] {
+      v.Real("momentum", o.momentum, {0.0, 1.0, false, true}, "Momentum.");
+      v.Bool("nesterov", o.nesterov, "Nesterov's form of momentum; needs momentum > 0.");
+    });
+    v.Only(o.kind == OptimiserKind::kAdamw, "kind: adamw", [&] {
+      v.Real("beta1", o.beta1, {0.0, 1.0, false, true}, "Memory of the gradients' mean.");
+      v.Real("beta2", o.beta2, {0.0, 1.0, false, true}, "Memory of the gradients' squares.");
+      v.Real("epsilon", o.epsilon, kPositive, "Added to the denominator.");
+    });
+  });
+  v.Real("learning_rate", t.learning_rate, kPositive, "Largest learning rate.");
+  v.Section("schedule", "The learning rate over the training, changed at each step.", [&] {
+    ScheduleConfig& s = t.schedule;
+    v.Choice("kind", s.kind, kScheduleWords, "constant, cosine, one_cycle or step.");
+    v.Only(s.kind != ScheduleKind::kOneCycle, "kind: constant, cosine or step",
+           [&] { v.Real("warmup_epochs", s.warmup_epochs, kNotNegative, "Linear rise from 0."); });
+    v.Only(s.kind == ScheduleKind::kCosine, "kind: cosine", [&] {
+      v.Real("final_factor", s.final_factor, kFraction, "Last rate = learning_rate · this.");
+    });
+    v.Only(s.kind == ScheduleKind::kOneCycle, "kind: one_cycle", [&] {
+      v.Real("rise_frac", s.rise_frac, {0.0, 1.0, true, true},
+             "Part of the training over which the rate rises to learning_rate.");
+      v.Real("start_divisor", s.start_divisor, {1.0, 1e9}, "First rate = learning_rate / this.");
+      v.Real("final_divisor", s.final_divisor, {1.0, 1e9}, "Last rate = first rate / this.");
+    });
+    v.Only(s.kind == ScheduleKind::kStep, "kind: step", [&] {
+      v.Real("step_factor", s.step_factor, kPositiveFraction, "Factor on the rate …");
+      v.Int("step_epochs", s.step_epochs, {1, 100000}, "… after each so many epochs.");
+    });
+  });
+  v.Real("weight_decay", t.weight_decay, kNotNegative,
+         "On the weights of conv2d and linear; biases and batch_norm are left alone.");
+  v.Real("label_smoothing", t.label_smoothing, {0.0, 1.0, false, true},
+         "Part of the target spread over all classes.");
+  v.Real("gradient_clip", t.gradient_clip, kNotNegative,
+         "Largest norm of all gradients together; 0: no clipping.");
+  v.Choice("device", t.device, kDeviceWords, "auto: CUDA where there is one.");
+  v.Int("threads", t.threads, {0, 1024}, "LibTorch's threads; 0: one per core.");
+  v.Int("workers", t.workers, {0, 1024}, "Threads that load and augment; 0: the trainer's own.");
+  v.Int("early_stop_epochs", t.early_stop_epochs, {0, 100000},
+        "Stop after so many epochs without a better validation; 0: never.");
+  v.Text("runs", t.runs, "Folder of the run folders; a run lives in runs/name.", Need::kOptional);
+}
+
+}  // namespace
+
+std::string Range::Text() const {
+  if (std::isinf(min) && std::isinf(max)) return "any";
+  if (std::isinf(max)) return fmt::format("{} {}", min_open ? ">" : "≥", min);
+  if (min_open || max_open) {
+    return fmt::format("{}{}, {}{}", min_open ? '(' : '[', min, max, max_open ? ')' : ']');
+  }
+  return fmt::format("{} … {}", min, max);
+}
+
+void VisitConfig(SchemaVisitor& v, Config& config) {
+  v.Text("name", config.name,
+         "Of the network and its run; default: the file's name without `.yaml`.");
+  v.Seed("seed", config.seed, "Of owners, first weights, the order of samples and augmentation.");
+  v.Section("data", "Which samples are learned.",
+            [&] { VisitData(v, config.data, config.network.input); });
+  const bool speech = config.data.kind == data::DatasetKind::kSpeechCommands;
+  v.Only(speech, "data.type: speech_commands", [&] {
+    v.Section("front_end", "Recording to log-mel features; kept in the model file.",
+              [&] { VisitFrontEnd(v, config.front_end); });
+  });
+  v.Layers("network", config.network.layers, "The layers, first to last.");
+  v.Section("train", "How it is learned.", [&] { VisitTrain(v, config.train); });
+}
+
+void VisitLayer(SchemaVisitor& v, LayerConfig& l) {
+  v.Text("name", l.name, "Unique; default: kind and number, conv1, linear1, …");
+  switch (l.kind) {
+    case LayerKind::kConv2d:
+      v.Int("channels", l.outputs, {1, 65536}, "Output channels.", Need::kRequired);
+      VisitWindow(v, l.window, false);
+      v.Bool("bias", l.bias, "Whether a bias is added.");
+      VisitPacking(v, l);
+      break;
+    case LayerKind::kLinear: {
+      int index = l.outputs_are_classes ? 0 : 1;
+      double units = l.outputs;
+      v.WordOrNumber("units", index, kClassesWord, units, true, {1, 1048576},
+                     "Outputs; `classes`: as many as the data set has.", Need::kRequired);
+      l.outputs_are_classes = index == 0;
+      l.outputs = static_cast<int32_t>(units);
+      v.Bool("bias", l.bias, "Whether a bias is added.");
+      VisitPacking(v, l);
+      break;
+    }
+    case LayerKind::kBatchNorm:
+      v.Real("momentum", l.momentum, kFraction,
+             "Weight of the newest batch in the running statistics.");
+      v.Real("epsilon", l.epsilon, kPositive, "Added to the variance.");
+      v.Bool("affine", l.affine, "Whether a scale and a shift are learned.");
+      break;
+    case LayerKind::kMaxPool:
+    case LayerKind::kAvgPool:
+      VisitWindow(v, l.window, true);
+      break;
+    case LayerKind::kDropout:
+      v.Real("probability", l.dropout, {0.0, 1.0, false, true}, "Of zeroing an input.");
+      break;
+    case LayerKind::kKwta:
+      VisitKwta(v, l.kwta);
+      break;
+    case LayerKind::kRelu:
+    case LayerKind::kFlatten:
+      break;
+  }
+}
+
+LayerConfig DefaultLayer(LayerKind kind) {
+  LayerConfig layer;
+  layer.kind = kind;
+  if (kind == LayerKind::kMaxPool || kind == LayerKind::kAvgPool) {
+    layer.window.stride_h = layer.window.stride_w = 0;
+  }
+  return layer;
+}
+
+Words LayerKindWords() { return kLayerWords; }
+const char* LayerKindName(LayerKind kind) { return kLayerWords[static_cast<size_t>(kind)]; }
+const char* LayerKindMeaning(LayerKind kind) { return kLayerMeanings[static_cast<size_t>(kind)]; }
+const char* LayerNamePrefix(LayerKind kind) { return kLayerPrefixes[static_cast<size_t>(kind)]; }
+
+}  // namespace bisparse::train

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/config/yaml_tree.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "bisparse/error.h"
+
+namespace bisparse::train {
+namespace {
+
+// The message of all faults, or "" without any.
+std::string Message(const Faults& faults) {
+  try {
+    faults.ThrowIfAny();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::string ParseFault(const std::string& text) {
+  Faults faults("c.yaml", {});
+  ParseYaml(text, faults);
+  return Message(faults);
+}
+
+TEST(YamlTree, KeepsOrderMarksAndDoubles) {
+  Faults faults("c.yaml", {});
+  const YamlNode root = ParseYaml("b: 010\na: 'no'\nb: [x, {y: 2}]\n", faults);
+  EXPECT_EQ(Message(faults), "");
+  EXPECT_THAT(root.keys, testing::ElementsAre("b", "a", "b"));
+  EXPECT_EQ(root.items[0].text, "010");
+  EXPECT_FALSE(root.items[0].quoted);
+  EXPECT_TRUE(root.items[1].quoted);
+  EXPECT_EQ(root.key_marks[2], (Mark{3, 1}));
+  EXPECT_EQ(root.items[2].items[1].Find("y")->mark, (Mark{3, 12}));
+}
+
+TEST(YamlTree, AliasesAreCopies) {
+  Faults faults("c.yaml", {});
+  const YamlNode root = ParseYaml("a: &x {k: 1}\nb: *x\n", faults);
+  EXPECT_EQ(Message(faults), "");
+  EXPECT_EQ(root.Find("b")->Find("k")->text, "1");
+}
+
+TEST(YamlTree, AliasBombIsRefused) {
+  std::string text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    text += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    for (int j = 0; j < 10; ++j) text += (j ? ", *a" : "*a") + std::to_string(i - 1);
+    text += "]\n";
+  }
+  EXPECT_THAT(ParseFault(text), testing::HasSubstr("more than 20000 values"));
+}
+
+TEST(YamlTree, LimitsAndSyntaxAreFaults) {
+  EXPECT_THAT(ParseFault(std::string(33, '[') + std::string(33, ']')),
+              testing::HasSubstr("nested more than 32 deep"));
+  EXPECT_EQ(ParseFault(std::string(32, '[') + std::string(32, ']')), "");
+  EXPECT_THAT(ParseFault(std::string(100000, '[')), testing::HasSubstr("deep"));
+  EXPECT_THAT(ParseFault("a: 1\n---\nb: 2\n"), testing::HasSubstr("more than one YAML document"));
+  EXPECT_THAT(ParseFault("a: !!int 3\n"), testing::HasSubstr("c.yaml:1:4: tag"));
+  EXPECT_THAT(ParseFault("? [a]\n: b\n"), testing::HasSubstr("a key is a plain word"));
+  EXPECT_THAT(ParseFault("a: [1, 2\nb: 3\n"), testing::HasSubstr("not YAML"));
+  EXPECT_THAT(ParseFault("a: &a [*a]\n"), testing::HasSubstr("alias within its own anchor"));
+  EXPECT_THAT(ParseFault(std::string(kMaxYamlBytes + 1, ' ')), testing::HasSubstr("exceed"));
+}
+
+TEST(YamlTree, OverridesSetAndCreate) {
+  Faults faults("", {"train.epochs=3", "net.0.k=[5, 3]", "train.x.y=no"});
+  YamlNode root = ParseYaml("train: {epochs: 9}\nnet: [{k: 1}]\n", faults);
+  ApplyOverride(root, "train.epochs=3", 1, faults);
+  ApplyOverride(root, "net.0.k=[5, 3]", 2, faults);
+  ApplyOverride(root, "train.x.y=no", 3, faults);
+  EXPECT_EQ(Message(faults), "");
+  EXPECT_EQ(root.Find("train")->Find("epochs")->text, "3");
+  EXPECT_EQ(root.Find("train")->Find("epochs")->mark, (Mark{0, 1}));
+  EXPECT_EQ(root.Find("net")->items[0].Find("k")->items[1].text, "3");
+  EXPECT_EQ(root.Find("train")->Find("x")->Find("y")->text, "no");
+  ApplyOverride(root, "net.7.k=1", 2, faults);
+  EXPECT_THAT(Message(faults), testing::HasSubstr("'7' is not an index of a list of 1"));
+}
+
+}  // namespace
+}  // namespace bisparse::train
