@@ -13,20 +13,20 @@
 namespace bisparse {
 
 template <typename... Args>
-[[noreturn]] void Fail(ErrorKind kind, const std::string& location, fmt::format_string<Args...> format,
-                       Args&&... args) {
+[[noreturn]] void Fail(ErrorKind kind, const std::string& location,
+                       fmt::format_string<Args...> format, Args&&... args) {
   throw Error(kind, location, fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace bisparse
 
 /// A defect of bisparse itself if it does not hold; never for bad input.
-#define BISPARSE_CHECK(condition)                                                                  \
-  do {                                                                                             \
-    if (!(condition)) {                                                                            \
-      ::bisparse::Fail(::bisparse::ErrorKind::kInternal, __FILE__, "line {}: {} does not hold",    \
-                       __LINE__, #condition);                                                      \
-    }                                                                                              \
+#define BISPARSE_CHECK(condition)                                                               \
+  do {                                                                                          \
+    if (!(condition)) {                                                                         \
+      ::bisparse::Fail(::bisparse::ErrorKind::kInternal, __FILE__, "line {}: {} does not hold", \
+                       __LINE__, #condition);                                                   \
+    }                                                                                           \
   } while (false)
 
 #endif  // BISPARSE_DEPLOY_BASE_CHECK_H_
