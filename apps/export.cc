@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// bisparse-export: a run's best network, packed and verified, as one file.
+#include <fmt/format.h>
+
+#include "apps/support/inspection.h"
+#include "apps/support/program.h"
+#include "train/export/export.h"
+
+int main(int argc, char** argv) {
+  using namespace bisparse;
+  CLI::App app(
+      "Folds batch norm, packs the weights, checks the engine against LibTorch on validation "
+      "samples, writes the model.",
+      "bisparse-export");
+  app.footer(apps::Footer("bisparse-export runs/gsc_aligned -o gsc_aligned.bisparse"));
+  train::ExportOptions options;
+  app.add_option("RUN", options.run, "Folder of a run of bisparse-train")->required();
+  app.add_option("-o,--output", options.output, "The .bisparse file to write")->required();
+  app.add_option("--data", options.data,
+                 "Recordings to verify on (default: where the run's configuration says)");
+  app.add_option("--samples", options.samples, "Validation samples to verify on")
+      ->check(CLI::Range(train::kVerifySamples, int64_t{1} << 20))
+      ->capture_default_str();
+  return apps::RunProgram(app, argc, argv, [&] {
+    const train::ExportResult result = train::ExportRun(options);
+    fmt::print("{}\n", apps::FormatLayers(result.model));
+    for (const train::Verification& v : result.verifications) {
+      fmt::print(
+          "verified {:<14} {} samples, same top class in all, logits within {:.1e} of their range",
+          ModeName(v.mode), v.samples - v.nearly_tied, v.worst_difference);
+      fmt::print("{}\n", v.nearly_tied == 0
+                             ? ""
+                             : fmt::format("; {} nearly tied, left out", v.nearly_tied));
+    }
+    fmt::print("wrote {}: {} bytes\n", options.output, result.file_bytes);
+    return 0;
+  });
+}

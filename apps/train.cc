@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// bisparse-train: trains the network of a YAML configuration into a run folder.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+
+#include "apps/support/program.h"
+#include "train/config/describe.h"
+#include "train/config/load.h"
+#include "train/config/print.h"
+#include "train/loop/trainer.h"
+
+namespace {
+
+std::atomic<bool> stop_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // for the signal handler
+
+/// The first signal ends the run in order; a second one ends the program at once.
+void RequestStop(int signal) {
+  stop_requested = true;
+  std::signal(signal, SIG_DFL);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace bisparse;
+  CLI::App app("Trains the network of a configuration; best and last state go to a run folder.",
+               "bisparse-train");
+  app.footer(apps::Footer("bisparse-train configs/gsc_aligned.yaml --data speech_commands") +
+             "\nCtrl-C finishes the batch and writes last.pt; --resume goes on from there.");
+  std::string config_path;
+  std::vector<std::string> overrides;
+  train::TrainOptions options{.progress = stderr, .stop = &stop_requested};
+  bool resume = false, force = false, dry_run = false, print_config = false;
+  const auto sets = [&](const std::string& flag, const std::string& key, const std::string& help) {
+    app.add_option_function<std::string>(
+        flag, [&overrides, key](const std::string& value) { overrides.push_back(key + "=" + value); },
+        help + " (" + key + ")");
+  };
+  app.add_option("CONFIG", config_path, "A YAML file, see docs/configuration.md")->required();
+  sets("--data", "data.path", "Folder of the recordings");
+  sets("--test-data", "data.test_path", "Folder of the test recordings; not opened in training");
+  app.add_option("--out", options.run_folder, "Run folder; runs/<name> by default");
+  app.add_flag("--resume", resume, "Go on with the run, or begin it if there is none");
+  app.add_flag("--force", force, "Delete the run that is there and begin anew")->excludes("--resume");
+  app.add_flag("--dry-run", dry_run, "Check, print the network's table, stop");
+  app.add_flag("--print-config", print_config, "Print the configuration with every default, stop");
+  sets("--epochs", "train.epochs", "Passes over the training data");
+  sets("--threads", "train.threads", "Threads of LibTorch; 0 = one per core");
+  sets("--seed", "seed", "Of weights, owners and data");
+  sets("--device", "train.device", "auto, cpu or cuda");
+  app.add_option("--set", overrides, "Any other setting, e.g. --set train.learning_rate=0.002");
+  return apps::RunProgram(app, argc, argv, [&] {
+    const train::Config config = train::LoadConfig(config_path, overrides);
+    if (print_config) fmt::print("{}", train::PrintConfig(config));
+    if (dry_run) fmt::print("{}", train::DescribeNetwork(config));
+    if (print_config || dry_run) return 0;
+
+    std::signal(SIGINT, RequestStop);
+    std::signal(SIGTERM, RequestStop);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error like a full disk
+    options.open = resume  ? train::OpenRun::kResume
+                   : force ? train::OpenRun::kForce
+                           : train::OpenRun::kNew;
+    const train::TrainResult result = train::Train(config, options);
+    if (result.stopped) {
+      fmt::print("stopped in epoch {} of {}; --resume goes on from there\n", result.epochs + 1,
+                 config.train.epochs);
+      return 130;
+    }
+    fmt::print("{}: best validation accuracy {:.2f} % in epoch {} of {}, {:.1f} minutes\n",
+               result.run_folder, 100 * result.best_accuracy, result.best_epoch + 1, result.epochs,
+               result.minutes);
+    fmt::print("next: bisparse-export {} -o {}.bisparse\n", result.run_folder, config.name);
+    return 0;
+  });
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/synthesis/synthesise.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <sstream>
+
+#include "bisparse/error.h"
+#include "data/audio.h"
+#include "deploy/base/file.h"
+
+namespace bisparse::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool HasEspeak() { return std::system("espeak-ng --version >/dev/null 2>&1") == 0; }
+
+SynthesisConfig SmallConfig(const std::string& name) {
+  const std::string out = testing::TempDir() + "/synthesise_" + name;
+  fs::remove_all(out);
+  SynthesisConfig config;
+  config.out = out;
+  config.words = {"yes"};
+  config.unknown_words = {"cat"};
+  config.clips_per_word = 65;
+  return config;
+}
+
+std::set<std::string> Lines(const std::string& path) {
+  std::istringstream text(ReadTextFile(path));
+  std::set<std::string> lines;
+  for (std::string line; std::getline(text, line);) lines.insert(line);
+  return lines;
+}
+
+TEST(Synthesise, WritesTheOfficialLayoutWithHeldOutVoices) {
+  if (!HasEspeak()) GTEST_SKIP() << "espeak-ng is not installed";
+  const SynthesisConfig config = SmallConfig("layout");
+  const SynthesisResult made = Synthesise(config);
+  EXPECT_FALSE(made.reused);
+  EXPECT_GE(made.clips, 70);
+  const auto validation = Lines(config.out + "/validation_list.txt"),
+             testing = Lines(config.out + "/testing_list.txt");
+  EXPECT_FALSE(validation.empty());
+  EXPECT_FALSE(testing.empty());
+  std::set<std::string> held_out, heard;
+  int64_t clips = 0;
+  for (const auto& entry : fs::directory_iterator(config.out + "/yes")) {
+    const std::string name = entry.path().filename().string();
+    const bool in_lists = validation.contains("yes/" + name) || testing.contains("yes/" + name);
+    (in_lists ? held_out : heard).insert(name.substr(0, 8));
+    const Audio audio = ReadAudio(entry.path().string(), 0);
+    EXPECT_EQ(audio.sample_rate_hz, 16000) << name;
+    EXPECT_EQ(audio.samples.size(), 16000u) << name;
+    ++clips;
+  }
+  EXPECT_GE(clips, 60);
+  for (const std::string& speaker : held_out) EXPECT_FALSE(heard.contains(speaker)) << speaker;
+  EXPECT_TRUE(fs::exists(config.out + "/_background_noise_/pink_noise.wav"));
+  EXPECT_FALSE(fs::exists(config.out + ".partial"));
+
+  EXPECT_TRUE(Synthesise(config).reused);
+  SynthesisConfig other = config;
+  other.clips_per_word = 66;
+  EXPECT_THROW(Synthesise(other), Error);
+}
+
+TEST(Synthesise, RefusesWordsThatAreNotWords) {
+  SynthesisConfig config = SmallConfig("words");
+  config.words = {"../yes"};
+  EXPECT_THROW(Synthesise(config), Error);
+  config.words = {};
+  EXPECT_THROW(Synthesise(config), Error);
+}
+
+}  // namespace
+}  // namespace bisparse::data
