@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: assemble.h. Tested in: assemble_test.cc.
+#include "train/config/assemble.h"
+
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/base/check.h"
+#include "deploy/base/random.h"
+#include "deploy/packed/pack.h"
+#include "train/config/network.h"
+#include "train/config/static_owners.h"
+
+namespace bisparse::train {
+namespace {
+
+// One AVX-512 register of floats: the dense kernels' rows of weights.
+constexpr int32_t kDenseLanes = 16;
+
+// What the model's spans point into.
+struct Storage {
+  std::vector<AlignedBuffer<float>> floats;
+  std::vector<AlignedBuffer<uint8_t>> owners;
+
+  std::span<const float> Keep(std::span<const float> values, size_t padded_size) {
+    AlignedBuffer<float> buffer(padded_size);
+    std::copy(values.begin(), values.end(), buffer.begin());
+    floats.push_back(std::move(buffer));
+    return floats.back().span();
+  }
+  std::span<const uint8_t> Keep(std::span<const uint8_t> values) {
+    AlignedBuffer<uint8_t> buffer(values.size());
+    std::copy(values.begin(), values.end(), buffer.begin());
+    owners.push_back(std::move(buffer));
+    return owners.back().span();
+  }
+};
+
+std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kConv2d:
+      return packed::LayerKind::kConv2d;
+    case LayerKind::kLinear:
+      return packed::LayerKind::kLinear;
+    case LayerKind::kBatchNorm:
+      return packed::LayerKind::kAffine;
+    case LayerKind::kMaxPool:
+      return packed::LayerKind::kMaxPool;
+    case LayerKind::kAvgPool:
+      return packed::LayerKind::kAvgPool;
+    case LayerKind::kRelu:
+      return packed::LayerKind::kRelu;
+    case LayerKind::kFlatten:
+      return packed::LayerKind::kFlatten;
+    case LayerKind::kKwta:
+      return packed::LayerKind::kKwta;
+    case LayerKind::kDropout:
+      break;
+  }
+  return std::nullopt;
+}
+
+void CheckSize(const LayerConfig& layer, const char* what, size_t got, int64_t wanted) {
+  if (static_cast<int64_t>(got) != wanted) {
+    Fail(ErrorKind::kInternal, "layer '" + layer.name + "'", "{} values of {}, {} wanted", got,
+         what, wanted);
+  }
+}
+
+void AddWeights(const LayerConfig& layer, const LayerWeights& weights, Storage& storage,
+                packed::Layer& deployed) {
+  deployed.packing = StoredPacking(layer);
+  const packed::Layout layout(layer.kernel, deployed.packing);
+  CheckSize(layer, "weight_op", weights.weight_op.size(), layer.kernel.weights());
+  CheckSize(layer, "owner_nr", weights.owner_nr.size(), layout.owners());
+  if (!weights.bias_o.empty()) {
+    CheckSize(layer, "bias_o", weights.bias_o.size(), layer.kernel.outputs);
+  }
+  const std::vector<float> weight_pnl = packed::Pack(layout, weights.weight_op, weights.owner_nr);
+  deployed.weight_pnl = storage.Keep(weight_pnl, weight_pnl.size());
+  deployed.owner_nr = storage.Keep(std::span<const uint8_t>(weights.owner_nr));
+  deployed.bias_o = storage.Keep(weights.bias_o, static_cast<size_t>(layout.outputs_padded()));
+}
+
+void AddAffine(const LayerConfig& layer, const Affine& affine, Storage& storage,
+               packed::Layer& deployed) {
+  CheckSize(layer, "scale_c", affine.scale_c.size(), layer.input.channels);
+  CheckSize(layer, "shift_c", affine.shift_c.size(), layer.input.channels);
+  deployed.weight_pnl = storage.Keep(affine.scale_c, affine.scale_c.size());
+  deployed.bias_o = storage.Keep(affine.shift_c, affine.shift_c.size());
+}
+
+}  // namespace
+
+Affine ToAffine(const BatchNormStatistics& statistics) {
+  const size_t channels = statistics.mean.size();
+  BISPARSE_CHECK(statistics.variance.size() == channels);
+  BISPARSE_CHECK(statistics.gamma.empty() || statistics.gamma.size() == channels);
+  BISPARSE_CHECK(statistics.beta.empty() || statistics.beta.size() == channels);
+  Affine affine{std::vector<float>(channels), std::vector<float>(channels)};
+  for (size_t c = 0; c < channels; ++c) {
+    const double gamma = statistics.gamma.empty() ? 1.0 : statistics.gamma[c];
+    const double beta = statistics.beta.empty() ? 0.0 : statistics.beta[c];
+    const double scale = gamma / std::sqrt(double{statistics.variance[c]} + statistics.epsilon);
+    affine.scale_c[c] = static_cast<float>(scale);
+    affine.shift_c[c] = static_cast<float>(beta - statistics.mean[c] * scale);
+  }
+  return affine;
+}
+
+void FoldBatchNorm(LayerWeights& layer, const BatchNormStatistics& statistics) {
+  const Affine affine = ToAffine(statistics);
+  const size_t outputs = affine.scale_c.size();
+  BISPARSE_CHECK(outputs > 0 && layer.weight_op.size() % outputs == 0);
+  BISPARSE_CHECK(layer.bias_o.empty() || layer.bias_o.size() == outputs);
+  layer.bias_o.resize(outputs);
+  const size_t positions = layer.weight_op.size() / outputs;
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t p = 0; p < positions; ++p) layer.weight_op[o * positions + p] *= affine.scale_c[o];
+    layer.bias_o[o] =
+        static_cast<float>(double{layer.bias_o[o]} * affine.scale_c[o] + affine.shift_c[o]);
+  }
+}
+
+packed::Packing StoredPacking(const LayerConfig& layer) {
+  if (layer.HasOwners()) return layer.packing.layout;
+  return {1, kDenseLanes, {}};
+}
+
+packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> weights,
+                            std::span<const Affine> affines, std::vector<std::string> class_names,
+                            packed::Provenance provenance) {
+  const auto storage = std::make_shared<Storage>();
+  packed::Model model;
+  model.name = config.name;
+  model.input = config.network.input;
+  size_t next_weights = 0, next_affine = 0;
+  for (size_t i = 0; i < config.network.layers.size(); ++i) {
+    const LayerConfig& layer = config.network.layers[i];
+    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
+    if (!kind || FoldsIntoWeights(config.network, i)) continue;
+    packed::Layer deployed;
+    deployed.kind = *kind;
+    deployed.name = layer.name;
+    deployed.input = layer.input;
+    deployed.output = layer.output;
+    deployed.window = layer.window;
+    if (layer.kind == LayerKind::kKwta) deployed.kwta = layer.kwta.rule;
+    if (layer.HasWeights()) {
+      BISPARSE_CHECK(next_weights < weights.size());
+      AddWeights(layer, weights[next_weights++], *storage, deployed);
+    } else if (layer.kind == LayerKind::kBatchNorm) {
+      BISPARSE_CHECK(next_affine < affines.size());
+      AddAffine(layer, affines[next_affine++], *storage, deployed);
+    }
+    model.layers.push_back(std::move(deployed));
+  }
+  BISPARSE_CHECK(next_weights == weights.size() && next_affine == affines.size());
+  model.class_names = std::move(class_names);
+  if (config.data.kind == data::DatasetKind::kSpeechCommands) model.front_end = config.front_end;
+  model.provenance = std::move(provenance);
+  model.storage = storage;
+  packed::ValidateModel(model, config.path.empty() ? config.name : config.path);
+  return model;
+}
+
+packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
+  std::vector<LayerWeights> weights;
+  std::vector<Affine> affines;
+  for (size_t i = 0; i < config.network.layers.size(); ++i) {
+    const LayerConfig& layer = config.network.layers[i];
+    if (layer.kind == LayerKind::kBatchNorm && !FoldsIntoWeights(config.network, i)) {
+      const size_t channels = static_cast<size_t>(layer.input.channels);
+      affines.push_back({std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f)});
+    }
+    if (!layer.HasWeights()) continue;
+    const packed::Layout layout(layer.kernel, StoredPacking(layer));
+    LayerWeights drawn;
+    drawn.owner_nr = DrawStaticOwners(layout, seed, layer.name);
+    drawn.weight_op.resize(static_cast<size_t>(layer.kernel.weights()));
+    drawn.bias_o.resize(static_cast<size_t>(layer.kernel.outputs));
+    // He's rule: variance 2 / fan-in keeps the variance of activations behind a ReLU.
+    const double fan_in = static_cast<double>(layout.positions) / layout.packing.set_size;
+    const float scale = static_cast<float>(std::sqrt(2.0 / fan_in));
+    CounterRandom random(seed, {0x7765696768747300, i});  // "weights"
+    for (int64_t o = 0; o < layer.kernel.outputs; ++o) {
+      const int64_t block = o / layout.packing.lanes;
+      const int64_t n = block / layout.packing.set_size, s = block % layout.packing.set_size;
+      for (int64_t p = 0; p < layout.positions; ++p) {
+        if (layer.HasOwners() &&
+            drawn.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))] != s) {
+          continue;
+        }
+        drawn.weight_op[static_cast<size_t>(o * layout.positions + p)] = scale * random.Normal();
+      }
+    }
+    for (float& bias : drawn.bias_o) bias = 0.1f * random.Normal();
+    weights.push_back(std::move(drawn));
+  }
+  packed::Provenance provenance;
+  provenance.config_text = config.text;
+  provenance.seed = seed;
+  return AssembleModel(config, weights, affines, ClassNames(config.data), std::move(provenance));
+}
+
+}  // namespace bisparse::train
