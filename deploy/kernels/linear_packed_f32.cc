@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed linear layers.
+//
+// Dense input: a kernel block walks its list of inputs with four accumulators in turn (entry e adds
+// to e mod 4), which
+//   hides the latency of the multiply-add; 4 samples at once share the weights. One sample and four
+//   are summed alike.
+// Winners: for each winner its N rows of weights go to the rows of their owners; accumulators
+// [N·S·L] stay in L1 and
+//   owners may be arbitrary. L = 1: a product and a scalar add for each set.
+// Read first: linear_packed.h. Tested in: linear_packed_f32_test.cc.
+#include <algorithm>
+
+#include "deploy/kernels/linear_packed.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/linear_packed_f32.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Stores acc to the outputs from o on that exist.
+template <class D>
+HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t outputs, float* y) {
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  if (HWY_LIKELY(o + lanes <= outputs)) {
+    hn::StoreU(acc, d, y + o);
+    return;
+  }
+  HWY_ALIGN float lane[16];
+  hn::Store(acc, d, lane);
+  for (int32_t l = 0; o + l < outputs; ++l) y[o + l] = lane[l];
+}
+
+/// kB samples, lanes l … of block b.
+template <class D, int kB>
+HWY_INLINE void DenseBlock(const LinearPackedDenseF32Args& a, const float* x, float* y, int32_t b,
+                           int32_t l) {
+  const D d;
+  constexpr int kChains = 4;
+  const int32_t o = b * a.lanes + l;
+  hn::Vec<D> acc[kB][kChains];
+  HWY_UNROLL(4) for (int i = 0; i < kB; ++i) {
+    acc[i][0] = hn::LoadU(d, a.bias_o + o);
+    HWY_UNROLL(4) for (int j = 1; j < kChains; ++j) acc[i][j] = hn::Zero(d);
+  }
+  int32_t e = a.begin_b[b];
+  const int32_t end = a.begin_b[b + 1];
+  for (; e + kChains <= end; e += kChains) {
+    HWY_UNROLL(4) for (int j = 0; j < kChains; ++j) {
+      const hn::Vec<D> weight = hn::LoadU(d, a.weight + a.weight_e[e + j] + l);
+      const float* in = x + a.input_e[e + j];
+      HWY_UNROLL(4) for (int i = 0; i < kB; ++i) {
+        acc[i][j] = hn::MulAdd(hn::Set(d, in[i * a.input_stride]), weight, acc[i][j]);
+      }
+    }
+  }
+  for (; e < end; ++e) {
+    const hn::Vec<D> weight = hn::LoadU(d, a.weight + a.weight_e[e] + l);
+    const float* in = x + a.input_e[e];
+    HWY_UNROLL(4) for (int i = 0; i < kB; ++i) {
+      acc[i][0] = hn::MulAdd(hn::Set(d, in[i * a.input_stride]), weight, acc[i][0]);
+    }
+  }
+  HWY_UNROLL(4) for (int i = 0; i < kB; ++i) {
+    const hn::Vec<D> sum = hn::Add(hn::Add(acc[i][0], acc[i][1]), hn::Add(acc[i][2], acc[i][3]));
+    StoreOutputs(d, sum, o, a.outputs, y + i * a.output_stride);
+  }
+}
+
+template <class D>
+void Dense(const LinearPackedDenseF32Args& a) {
+  // 4 samples × 4 chains fill 16 registers; targets with 16 in all take 2.
+  constexpr int kB = HWY_MAX_BYTES >= 64 ? 4 : 2;
+  const int32_t width = static_cast<int32_t>(hn::Lanes(D()));
+  for (int32_t b = 0; b < a.sets * a.set_size; ++b) {
+    for (int32_t l = 0; l < a.lanes && b * a.lanes + l < a.outputs; l += width) {
+      int64_t i = 0;
+      for (; i + kB <= a.batch; i += kB) {
+        DenseBlock<D, kB>(a, a.input + i * a.input_stride, a.output + i * a.output_stride, b, l);
+      }
+      for (; i < a.batch; ++i) {
+        DenseBlock<D, 1>(a, a.input + i * a.input_stride, a.output + i * a.output_stride, b, l);
+      }
+    }
+  }
+}
+
+void LinearDense(const LinearPackedDenseF32Args& a) {
+  // The widest vector whose lanes divide L.
+  if (a.lanes % 16 == 0) return Dense<hn::CappedTag<float, 16>>(a);
+  if (a.lanes % 8 == 0) return Dense<hn::CappedTag<float, 8>>(a);
+  if (a.lanes % 4 == 0) return Dense<hn::CappedTag<float, 4>>(a);
+  if (a.lanes % 2 == 0) return Dense<hn::CappedTag<float, 2>>(a);
+  return Dense<hn::CappedTag<float, 1>>(a);
+}
+
+template <class D>
+void Winners(const LinearPackedWinnersF32Args& a) {
+  const D d;
+  const int32_t width = static_cast<int32_t>(hn::Lanes(d));
+  const int32_t set_floats = a.set_size * a.lanes, row = a.sets * a.lanes;
+  std::copy_n(a.bias_o, int64_t{a.sets} * set_floats, a.scratch);
+  for (int64_t i = 0; i < a.winners.count; ++i) {
+    const int64_t p = a.winners.index_k[i];
+    const float* weight = a.weight_pnl + p * row;
+    const hn::Vec<D> value = hn::Set(d, a.winners.value_k[i]);
+    const uint8_t* owner_n = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
+    float* set = a.scratch;
+    for (int32_t n = 0; n < a.sets; ++n, set += set_floats) {
+      float* to = owner_n ? set + owner_n[n] * a.lanes : set;
+      for (int32_t l = 0; l < a.lanes; l += width, weight += width) {
+        hn::StoreU(hn::MulAdd(value, hn::LoadU(d, weight), hn::LoadU(d, to + l)), d, to + l);
+      }
+    }
+  }
+  std::copy_n(a.scratch, a.outputs, a.output);
+}
+
+void LinearWinners(const LinearPackedWinnersF32Args& a) {
+  if (a.lanes % 16 == 0) return Winners<hn::CappedTag<float, 16>>(a);
+  if (a.lanes % 8 == 0) return Winners<hn::CappedTag<float, 8>>(a);
+  if (a.lanes % 4 == 0) return Winners<hn::CappedTag<float, 4>>(a);
+  if (a.lanes % 2 == 0) return Winners<hn::CappedTag<float, 2>>(a);
+  return Winners<hn::CappedTag<float, 1>>(a);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(LinearDense);
+HWY_EXPORT(LinearWinners);
+
+void LinearPackedDenseF32(const LinearPackedDenseF32Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(LinearDense)(args);
+}
+
+void LinearPackedWinnersF32(const LinearPackedWinnersF32Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(LinearWinners)(args);
+}
+
+int64_t LinearPackedScratchFloats(int32_t set_size, int32_t lanes, int32_t sets) noexcept {
+  return int64_t{set_size} * lanes * sets;
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE
