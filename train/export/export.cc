@@ -104,18 +104,15 @@ Verification VerifyModel(const packed::Model& model, Network& network,
   double lowest = 0, highest = 0, worst = 0;
   for (int64_t begin = 0; begin < samples; begin += kVerifyBatch) {
     const int64_t count = std::min(kVerifyBatch, samples - begin);
-    const torch::Tensor x = torch::from_blob(
-        const_cast<float*>(x_bhwc.data()) + begin * floats,
-        {count, model.input.height, model.input.width, model.input.channels});
+    const torch::Tensor x =
+        torch::from_blob(const_cast<float*>(x_bhwc.data()) + begin * floats,
+                         {count, model.input.height, model.input.width, model.input.channels});
     const TracedForward theirs = ForwardWithNearTies(network, x);
     const torch::Tensor clear_b = theirs.nearly_tied_b.logical_not();
     const torch::Tensor ours_b = ours.narrow(0, begin, count);
     result.nearly_tied += theirs.nearly_tied_b.sum().item<int64_t>();
-    result.top1_differ += ours_b.argmax(1)
-                              .ne(theirs.logits_bo.argmax(1))
-                              .logical_and(clear_b)
-                              .sum()
-                              .item<int64_t>();
+    result.top1_differ +=
+        ours_b.argmax(1).ne(theirs.logits_bo.argmax(1)).logical_and(clear_b).sum().item<int64_t>();
     const torch::Tensor difference = (ours_b - theirs.logits_bo).abs().amax(1);
     worst = std::max(worst, difference.masked_fill(theirs.nearly_tied_b, 0).max().item<double>());
     lowest = std::min(lowest, theirs.logits_bo.min().item<double>());
@@ -153,7 +150,8 @@ ExportResult ExportRun(const ExportOptions& options) {
   int64_t samples = 0;
   const std::vector<float> x_bhwc = ValidationFeatures(run.config, options.samples, &samples);
   ExportResult result;
-  result.model = BuildModel(run.config, run.network, ClassNames(run.config.data), run.validation_accuracy);
+  result.model =
+      BuildModel(run.config, run.network, ClassNames(run.config.data), run.validation_accuracy);
 
   const std::vector<uint8_t> bytes = packed::SerialiseModel(result.model);
   result.file_bytes = static_cast<int64_t>(bytes.size());

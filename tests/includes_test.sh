@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Fails where an include points up the list of folders in docs/architecture.md. Usage: includes_test.sh SOURCE_DIR
+set -u
+cd "$1" || exit 1
+failed=0
+forbid() {  # forbid PATTERN FOLDER… : no file below the folders may match
+  local pattern=$1 found
+  shift
+  found=$(grep -rnE --include='*.h' --include='*.cc' "$pattern" "$@")
+  if [[ -n $found ]]; then
+    printf 'Includes that point the wrong way:\n%s\n' "$found"
+    failed=1
+  fi
+}
+forbid '#include [<"](torch|ATen|c10)/' deploy data train/config apps
+forbid '#include [<"](oneapi/)?tbb' deploy/base deploy/frontend deploy/packed deploy/kernels deploy/include data train apps
+forbid '#include <hwy/' deploy/base deploy/frontend deploy/packed deploy/engine deploy/include data train apps
+forbid '#include "(data|train|apps)/' deploy
+forbid '#include "(train|apps)/' data
+forbid '#include "apps/' train
+forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/kernels
+forbid '#include "deploy/kernels/' deploy/base deploy/frontend deploy/packed
+exit $failed

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/export/export.h"
+
+#include <gtest/gtest.h>
+
+#include "bisparse/error.h"
+#include "deploy/base/random.h"
+#include "train/config/load.h"
+#include "train/export/near_ties.h"
+
+namespace bisparse::train {
+namespace {
+
+/// Sizes that don't divide, padding and stride, batch norms that fold and one that can't.
+constexpr const char* kConfig = R"(
+data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
+front_end: {mels: 14, frames: 16}
+network:
+  - conv2d: {channels: 10, kernel: 3, padding: 1, packing: {set_size: 3, lanes: 1}}
+  - batch_norm
+  - max_pool: {kernel: 2}
+  - batch_norm
+  - kwta: {winners: 2, groups: 2}
+  - conv2d: {channels: 40, kernel: [3, 2], stride: 2, packing: {set_size: 2, lanes: 16, run: {channels: 5, taps: row}}}
+  - batch_norm
+  - kwta: {winners: 30, scope: global}
+  - flatten
+  - linear: {units: 70, packing: {set_size: 4, lanes: 8, run: {channels: 3}}}
+  - batch_norm
+  - relu
+  - linear: {units: classes}
+)";
+
+struct Trained {
+  Config config = ParseConfig(kConfig, "export_test.yaml");
+  Network network{nullptr};
+  std::vector<float> x_bhwc;
+
+  explicit Trained(int64_t samples) {
+    torch::manual_seed(7);
+    network = Network(config.network, config.seed);
+    CounterRandom random(11, {1});
+    x_bhwc.resize(static_cast<size_t>(samples * config.network.input.elements()));
+    for (float& x : x_bhwc) x = random.Normal();
+    const Shape& input = config.network.input;
+    const torch::Tensor x =
+        torch::from_blob(x_bhwc.data(), {samples, input.height, input.width, input.channels});
+    const torch::NoGradGuard no_grad;
+    for (torch::Tensor& parameter : network->parameters())
+      parameter.add_(0.05 * torch::randn_like(parameter));
+    network->train();
+    for (int step = 0; step < 20; ++step) network->forward(x);  // statistics of the batch norms
+    network->eval();
+  }
+};
+
+TEST(Export, EveryModeComputesWhatLibTorchComputes) {
+  Trained trained(300);
+  const packed::Model model = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse, Mode::kAuto}) {
+    const Verification v = VerifyModel(model, trained.network, trained.x_bhwc, mode);
+    EXPECT_EQ(v.samples, 300);
+    EXPECT_EQ(v.top1_differ, 0) << ModeName(mode);
+    EXPECT_LT(v.worst_difference, 1e-5) << ModeName(mode);
+    EXPECT_NO_THROW(RequireVerified(v)) << ModeName(mode);
+  }
+}
+
+TEST(Export, RefusesAModelThatComputesSomethingElse) {
+  Trained trained(256);
+  packed::Model model = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  packed::Layer& last = model.layers.back();
+  std::vector<float> bias(last.bias_o.begin(), last.bias_o.end());
+  bias[1] += 0.05f;
+  last.bias_o = bias;
+  EXPECT_THROW(
+      RequireVerified(VerifyModel(model, trained.network, trained.x_bhwc, Mode::kSparseSparse)),
+      Error);
+}
+
+TEST(Export, RefusesTooManyNearTies) {
+  Verification v{.samples = 300, .nearly_tied = 3};
+  EXPECT_NO_THROW(RequireVerified(v));
+  v.nearly_tied = 4;
+  EXPECT_THROW(RequireVerified(v), Error);
+}
+
+TEST(NearTies, AreThoseWithinRounding) {
+  const packed::Kwta kwta{.winners = 2};
+  const auto tied = [&](std::vector<float> x, float delta) {
+    const torch::Tensor row = torch::tensor(x).reshape({1, -1});
+    return NearlyTied(row, torch::full_like(row, delta), kwta).item<bool>();
+  };
+  EXPECT_FALSE(tied({5, 1, 4, 3}, 0.2f));     // 4 − 0.4 > 3 + 0.4
+  EXPECT_TRUE(tied({5, 1, 4, 3}, 0.25f));     // 4 − 0.5 = 3 + 0.5
+  EXPECT_FALSE(tied({5, -1, -4, -3}, 1.0f));  // losers are zero: harmless
+  EXPECT_FALSE(tied({5, 4, 0.1f, 0}, 0.1f));  // a loser within rounding of zero is harmless
+  EXPECT_FALSE(tied({5, 4}, 9.0f));           // all win
+}
+
+TEST(NearTies, LookAtEachGroupAndPosition) {
+  const packed::Kwta kwta{.winners = 2, .groups = 2};
+  torch::Tensor map = torch::zeros({2, 4, 1, 2});  // two samples, four channels, two positions
+  map.select(1, 0).fill_(3);
+  map.select(1, 2).fill_(3);
+  map[1][3][0][1] = 2.9f;  // second sample, second position, second group
+  const torch::Tensor near = NearlyTied(map, torch::full_like(map, 0.05f), kwta);
+  EXPECT_FALSE(near[0].item<bool>());
+  EXPECT_TRUE(near[1].item<bool>());
+}
+
+/// The bound must hold: rounding in f32 against f64 stays below δ at every layer's end.
+TEST(NearTies, LogitsAgreeWithDoublePrecisionOnTheRest) {
+  Trained trained(128);
+  const Shape& input = trained.config.network.input;
+  const torch::Tensor x =
+      torch::from_blob(trained.x_bhwc.data(), {128, input.height, input.width, input.channels});
+  const TracedForward traced = ForwardWithNearTies(trained.network, x);
+  const torch::NoGradGuard no_grad;
+  trained.network->to(torch::kFloat64);
+  const torch::Tensor exact = trained.network->forward(x.to(torch::kFloat64));
+  const torch::Tensor difference =
+      (exact - traced.logits_bo).abs().amax(1).masked_fill(traced.nearly_tied_b, 0);
+  const double range = (exact.max() - exact.min()).item<double>();
+  EXPECT_LT(difference.max().item<double>(), 1e-5 * range);
+}
+
+}  // namespace
+}  // namespace bisparse::train
