@@ -106,6 +106,13 @@ TEST(Load, NamesAreUniqueAndPlain) {
   EXPECT_THAT(FaultsOf("name: ../x\nnetwork:\n  - relu\n"), HasSubstr("cannot name a folder"));
 }
 
+TEST(Load, ALayerWhoseKeysAreNoMap) {
+  EXPECT_EQ(FaultsOf("network:\n  - conv2d: 5\n  - relu\n"),
+            "c.yaml:2:13: conv1 = 5 where a map of keys is wanted (hint: conv2d: {…})");
+  EXPECT_THAT(FaultsOf("network:\n  - flatten\n  - linear: {name: 1a}\n"),
+              HasSubstr("linear1.units is missing"));
+}
+
 TEST(Load, KeysOfAnotherKindAreRefused) {
   EXPECT_THAT(FaultsOf("data: {type: npy, path: x}\nnetwork:\n  - relu\n"),
               HasSubstr("data.path is of no use here (hint: only with type: speech_commands)"));

@@ -66,6 +66,8 @@ class Inference {
   // Fills layer.output; false if it is not known.
   bool InferLayer(LayerConfig& layer) {
     if (layer.name[0] == kUnknownLayer) return false;
+    // Keys that are no map: the fault is the layer's, and nothing of it was read.
+    if (layer.HasWeights() && layer.outputs == 0 && !layer.outputs_are_classes) return false;
     layer.output = layer.input;
     switch (layer.kind) {
       case LayerKind::kConv2d:

@@ -377,7 +377,9 @@ class Reader : public SchemaVisitor {
       return layer;
     }
     levels_.push_back({&keys, layer.name, {}});
+    const std::string name = layer.name;
     VisitLayer(*this, layer);
+    layer.name = name;  // not the text of a refused name: faults are found by it
     CheckKeys(levels_.back());
     levels_.pop_back();
     return layer;
