@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed convolution that reads every activation (sparse-dense).
+//
+// kLanes: for a kernel block its list of (input offset, row of L weights); up to 10 output columns
+// in registers:
+//   acc[t] += weight · x[column t]. One load of weights, then a broadcast and a multiply-add for
+//   every column.
+// kColumns (L = 1): the map becomes planes, one for each channel and phase of the stride, so that
+// the inputs of
+//   neighbouring outputs always lie side by side: output q = oy·plane_w + ox reads plane[entry] +
+//   q. Positions behind a row's end are computed and dropped. For a kernel its list of (plane
+//   offset, weight): one broadcast, then a load and a multiply-add for every vector of positions.
+//   Four kernels are transposed at a time to channels last.
+// Read first: conv_packed.h. Tested in: conv_packed_f32_test.cc.
+#include <algorithm>
+#include <cstring>
+
+#include "deploy/kernels/conv_packed.h"
+#include "deploy/kernels/conv_packed_tile.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/conv_packed_dense_f32.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using Args = ConvPackedDenseF32Args;
+
+/// Stores acc to the outputs from o on that exist.
+template <class D>
+HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, float* position) {
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  if (HWY_LIKELY(o + lanes <= out_c)) {
+    hn::StoreU(acc, d, position + o);
+    return;
+  }
+  HWY_ALIGN float lane[16];
+  hn::Store(acc, d, lane);
+  for (int32_t l = 0; o + l < out_c; ++l) position[o + l] = lane[l];
+}
+
+/// Copies the rows that output rows row_begin … row_end read into scratch, with zeros around them.
+HWY_INLINE const float* PadInput(const Args& a) {
+  const ConvPackedShape& s = a.plan.shape;
+  if (s.pad_h == 0 && s.pad_w == 0) return a.input;
+  const int64_t row = int64_t{s.in_w} * s.in_c, side = int64_t{s.pad_w} * s.in_c;
+  const int64_t padded_row = row + 2 * side;
+  const int32_t end = (a.row_end - 1) * s.stride_h + s.kernel_h;
+  for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
+    float* to = a.scratch + y * padded_row;
+    const int32_t in_y = y - s.pad_h;
+    if (in_y < 0 || in_y >= s.in_h) {
+      std::fill_n(to, padded_row, 0.0f);
+    } else {
+      std::fill_n(to, side, 0.0f);
+      std::memcpy(to + side, a.input + in_y * row, static_cast<size_t>(row) * sizeof(float));
+      std::fill_n(to + side + row, side, 0.0f);
+    }
+  }
+  return a.scratch;
+}
+
+/// kT output columns of kernel block b, all vectors of its lanes.
+template <class D, int kT>
+void LanesTile(const Args& a, const float* x, int32_t b, float* output) {
+  const D d;
+  const ConvPackedShape& s = a.plan.shape;
+  const int32_t width = static_cast<int32_t>(hn::Lanes(d));
+  const int64_t step = int64_t{s.stride_w} * s.in_c;
+  for (int32_t l = 0; l < s.lanes; l += width) {
+    const int32_t o = b * s.lanes + l;
+    if (o >= s.out_c) return;
+    hn::Vec<D> acc[kT];
+    const hn::Vec<D> bias = hn::LoadU(d, a.plan.bias_o + o);
+    HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[t] = bias;
+    for (int32_t e = a.plan.begin_b[b]; e < a.plan.begin_b[b + 1]; ++e) {
+      const hn::Vec<D> weight = hn::LoadU(d, a.plan.weight + a.plan.weight_e[e] + l);
+      const float* in = x + a.plan.input_e[e];
+      HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+        acc[t] = hn::MulAdd(hn::Set(d, in[t * step]), weight, acc[t]);
+      }
+    }
+    HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+      StoreOutputs(d, acc[t], o, s.out_c, output + t * a.output_stride);
+    }
+  }
+}
+
+template <class D, int kT>
+void LanesRows(const Args& a, const float* x) {
+  const ConvPackedShape& s = a.plan.shape;
+  // Block outermost: its weights stay in L1 while the rows pass by.
+  for (int32_t b = 0; b < s.blocks(); ++b) {
+    for (int32_t oy = a.row_begin; oy < a.row_end; ++oy) {
+      for (int32_t ox = 0; ox < s.out_w; ox = NextTile(ox, kT, s.out_w)) {
+        const int64_t in =
+            (int64_t{oy} * s.stride_h * s.padded_w() + int64_t{ox} * s.stride_w) * s.in_c;
+        LanesTile<D, kT>(a, x + in, b, a.output + (int64_t{oy} * s.out_w + ox) * a.output_stride);
+      }
+    }
+  }
+}
+
+template <class D>
+void Lanes(const Args& a) {
+  const float* x = PadInput(a);
+  switch (ChooseTileColumns(a.plan.shape.out_w)) {
+    case 10:
+      return LanesRows<D, 10>(a, x);
+    case 8:
+      return LanesRows<D, 8>(a, x);
+    case 5:
+      return LanesRows<D, 5>(a, x);
+    case 4:
+      return LanesRows<D, 4>(a, x);
+    case 2:
+      return LanesRows<D, 2>(a, x);
+    default:
+      return LanesRows<D, 1>(a, x);
+  }
+}
+
+using DF = hn::CappedTag<float, 16>;
+
+/// Cuts the map into planes [c, phase_y, phase_x, plane_h, plane_w], with padding, for the rows
+/// that are read.
+HWY_INLINE void MakePlanes(const Args& a, int32_t plane_h, int32_t plane_w, int64_t slack) {
+  const ConvPackedShape& s = a.plan.shape;
+  const int64_t planes = int64_t{s.in_c} * s.stride_h * s.stride_w;
+  std::fill_n(a.scratch + planes * plane_h * plane_w, slack, 0.0f);
+  const int32_t end = std::min((a.row_end - 1) * s.stride_h + s.kernel_h, s.padded_h());
+  for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
+    const int32_t in_y = y - s.pad_h;
+    for (int32_t c = 0; c < s.in_c; ++c) {
+      const int64_t phase = (int64_t{c} * s.stride_h + y % s.stride_h) * s.stride_w;
+      float* to = a.scratch + (phase * plane_h + y / s.stride_h) * plane_w;
+      const float* from = a.input + (int64_t{in_y} * s.in_w - s.pad_w) * s.in_c + c;
+      for (int32_t px = 0; px < s.stride_w; ++px, to += int64_t{plane_h} * plane_w) {
+        for (int32_t i = 0, x = px; i < plane_w; ++i, x += s.stride_w) {
+          const bool inside = in_y >= 0 && in_y < s.in_h && x >= s.pad_w && x < s.pad_w + s.in_w;
+          to[i] = inside ? from[int64_t{x} * s.in_c] : 0.0f;
+        }
+      }
+    }
+  }
+}
+
+/// One kernel at kJ vectors of positions; x points at the first position of plane 0.
+template <int kJ>
+HWY_INLINE void ColumnsOfKernel(const ConvPackedPlanF32& plan, int32_t o, const float* x,
+                                float* tile) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<DF> acc[kJ];
+  const hn::Vec<DF> bias = hn::Set(d, plan.bias_o[o]);
+  HWY_UNROLL(8) for (int j = 0; j < kJ; ++j) acc[j] = bias;
+  for (int32_t e = plan.begin_b[o]; e < plan.begin_b[o + 1]; ++e) {
+    const hn::Vec<DF> weight = hn::Set(d, plan.weight[e]);
+    const float* in = x + plan.input_e[e];
+    HWY_UNROLL(8) for (int j = 0; j < kJ; ++j) {
+      acc[j] = hn::MulAdd(hn::LoadU(d, in + j * lanes), weight, acc[j]);
+    }
+  }
+  HWY_UNROLL(8) for (int j = 0; j < kJ; ++j) hn::StoreU(acc[j], d, tile + j * lanes);
+}
+
+/// tile[4][size] to outputs o … o + 3 of the positions that exist.
+HWY_INLINE void StoreTransposed(const float* tile, int32_t size, float* const* position, int32_t o,
+                                int32_t out_c) {
+#if HWY_TARGET != HWY_SCALAR
+  if (o + 4 <= out_c && size % 4 == 0) {
+    const hn::FixedTag<float, 4> d;
+    const hn::FixedTag<double, 2> dd;
+    for (int32_t i = 0; i < size; i += 4) {
+      const auto k0 = hn::LoadU(d, tile + i), k1 = hn::LoadU(d, tile + size + i);
+      const auto k2 = hn::LoadU(d, tile + 2 * size + i), k3 = hn::LoadU(d, tile + 3 * size + i);
+      const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, k0, k1));
+      const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, k2, k3));
+      const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(d, k0, k1));
+      const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(d, k2, k3));
+      if (position[i])
+        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, position[i] + o);
+      if (position[i + 1])
+        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, position[i + 1] + o);
+      if (position[i + 2])
+        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, position[i + 2] + o);
+      if (position[i + 3])
+        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, position[i + 3] + o);
+    }
+    return;
+  }
+#endif
+  for (int32_t k = 0; k < 4 && o + k < out_c; ++k) {
+    for (int32_t i = 0; i < size; ++i) {
+      if (position[i]) position[i][o + k] = tile[k * size + i];
+    }
+  }
+}
+
+template <int kJ>
+void Columns(const Args& a) {
+  const ConvPackedShape& s = a.plan.shape;
+  const int32_t plane_h = (s.padded_h() + s.stride_h - 1) / s.stride_h;
+  const int32_t plane_w = (s.padded_w() + s.stride_w - 1) / s.stride_w;
+  constexpr int32_t kMost = kJ * 16;
+  const int32_t size = kJ * static_cast<int32_t>(hn::Lanes(DF()));
+  MakePlanes(a, plane_h, plane_w, kMost);
+  HWY_ALIGN float tile[4 * kMost];
+  float* position[kMost];
+  const int32_t end = (a.row_end - 1) * plane_w + s.out_w;
+  for (int32_t q = a.row_begin * plane_w; q < end; q += size) {
+    for (int32_t i = 0, y = q / plane_w, x = q % plane_w; i < size; ++i) {
+      const bool exists = x < s.out_w && y < a.row_end;
+      position[i] = exists ? a.output + (int64_t{y} * s.out_w + x) * a.output_stride : nullptr;
+      if (++x == plane_w) x = 0, ++y;
+    }
+    for (int32_t o = 0; o < s.out_c; o += 4) {
+      for (int32_t k = 0; k < 4 && o + k < s.out_c; ++k) {
+        ColumnsOfKernel<kJ>(a.plan, o + k, a.scratch + q, tile + k * size);
+      }
+      StoreTransposed(tile, size, position, o, s.out_c);
+    }
+  }
+}
+
+void ConvDense(const Args& a) {
+  if (a.row_begin >= a.row_end) return;
+  const int32_t lanes = a.plan.shape.lanes;
+  if (a.plan.form == ConvPackedForm::kColumns) {
+    // Few channels: long tiles share a broadcast. Many: a tile's window of all planes should stay
+    // in L1.
+    return a.plan.shape.in_c <= 8 ? Columns<8>(a) : Columns<4>(a);
+  }
+  // The widest vector whose lanes divide L; L = 3, 5, … take one lane at a time.
+  if (lanes % 16 == 0) return Lanes<hn::CappedTag<float, 16>>(a);
+  if (lanes % 8 == 0) return Lanes<hn::CappedTag<float, 8>>(a);
+  if (lanes % 4 == 0) return Lanes<hn::CappedTag<float, 4>>(a);
+  if (lanes % 2 == 0) return Lanes<hn::CappedTag<float, 2>>(a);
+  return Lanes<hn::CappedTag<float, 1>>(a);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(ConvDense);
+
+void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(ConvDense)(args);
+}
+
+const char* ConvPackedFormName(ConvPackedForm form) noexcept {
+  switch (form) {
+    case ConvPackedForm::kLanes:
+      return "lanes";
+    case ConvPackedForm::kColumns:
+      return "columns";
+    case ConvPackedForm::kAlignedRows:
+      return "aligned_rows";
+    case ConvPackedForm::kAlignedTaps:
+      return "aligned_taps";
+    case ConvPackedForm::kScattered:
+      break;
+  }
+  return "scattered";
+}
+
+int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
+  const ConvPackedShape& s = plan.shape;
+  const int64_t padded = int64_t{s.padded_h()} * s.padded_w();
+  switch (plan.form) {
+    case ConvPackedForm::kLanes:
+      return s.pad_h || s.pad_w ? padded * s.in_c : 0;
+    case ConvPackedForm::kColumns: {
+      const int64_t plane_h = (s.padded_h() + s.stride_h - 1) / s.stride_h;
+      const int64_t plane_w = (s.padded_w() + s.stride_w - 1) / s.stride_w;
+      return plane_h * plane_w * s.in_c * s.stride_h * s.stride_w + 8 * 16;
+    }
+    case ConvPackedForm::kAlignedRows:
+    case ConvPackedForm::kAlignedTaps:
+      return 2 * (padded * plan.per_position + 16);
+    case ConvPackedForm::kScattered:
+      break;
+  }
+  return 4 * int64_t{s.blocks()} * s.lanes;
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: conv_packed_prepare.h. Tested in: conv_packed_f32_test.cc.
+#include "deploy/kernels/conv_packed_prepare.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "deploy/base/check.h"
+
+namespace bisparse::kernels {
+namespace {
+
+int32_t ToInt32(int64_t value) {
+  BISPARSE_CHECK(value <= std::numeric_limits<int32_t>::max());
+  return static_cast<int32_t>(value);
+}
+
+int32_t Owner(const packed::Layout& layout, std::span<const uint8_t> owner_nr, int32_t n,
+              int64_t run) {
+  return layout.packing.set_size == 1 ? 0 : owner_nr[static_cast<size_t>(n * layout.runs + run)];
+}
+
+ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& window,
+                          const Shape& input, const Shape& output) {
+  return {.in_h = input.height,
+          .in_w = input.width,
+          .in_c = input.channels,
+          .out_h = output.height,
+          .out_w = output.width,
+          .out_c = output.channels,
+          .kernel_h = window.kernel_h,
+          .kernel_w = window.kernel_w,
+          .stride_h = window.stride_h,
+          .stride_w = window.stride_w,
+          .pad_h = window.pad_h,
+          .pad_w = window.pad_w,
+          .set_size = layout.packing.set_size,
+          .lanes = layout.packing.lanes,
+          .sets = layout.sets};
+}
+
+/// Fills the plan's pointers and the count of multiplications: entries · taps of an entry · lanes ·
+/// output positions.
+void Finish(std::span<const float> weight_pnl, std::span<const float> bias_o,
+            int32_t taps_per_entry, PreparedConv& conv) {
+  ConvPackedPlanF32& plan = conv.plan;
+  const PackedLists& lists = conv.lists;
+  plan.weight = lists.WeightBase(weight_pnl.data());
+  plan.bias_o = bias_o.data();
+  plan.begin_b = lists.begin_b.data();
+  plan.input_e = lists.input_e.data();
+  plan.weight_e = lists.weight_e.data();
+  plan.owner_pn = lists.owner_pn.empty() ? nullptr : lists.owner_pn.data();
+  const ConvPackedShape& s = plan.shape;
+  for (size_t b = 0; b + 1 < lists.begin_b.size(); ++b) {
+    const int64_t real =
+        std::clamp<int64_t>(s.out_c - static_cast<int64_t>(b) * s.lanes, 0, s.lanes);
+    conv.macs_per_map += (lists.begin_b[b + 1] - lists.begin_b[b]) * real * taps_per_entry *
+                         int64_t{s.out_h} * s.out_w;
+  }
+}
+
+/// Owner of tap (ky, kx) for every channel of group g of set n; -1 if it differs among them.
+int32_t OwnerOfGroup(const packed::Layout& layout, std::span<const uint8_t> owner_nr, int32_t n,
+                     int32_t g, int32_t group_width, int32_t ky, int32_t kx) {
+  const packed::KernelShape& k = layout.shape;
+  int32_t owner = -1;
+  for (int32_t c = g * group_width; c < (g + 1) * group_width; ++c) {
+    const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
+    const int32_t here = Owner(layout, owner_nr, n, layout.RunOf(p));
+    if (owner >= 0 && owner != here) return -1;
+    owner = here;
+  }
+  return owner;
+}
+
+struct Tap {
+  int32_t ky, kx, slot, owner;
+};
+
+/// Entries of set n for winners: slot j of a position belongs to group j / (slots of a group).
+/// Empty if an owner depends on which channel won. With `rows` one entry stands for a kernel row
+/// (kx = 0).
+std::vector<Tap> AlignedTaps(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
+                             const WinnersPattern& pattern, int32_t n, bool rows) {
+  const packed::KernelShape& k = layout.shape;
+  const int32_t slots = pattern.per_position / pattern.groups;
+  const int32_t group_width = k.channels / pattern.groups;
+  std::vector<Tap> taps;
+  for (int32_t ky = 0; ky < k.kernel_h; ++ky) {
+    for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
+      for (int32_t g = 0; g < pattern.groups; ++g) {
+        const int32_t owner = OwnerOfGroup(layout, owner_nr, n, g, group_width, ky, kx);
+        if (owner < 0) return {};
+        if (rows && kx > 0) {
+          if (owner != OwnerOfGroup(layout, owner_nr, n, g, group_width, ky, 0)) return {};
+          continue;
+        }
+        for (int32_t j = 0; j < slots; ++j) taps.push_back({ky, kx, g * slots + j, owner});
+      }
+    }
+  }
+  return taps;
+}
+
+/// Lists of an aligned form; false if the owners do not allow it.
+bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
+                      const WinnersPattern& pattern, bool rows, PreparedConv& conv) {
+  const ConvPackedShape& shape = conv.plan.shape;
+  const int64_t row =
+      int64_t{layout.sets} * layout.packing.lanes;  // floats of one position's weights
+  PackedLists lists;
+  lists.begin_b.push_back(0);
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    const std::vector<Tap> taps = AlignedTaps(layout, owner_nr, pattern, n, rows);
+    if (taps.empty()) return false;
+    for (int32_t s = 0; s < layout.packing.set_size; ++s) {
+      for (const Tap& tap : taps) {
+        if (tap.owner != s) continue;
+        lists.input_e.push_back(ToInt32(
+            (int64_t{tap.ky} * shape.padded_w() + tap.kx) * pattern.per_position + tap.slot));
+        lists.weight_e.push_back(
+            ToInt32((int64_t{tap.ky} * shape.kernel_w + tap.kx) * row + n * layout.packing.lanes));
+      }
+      lists.begin_b.push_back(ToInt32(static_cast<int64_t>(lists.input_e.size())));
+    }
+  }
+  conv.lists = std::move(lists);
+  return true;
+}
+
+}  // namespace
+
+PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packed::Window& window,
+                                       const Shape& input, const Shape& output,
+                                       std::span<const uint8_t> owner_nr,
+                                       std::span<const float> weight_pnl,
+                                       std::span<const float> bias_o) {
+  PreparedConv conv;
+  const ConvPackedShape shape = conv.plan.shape = MakeShape(layout, window, input, output);
+  const int32_t lanes = shape.lanes;
+  const bool columns = lanes == 1;
+  conv.plan.form = columns ? ConvPackedForm::kColumns : ConvPackedForm::kLanes;
+  // kColumns reads planes, one for each channel and phase of the stride: see
+  // conv_packed_dense_f32.cc.
+  const int64_t plane_w = (shape.padded_w() + shape.stride_w - 1) / shape.stride_w;
+  const int64_t plane = plane_w * ((shape.padded_h() + shape.stride_h - 1) / shape.stride_h);
+  PackedLists& lists = conv.lists;
+  lists.begin_b.push_back(0);
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    for (int32_t s = 0; s < shape.set_size; ++s) {
+      for (int64_t p = 0; p < layout.positions; ++p) {
+        if (Owner(layout, owner_nr, n, layout.RunOf(p)) != s) continue;
+        const int64_t kx = p % shape.kernel_w, ky = p / shape.kernel_w % shape.kernel_h;
+        const int64_t c = p / shape.kernel_w / shape.kernel_h;
+        const int64_t phase =
+            (c * shape.stride_h + ky % shape.stride_h) * shape.stride_w + kx % shape.stride_w;
+        lists.input_e.push_back(
+            columns ? ToInt32(phase * plane + ky / shape.stride_h * plane_w + kx / shape.stride_w)
+                    : ToInt32((ky * shape.padded_w() + kx) * shape.in_c + c));
+        const int64_t slot = layout.Slot(p, n, 0);
+        if (lanes <
+            packed::kMaxLanes) {  // short rows lie far apart: copy them in the order of reading
+          lists.weight_e.push_back(ToInt32(static_cast<int64_t>(lists.weight_copy.size())));
+          for (int32_t l = 0; l < lanes; ++l) {
+            lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot + l)]);
+          }
+        } else {
+          lists.weight_e.push_back(ToInt32(slot));
+        }
+      }
+      lists.begin_b.push_back(ToInt32(static_cast<int64_t>(lists.input_e.size())));
+    }
+  }
+  Finish(weight_pnl, bias_o, 1, conv);
+  return conv;
+}
+
+PreparedConv PrepareConvPackedWinnersF32(const packed::Layout& layout, const packed::Window& window,
+                                         const Shape& input, const Shape& output,
+                                         const WinnersPattern& pattern,
+                                         std::span<const uint8_t> owner_nr,
+                                         std::span<const float> weight_pnl,
+                                         std::span<const float> bias_o) {
+  PreparedConv conv;
+  ConvPackedPlanF32& plan = conv.plan;
+  plan.shape = MakeShape(layout, window, input, output);
+  plan.per_position = pattern.per_position;
+  ToInt32(layout.slots());
+  int32_t taps_per_entry = 1;
+  const bool constant = pattern.per_position > 0 && layout.packing.lanes % 4 == 0;
+  // Kernel rows of 3 and 5 taps at stride 1 are unrolled; see conv_packed_winners_f32.cc.
+  const bool rows = window.stride_w == 1 && (window.kernel_w == 3 || window.kernel_w == 5);
+  if (constant && rows && MakeAlignedLists(layout, owner_nr, pattern, true, conv)) {
+    plan.form = ConvPackedForm::kAlignedRows;
+    taps_per_entry = window.kernel_w;
+  } else if (constant && MakeAlignedLists(layout, owner_nr, pattern, false, conv)) {
+    plan.form = ConvPackedForm::kAlignedTaps;
+  } else {
+    plan.form = ConvPackedForm::kScattered;
+    if (layout.packing.set_size > 1) {
+      for (int64_t p = 0; p < layout.positions; ++p) {
+        for (int32_t n = 0; n < layout.sets; ++n) {
+          conv.lists.owner_pn.push_back(
+              owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))]);
+        }
+      }
+    }
+    conv.macs_per_map = int64_t{output.height} * output.width * window.kernel_h * window.kernel_w *
+                        pattern.per_position * layout.sets * layout.packing.lanes;
+  }
+  Finish(weight_pnl, bias_o, taps_per_entry, conv);
+  return conv;
+}
+
+}  // namespace bisparse::kernels

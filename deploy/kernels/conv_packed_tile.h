@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many output columns stand in registers at once, and how a row is cut into such tiles. Where a
+// width does not divide, the last tile overlaps the one before: an output is summed in the same
+// order in any tile, so its bits agree. Tested in: conv_packed_f32_test.cc.
+#ifndef BISPARSE_DEPLOY_KERNELS_CONV_PACKED_TILE_H_
+#define BISPARSE_DEPLOY_KERNELS_CONV_PACKED_TILE_H_
+
+#include <algorithm>
+#include <cstdint>
+
+namespace bisparse::kernels {
+
+/// 10, 8, 5, 4, 2 or 1, at most `columns`. A tile costs about its columns plus four for addresses
+/// and edges.
+inline int32_t ChooseTileColumns(int32_t columns) {
+  int32_t best = 1;
+  int64_t best_cost = int64_t{columns} * 5;
+  for (const int32_t tile : {10, 8, 5, 4, 2}) {
+    const int64_t cost = int64_t{(columns + tile - 1) / tile} * (tile + 4);
+    if (tile <= columns && cost < best_cost) {
+      best = tile;
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+/// First column of the tile after the one at x; `columns` at the end.
+inline int32_t NextTile(int32_t x, int32_t tile, int32_t columns) {
+  return x + tile == columns ? columns : std::min(x + tile, columns - tile);
+}
+
+}  // namespace bisparse::kernels
+
+#endif  // BISPARSE_DEPLOY_KERNELS_CONV_PACKED_TILE_H_
