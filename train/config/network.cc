@@ -63,6 +63,15 @@ class Inference {
     return false;
   }
 
+  // Whether the number of classes can't be told for a fault that is reported already.
+  bool ClassesFaulty() const {
+    for (const char* key :
+         {"data.type", "data.words", "data.unknown", "data.silence", "data.class_names"}) {
+      if (faults_.Concerns(key)) return true;
+    }
+    return false;
+  }
+
   // Fills layer.output; false if it is not known.
   bool InferLayer(LayerConfig& layer) {
     if (layer.name[0] == kUnknownLayer) return false;
@@ -125,7 +134,7 @@ class Inference {
     if (Faulty(layer, {"units"})) return false;
     if (layer.outputs_are_classes) {
       const bool speech = config_.data.kind == data::DatasetKind::kSpeechCommands;
-      if (faults_.Concerns("data")) return false;
+      if (ClassesFaulty()) return false;
       const size_t classes = ClassNames(config_.data).size();
       if (classes == 0) {
         faults_.Add(layer.name + ".units",
@@ -232,7 +241,7 @@ class Inference {
   }
 
   void CheckOutput(const LayerConfig& last) {
-    if (faults_.Concerns("data")) return;
+    if (ClassesFaulty()) return;
     const size_t classes = ClassNames(config_.data).size();
     if (classes != 0 && last.output.elements() != static_cast<int64_t>(classes)) {
       faults_.Add(last.name, fmt::format("gives {} outputs for {} classes (hint: units: classes)",

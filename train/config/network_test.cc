@@ -93,6 +93,19 @@ TEST(Network, ShapeFaultsOfLaterLayersAreToldTogether) {
   EXPECT_THAT(message, HasSubstr("max_pool1.kernel = [40, 40] is larger"));
 }
 
+TEST(Network, AFaultInTheDataHidesNoShapeFault) {
+  try {
+    ParseConfig(
+        "data: {words: [a], augment: {gain_db: -1}}\nnetwork:\n  - flatten\n  - linear: {units: "
+        "7}\n",
+        "c.yaml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("gain_db = -1 is out of range"));
+    EXPECT_THAT(error.what(), HasSubstr("linear1 gives 7 outputs for 3 classes"));
+  }
+}
+
 TEST(Network, HugeSizesAreRefusedNotOverflown) {
   EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 1, padding: 0}\n"
                        "  - conv2d: {channels: 65536, kernel: 1}\n"),
