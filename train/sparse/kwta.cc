@@ -113,10 +113,17 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
   return y_bpc;
 }
 
+/// What is not differentiated. A struct, as LibTorch refuses undefined tensors as arguments of a function.
+struct Ranking {
+  packed::Kwta kwta;
+  torch::Tensor boost_u;
+};
+
 class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
-                               const torch::Tensor& boost_u, const packed::Kwta& kwta) {
+                               const Ranking& ranking) {
+    const auto& [kwta, boost_u] = ranking;
     const bool on_cpu = x.is_cpu() && x.scalar_type() == torch::kFloat32;
     torch::Tensor y =
         on_cpu ? ApplyKwtaOnCpu(x, kwta, boost_u) : ApplyKwtaBySort(x, kwta, boost_u);
@@ -126,7 +133,7 @@ class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
     const torch::Tensor y = context->get_saved_variables()[0];
-    return {torch::threshold_backward(grads[0], y, 0), torch::Tensor(), torch::Tensor()};
+    return {torch::threshold_backward(grads[0], y, 0), torch::Tensor()};
   }
 };
 
@@ -164,7 +171,7 @@ torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
 
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
                         const torch::Tensor& boost_u) {
-  return KwtaFunction::apply(x, boost_u, kwta);
+  return KwtaFunction::apply(x, Ranking{kwta, boost_u});
 }
 
 KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions)

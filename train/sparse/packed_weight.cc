@@ -70,7 +70,7 @@ torch::Tensor PackedWeightImpl::MaskedWeight() const {
 
 std::vector<uint8_t> PackedWeightImpl::Owners() const {
   if (!owner_nr_.defined()) return {};
-  const torch::Tensor owners = owner_nr_.to(torch::kCPU).contiguous();
+  const torch::Tensor owners = owner_nr_.to(torch::kCPU, torch::kUInt8).contiguous();
   const uint8_t* data = owners.data_ptr<uint8_t>();
   return {data, data + owners.numel()};
 }

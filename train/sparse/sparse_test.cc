@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// k-WTA against a naive reference written from its definition, gradients against central differences, boosting,
+// schedules; layers with owners: masks, exact zeros, gradients on the mask.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "train/sparse/kwta.h"
+#include "train/sparse/packed_weight.h"
+
+namespace bisparse::train {
+namespace {
+
+using packed::KwtaScope;
+
+/// One sample, [positions][channels]: sorts all candidates of each group. Obviously right, slow.
+std::vector<float> NaiveKwta(const std::vector<float>& x_pc, int64_t positions, int64_t channels,
+                             const packed::Kwta& kwta, const std::vector<float>& boost_u) {
+  std::vector<float> y_pc(x_pc.size(), 0.0f);
+  const int64_t units = channels / kwta.chunk, group_units = units / kwta.groups;
+  const bool global = kwta.scope == KwtaScope::kGlobal;
+  struct Candidate {
+    float score;
+    int64_t p, u;
+  };
+  for (int64_t first = 0; first < positions; first += global ? positions : 1) {
+    for (int64_t g = 0; g < kwta.groups; ++g) {
+      std::vector<Candidate> candidates;
+      for (int64_t p = first; p < (global ? positions : first + 1); ++p) {
+        for (int64_t u = g * group_units; u < (g + 1) * group_units; ++u) {
+          float sum = 0.0f;
+          for (int64_t c = 0; c < kwta.chunk; ++c) {
+            sum += std::max(x_pc[p * channels + u * kwta.chunk + c], 0.0f);
+          }
+          candidates.push_back({boost_u.empty() ? sum : sum * boost_u[u], p, u});
+        }
+      }
+      std::stable_sort(candidates.begin(), candidates.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+      for (int64_t w = 0; w < kwta.winners / kwta.groups; ++w) {
+        for (int64_t c = 0; c < kwta.chunk; ++c) {
+          const int64_t at = candidates[w].p * channels + candidates[w].u * kwta.chunk + c;
+          y_pc[at] = std::max(x_pc[at], 0.0f);
+        }
+      }
+    }
+  }
+  return y_pc;
+}
+
+struct RandomCase {
+  int64_t batch, channels, height, width;
+  packed::Kwta kwta;
+  bool vector;  ///< NC instead of NCHW
+  std::string Describe() const {
+    return fmt::format("B={} C={} H={} W={} winners={} {} groups={} chunk={} {}", batch, channels,
+                       height, width, kwta.winners,
+                       kwta.scope == KwtaScope::kGlobal ? "global" : "local", kwta.groups,
+                       kwta.chunk, vector ? "vector" : "map");
+  }
+};
+
+RandomCase DrawCase(std::mt19937& random) {
+  const auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
+  RandomCase c{};
+  c.vector = draw(0, 3) == 0;
+  c.batch = draw(1, 4);
+  c.height = c.vector ? 1 : draw(1, 5);
+  c.width = c.vector ? 1 : draw(1, 5);
+  c.kwta.groups = draw(1, 4);
+  c.kwta.chunk = draw(1, 3);
+  const int units = draw(1, 6);
+  c.channels = int64_t{c.kwta.groups} * c.kwta.chunk * units;
+  c.kwta.scope = draw(0, 1) == 0 ? KwtaScope::kLocal : KwtaScope::kGlobal;
+  const int candidates =
+      c.kwta.scope == KwtaScope::kGlobal ? units * static_cast<int>(c.height * c.width) : units;
+  c.kwta.winners = c.kwta.groups * draw(1, candidates);
+  return c;
+}
+
+/// Few distinct values, so that ties are the rule.
+torch::Tensor DrawInput(const RandomCase& c) {
+  const std::vector<int64_t> sizes = c.vector
+                                         ? std::vector<int64_t>{c.batch, c.channels}
+                                         : std::vector<int64_t>{c.batch, c.channels, c.height, c.width};
+  return torch::randint(-3, 5, sizes, torch::kFloat32) * 0.37f;
+}
+
+/// Rows [batch][positions·channels], channels last.
+torch::Tensor Rows(const torch::Tensor& x) {
+  return (x.dim() == 4 ? x.permute({0, 2, 3, 1}) : x).reshape({x.size(0), -1}).contiguous();
+}
+
+TEST(Kwta, MatchesTheNaiveReferenceOnRandomShapes) {
+  torch::manual_seed(7);
+  std::mt19937 random(7);
+  for (int trial = 0; trial < 300; ++trial) {
+    const RandomCase c = DrawCase(random);
+    SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
+    const torch::Tensor x = DrawInput(c);
+    torch::Tensor boost;
+    std::vector<float> boost_u;
+    if (trial % 3 == 0) {
+      boost = torch::rand({c.channels / c.kwta.chunk}) + 0.5f;
+      boost_u.assign(boost.data_ptr<float>(), boost.data_ptr<float>() + boost.numel());
+    }
+    const torch::Tensor rows = Rows(x), by_loop = Rows(ApplyKwta(x, c.kwta, boost)),
+                        by_sort = Rows(ApplyKwtaBySort(x, c.kwta, boost));
+    for (int64_t b = 0; b < c.batch; ++b) {
+      const float* row = rows[b].data_ptr<float>();
+      const std::vector<float> expected =
+          NaiveKwta({row, row + rows.size(1)}, c.height * c.width, c.channels, c.kwta, boost_u);
+      const float *loop = by_loop[b].data_ptr<float>(), *sort = by_sort[b].data_ptr<float>();
+      ASSERT_EQ(std::vector<float>(loop, loop + rows.size(1)), expected) << "sample " << b;
+      ASSERT_EQ(std::vector<float>(sort, sort + rows.size(1)), expected) << "sample " << b;
+    }
+  }
+}
+
+TEST(Kwta, ExactlyKWinnersAndTiesGoToTheLowestIndex) {
+  const torch::Tensor x = torch::ones({1, 6});
+  const torch::Tensor y = ApplyKwta(x, {.winners = 2});
+  EXPECT_TRUE(torch::equal(y, torch::tensor({{1.f, 1.f, 0.f, 0.f, 0.f, 0.f}})));
+  // Global over a 2×2 map of 2 channels: channels-last order is (y, x, c).
+  const torch::Tensor map = torch::ones({1, 2, 2, 2});
+  const torch::Tensor z = Rows(ApplyKwta(map, {.winners = 3, .scope = KwtaScope::kGlobal}));
+  EXPECT_TRUE(torch::equal(z, torch::tensor({{1.f, 1.f, 1.f, 0.f, 0.f, 0.f, 0.f, 0.f}})));
+}
+
+TEST(Kwta, NanStaysVisible) {
+  torch::Tensor x = torch::ones({1, 8});
+  x[0][5] = std::nanf("");
+  EXPECT_TRUE(ApplyKwta(x, {.winners = 1}).isnan().any().item<bool>());
+}
+
+TEST(Kwta, GradientIsTheCentralDifference) {
+  torch::manual_seed(3);
+  std::mt19937 random(3);
+  for (int trial = 0; trial < 30; ++trial) {
+    RandomCase c = DrawCase(random);
+    SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
+    const torch::Tensor shape = DrawInput(c);
+    // Distinct values and, by the random part, distinct sums: a step of 1e-6 changes neither winners nor signs.
+    const torch::Tensor apart =
+        torch::randperm(shape.numel()).to(torch::kFloat64) - shape.numel() * 0.4 + 0.3;
+    torch::Tensor x = (apart + 0.2 * torch::rand({shape.numel()}, torch::kFloat64))
+                          .mul(0.0371)
+                          .view(shape.sizes());
+    const torch::Tensor weight = torch::randn(shape.sizes(), torch::kFloat64);
+    const auto objective = [&](const torch::Tensor& input) {
+      return (ApplyKwta(input, c.kwta) * weight).sum();
+    };
+    x.requires_grad_(true);
+    objective(x).backward();
+    const torch::Tensor gradient = x.grad().clone();
+    torch::NoGradGuard no_grad;
+    const double step = 1e-6;
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      torch::Tensor up = x.detach().clone(), down = x.detach().clone();
+      up.view(-1)[i] += step;
+      down.view(-1)[i] -= step;
+      const double difference =
+          (objective(up).item<double>() - objective(down).item<double>()) / (2 * step);
+      ASSERT_NEAR(gradient.reshape(-1)[i].item<double>(), difference, 1e-7) << "element " << i;
+    }
+    // The f32 loop gives the gradient that the double path gave.
+    torch::Tensor x32 = x.detach().to(torch::kFloat32).requires_grad_(true);
+    torch::AutoGradMode grad(true);
+    (ApplyKwta(x32, c.kwta) * weight.to(torch::kFloat32)).sum().backward();
+    ASSERT_TRUE(torch::equal(x32.grad(), gradient.to(torch::kFloat32)));
+  }
+}
+
+TEST(Kwta, BoostingRanksOnly) {
+  const torch::Tensor x = torch::tensor({{1.0f, 2.0f, 3.0f, 4.0f}});
+  const torch::Tensor boost = torch::tensor({10.0f, 1.0f, 1.0f, 1.0f});
+  EXPECT_TRUE(torch::equal(ApplyKwta(x, {.winners = 2}, boost),
+                           torch::tensor({{1.0f, 0.0f, 0.0f, 4.0f}})));
+}
+
+KwtaConfig BoostedConfig() {
+  return {.rule = {.winners = 2},
+          .winners_start = 8,
+          .anneal_until = 0.5,
+          .boost = {.strength = 2.0, .period_samples = 4, .until = 0.5}};
+}
+
+TEST(Kwta, ModuleAnnealsInTrainingOnlyAndBoostsTheLosers) {
+  Kwta module(BoostedConfig(), 8, 1);
+  module->SetEpoch(0, 10);
+  EXPECT_EQ(module->kwta().winners, 8);
+  EXPECT_GT(module->boost(), 0.0);
+  torch::manual_seed(1);
+  const torch::Tensor x = torch::rand({4, 8}) + 0.1f;
+  const auto winners = [](const torch::Tensor& y) { return (y > 0).sum(1).max().item<int64_t>(); };
+  EXPECT_EQ(winners(module->forward(x)), 8);
+  module->eval();
+  EXPECT_EQ(winners(module->forward(x)), 2) << "evaluation must use the deployed rule";
+  module->train();
+  module->SetEpoch(2, 10);
+  EXPECT_LT(module->kwta().winners, 8);
+  EXPECT_GT(module->kwta().winners, 2);
+  module->SetEpoch(5, 10);
+  EXPECT_EQ(module->kwta().winners, 2);
+  EXPECT_EQ(module->boost(), 0.0);
+}
+
+TEST(Kwta, DutyCycleIsTheRunningMeanOfWins) {
+  KwtaConfig config{.rule = {.winners = 1}, .boost = {.period_samples = 4}};
+  Kwta module(config, 4, 1);
+  EXPECT_TRUE(torch::allclose(module->duty(), torch::full({4}, 0.25)));
+  // Unit 2 wins both samples: d ← (d·(4 − 2) + wins)/4.
+  module->forward(torch::tensor({{0.f, 1.f, 5.f, 2.f}, {0.f, 1.f, 5.f, 2.f}}));
+  EXPECT_TRUE(torch::allclose(module->duty(), torch::tensor({0.125f, 0.125f, 0.625f, 0.125f})));
+  const torch::Tensor before = module->duty().clone();
+  module->eval();
+  module->forward(torch::ones({2, 4}));
+  EXPECT_TRUE(torch::equal(module->duty(), before));
+}
+
+TEST(Kwta, DutyCycleOfAMapCountsPositionsAndChunks) {
+  KwtaConfig config{.rule = {.winners = 1, .chunk = 2}, .boost = {.period_samples = 2}};
+  Kwta module(config, 4, 4);
+  // One sample, 2×2 positions: unit 1 (channels 2 and 3) wins at three of them, unit 0 at one.
+  torch::Tensor x_bhwc = torch::zeros({1, 2, 2, 4});
+  x_bhwc.view({4, 4}).copy_(torch::tensor(
+      {{1.f, 1.f, 3.f, 0.f}, {1.f, 1.f, 0.f, 3.f}, {0.f, 0.f, 1.f, 1.f}, {4.f, 0.f, 1.f, 1.f}}));
+  module->forward(x_bhwc.permute({0, 3, 1, 2}));
+  EXPECT_TRUE(torch::allclose(module->duty(), torch::tensor({0.5f * 0.5f + 0.25f * 0.5f,
+                                                              0.5f * 0.5f + 0.75f * 0.5f})));
+}
+
+LayerConfig RandomLayer(std::mt19937& random, bool convolution) {
+  const auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
+  LayerConfig layer;
+  layer.kind = convolution ? LayerKind::kConv2d : LayerKind::kLinear;
+  layer.name = "layer";
+  layer.kernel = {.outputs = draw(1, 20), .channels = draw(1, 9)};
+  if (convolution) {
+    layer.kernel.kernel_h = draw(1, 3);
+    layer.kernel.kernel_w = draw(1, 3);
+    layer.window = {.kernel_h = layer.kernel.kernel_h,
+                    .kernel_w = layer.kernel.kernel_w,
+                    .stride_h = draw(1, 2),
+                    .stride_w = draw(1, 2),
+                    .pad_h = draw(0, 1),
+                    .pad_w = draw(0, 1)};
+  }
+  layer.outputs = layer.kernel.outputs;
+  layer.packing.layout = {.set_size = draw(2, 5),
+                          .lanes = draw(1, 3),
+                          .run = {.channels = draw(1, 4),
+                                  .taps = static_cast<packed::RunTaps>(convolution ? draw(0, 2) : 0)}};
+  return layer;
+}
+
+TEST(PackedWeight, NoPositionOfASetHasTwoOwners) {
+  std::mt19937 random(11);
+  for (int trial = 0; trial < 100; ++trial) {
+    const LayerConfig layer = RandomLayer(random, trial % 2 == 0);
+    PackedWeight module(layer, 5);
+    const packed::Layout& layout = module->layout();
+    const torch::Tensor nonzero_op = module->MaskedWeight() != 0;
+    const packed::Packing& packing = layer.packing.layout;
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      std::vector<int> owner(layout.sets, -1);
+      for (int64_t o = 0; o < layer.kernel.outputs; ++o) {
+        if (!nonzero_op[o][p].item<bool>()) continue;
+        const int64_t block = o / packing.lanes, n = block / packing.set_size;
+        const int s = static_cast<int>(block % packing.set_size);
+        ASSERT_TRUE(owner[n] == -1 || owner[n] == s)
+            << "trial " << trial << ": set " << n << ", position " << p << " is owned by "
+            << owner[n] << " and " << s;
+        owner[n] = s;
+      }
+    }
+  }
+}
+
+TEST(PackedWeight, GradientsAreCentralDifferencesOnTheMaskAndZeroOffIt) {
+  std::mt19937 random(13);
+  torch::manual_seed(13);
+  for (int trial = 0; trial < 12; ++trial) {
+    const bool convolution = trial % 2 == 0;
+    const LayerConfig layer = RandomLayer(random, convolution);
+    PackedWeight module(layer, 5);
+    module->to(torch::kFloat64);
+    const torch::Tensor x = convolution
+                                ? torch::randn({2, layer.kernel.channels, 5, 4}, torch::kFloat64)
+                                : torch::randn({2, layer.kernel.channels}, torch::kFloat64);
+    const torch::Tensor mask = MaskFromOwners(module->layout(), module->Owners());
+    const torch::Tensor readout = torch::randn(module->forward(x).sizes(), torch::kFloat64);
+    const auto objective = [&] { return (module->forward(x) * readout).sum(); };
+    objective().backward();
+    const torch::Tensor gradient = module->weight.grad().reshape(-1).clone();
+    torch::NoGradGuard no_grad;
+    torch::Tensor weight = module->weight.view(-1);
+    const double step = 1e-5;
+    for (int64_t i = 0; i < weight.numel(); ++i) {
+      if (mask.view(-1)[i].item<float>() == 0.0f) {
+        ASSERT_EQ(gradient[i].item<double>(), 0.0) << "weight " << i << " is off the mask";
+        continue;
+      }
+      const double at = weight[i].item<double>();
+      weight[i] = at + step;
+      const double up = objective().item<double>();
+      weight[i] = at - step;
+      const double down = objective().item<double>();
+      weight[i] = at;
+      ASSERT_NEAR(gradient[i].item<double>(), (up - down) / (2 * step), 1e-7) << "weight " << i;
+    }
+  }
+}
+
+TEST(PackedWeight, MaskedWeightsStayExactlyZeroThroughAdamW) {
+  std::mt19937 random(17);
+  const LayerConfig layer = RandomLayer(random, false);
+  PackedWeight module(layer, 9);
+  torch::optim::AdamW optimiser(module->parameters(),
+                                torch::optim::AdamWOptions(0.1).weight_decay(0.1));
+  for (int step = 0; step < 20; ++step) {
+    optimiser.zero_grad();
+    module->forward(torch::randn({4, layer.kernel.channels})).square().sum().backward();
+    optimiser.step();
+  }
+  const torch::Tensor mask = MaskFromOwners(module->layout(), module->Owners());
+  EXPECT_EQ((module->weight.view(mask.sizes()) * (1 - mask)).abs().max().item<float>(), 0.0f);
+  EXPECT_EQ(torch::signbit(module->MaskedWeight()).logical_and(mask == 0).sum().item<int64_t>(), 0);
+}
+
+TEST(PackedWeight, OwnersArePureInSeedAndName) {
+  std::mt19937 random(19);
+  LayerConfig layer = RandomLayer(random, false);
+  layer.kernel = {.outputs = 32, .channels = 64};
+  EXPECT_EQ(PackedWeight(layer, 1)->Owners(), PackedWeight(layer, 1)->Owners());
+  EXPECT_NE(PackedWeight(layer, 1)->Owners(), PackedWeight(layer, 2)->Owners());
+}
+
+}  // namespace
+}  // namespace bisparse::train
