@@ -93,7 +93,7 @@ HWY_ATTR void DenseTile(const DensePass& pass, Offset offset, const float* const
 #pragma GCC unroll 8
     for (int j = 0; j < kColumns; ++j) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[j][v] = hn::ZeroIfNegative(sum[j][v]);
+      for (int v = 0; v < kVectors; ++v) sum[j][v] = hn::Max(sum[j][v], hn::Zero(d));
     }
   }
 #pragma GCC unroll 8
@@ -105,23 +105,24 @@ HWY_ATTR void DenseTile(const DensePass& pass, Offset offset, const float* const
   }
 }
 
-/// count (1 … kTileColumns) columns; the tile's surplus columns repeat the last one, which computes
-/// and stores the same values again.
+/// count: 1 … kTileColumns.
 template <int kVectors, class Offset>
 HWY_ATTR void DenseColumns(const DensePass& pass, Offset offset, const float* const* x_j,
                            int64_t count, int64_t o, float* const* y_j) {
-  const float* x[kTileColumns];
-  float* y[kTileColumns];
-  for (int64_t j = 0; j < kTileColumns; ++j) {
-    x[j] = x_j[j < count ? j : count - 1];
-    y[j] = y_j[j < count ? j : count - 1];
+  switch (count) {
+    case 6:
+      return DenseTile<6, kVectors>(pass, offset, x_j, o, y_j);
+    case 5:
+      return DenseTile<5, kVectors>(pass, offset, x_j, o, y_j);
+    case 4:
+      return DenseTile<4, kVectors>(pass, offset, x_j, o, y_j);
+    case 3:
+      return DenseTile<3, kVectors>(pass, offset, x_j, o, y_j);
+    case 2:
+      return DenseTile<2, kVectors>(pass, offset, x_j, o, y_j);
+    default:
+      return DenseTile<1, kVectors>(pass, offset, x_j, o, y_j);
   }
-  if (count > 4) return DenseTile<kTileColumns, kVectors>(pass, offset, x, o, y);
-  // A repeated column would read what its twin has stored: exact sizes below the full tile.
-  if (count == 4) return DenseTile<4, kVectors>(pass, offset, x, o, y);
-  if (count == 3) return DenseTile<3, kVectors>(pass, offset, x, o, y);
-  if (count == 2) return DenseTile<2, kVectors>(pass, offset, x, o, y);
-  return DenseTile<1, kVectors>(pass, offset, x, o, y);
 }
 
 /// Columns x_j[0 … count) and all outputs, for one pass.
