@@ -31,7 +31,7 @@ cmake --build --preset release --target programs
 step "3/6 recordings"
 if [[ -z $data ]]; then
   config=configs/quickstart.yaml
-  data=build/quickstart/speech
+  data=build/quickstart/speech_commands
   evaluate=$data
   $bin/bisparse-synthesise --out "$data"
 else

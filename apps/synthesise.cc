@@ -18,9 +18,9 @@ int main(int argc, char** argv) {
   app.add_option("--out", config.out, "Folder to make; one made with the same settings is reused")
       ->required();
   app.add_option("--words", config.words, "Words to speak")->delimiter(',')->capture_default_str();
-  app.add_option("--unknown-words", config.unknown_words, "Words of the class _unknown_")
-      ->delimiter(',')
-      ->capture_default_str();
+  app.add_option("--unknown-words", config.unknown_words,
+                 "Other words, for the class _unknown_, a fifth as many of each")
+      ->delimiter(',');
   app.add_option("--clips-per-word", config.clips_per_word, "Recordings of each word")
       ->capture_default_str();
   app.add_option("--seed", config.seed, "Of voices, speeds and pitches")->capture_default_str();

@@ -25,9 +25,8 @@ struct SynthesisConfig {
   std::string out;
   std::vector<std::string> words = {"yes",   "no", "up",  "down", "left",
                                     "right", "on", "off", "stop", "go"};
-  /// Words of the class _unknown_; each with clips_per_word / 5 clips.
-  std::vector<std::string> unknown_words = {"bed",  "cat",   "happy", "zero",
-                                            "five", "house", "wow",   "tree"};
+  /// Other words, for the class _unknown_; each with clips_per_word / 5 clips.
+  std::vector<std::string> unknown_words;
   int32_t clips_per_word = 220;
   uint64_t seed = 1;
   int jobs = 0;  ///< processes at a time; 0 = all cores
