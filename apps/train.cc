@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   bool resume = false, force = false, dry_run = false, print_config = false;
   const auto sets = [&](const std::string& flag, const std::string& key, const std::string& help) {
     app.add_option_function<std::string>(
-        flag, [&overrides, key](const std::string& value) { overrides.push_back(key + "=" + value); },
+        flag,
+        [&overrides, key](const std::string& value) { overrides.push_back(key + "=" + value); },
         help + " (" + key + ")");
   };
   app.add_option("CONFIG", config_path, "A YAML file, see docs/configuration.md")->required();
@@ -44,7 +45,8 @@ int main(int argc, char** argv) {
   sets("--test-data", "data.test_path", "Folder of the test recordings; not opened in training");
   app.add_option("--out", options.run_folder, "Run folder; runs/<name> by default");
   app.add_flag("--resume", resume, "Go on with the run, or begin it if there is none");
-  app.add_flag("--force", force, "Delete the run that is there and begin anew")->excludes("--resume");
+  app.add_flag("--force", force, "Delete the run that is there and begin anew")
+      ->excludes("--resume");
   app.add_flag("--dry-run", dry_run, "Check, print the network's table, stop");
   app.add_flag("--print-config", print_config, "Print the configuration with every default, stop");
   sets("--epochs", "train.epochs", "Passes over the training data");

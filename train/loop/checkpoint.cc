@@ -44,8 +44,12 @@ torch::Tensor HistoryTable(const Progress& progress) {
   torch::Tensor table = torch::zeros({epochs, kMetricColumns + entropies}, torch::kFloat64);
   for (int64_t e = 0; e < epochs; ++e) {
     const EpochMetrics& m = progress.history[e];
-    std::vector<double> row = {static_cast<double>(m.epoch), m.learning_rate,   m.train_loss,
-                               m.train_accuracy,             m.validation_loss, m.validation_accuracy,
+    std::vector<double> row = {static_cast<double>(m.epoch),
+                               m.learning_rate,
+                               m.train_loss,
+                               m.train_accuracy,
+                               m.validation_loss,
+                               m.validation_accuracy,
                                m.seconds};
     row.insert(row.end(), m.entropies.begin(), m.entropies.end());
     table[e].copy_(torch::tensor(row, torch::kFloat64));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint: everything that the rest of a training depends on, so that a resumed run continues bit for bit (CPU).
-//   network (parameters, batch norm statistics, duty cycles), optimiser, LibTorch's CPU generator, Progress
-// Data needs no state: a sample is a function of (seed, epoch, index). Schedules are functions of epoch and step.
-// Files appear whole or not at all. Tested in: loop_test.cc, tests/resume_kill.
+// A checkpoint: everything that the rest of a training depends on, so that a resumed run continues
+// bit for bit (CPU).
+//   network (parameters, batch norm statistics, duty cycles), optimiser, LibTorch's CPU generator,
+//   Progress
+// Data needs no state: a sample is a function of (seed, epoch, index). Schedules are functions of
+// epoch and step. Files appear whole or not at all. Tested in: loop_test.cc, tests/resume_kill.
 #ifndef BISPARSE_TRAIN_LOOP_CHECKPOINT_H_
 #define BISPARSE_TRAIN_LOOP_CHECKPOINT_H_
 
@@ -41,8 +43,8 @@ struct Progress {
 void SaveCheckpoint(const std::string& path, const Network& network,
                     const torch::optim::Optimizer* optimiser, const Progress& progress);
 
-/// Loads into a network of the same configuration. `optimiser` null: network and progress only, the generator stays.
-/// Throws Error (kData) for a file that is missing, damaged or of another network.
+/// Loads into a network of the same configuration. `optimiser` null: network and progress only, the
+/// generator stays. Throws Error (kData) for a file that is missing, damaged or of another network.
 Progress LoadCheckpoint(const std::string& path, Network& network,
                         torch::optim::Optimizer* optimiser);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimiser of a configuration: SGD or AdamW over two groups of parameters. Weight decay applies to the weights of
-// conv2d and linear layers only, not to biases and batch norm.
-// Tested in: loop_test.cc.
+// The optimiser of a configuration: SGD or AdamW over two groups of parameters. Weight decay
+// applies to the weights of conv2d and linear layers only, not to biases and batch norm. Tested in:
+// loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_OPTIMISER_H_
 #define BISPARSE_TRAIN_LOOP_OPTIMISER_H_
 

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 /// Settings (the last part of their path) that may differ between a run and its resumption.
 constexpr std::array<std::string_view, 13> kFreeSettings = {
-    "device",  "threads", "workers",      "runs",         "name",   "root",   "test_root",
+    "device",  "threads", "workers",      "runs",         "name",   "path",  "test_path",
     "train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y"};
 
 bool IsFree(const std::string& path) {

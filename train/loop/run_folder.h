@@ -36,9 +36,10 @@ enum class OpenRun { kNew, kResume, kForce };
 /// A run that this process holds. The lock goes with the process, however that ends.
 class RunFolder {
  public:
-  /// Makes the folder, takes the lock, writes config.yaml. Throws Error: kConfiguration if the run exists (kNew) or its
-  /// configuration differs in what matters (kResume), kData if another trainer holds it or it can't be written to.
-  /// kResume of a run that does not exist begins it; kForce deletes the files of the run first.
+  /// Makes the folder, takes the lock, writes config.yaml. Throws Error: kConfiguration if the run
+  /// exists (kNew) or its configuration differs in what matters (kResume), kData if another trainer
+  /// holds it or it can't be written to. kResume of a run that does not exist begins it; kForce
+  /// deletes the files of the run first.
   RunFolder(const std::string& folder, const Config& config, OpenRun open);
 
   const RunPaths& paths() const { return paths_; }
@@ -48,8 +49,9 @@ class RunFolder {
   FileDescriptor lock_{-1};
 };
 
-/// Settings in which two printed configurations differ, as "train.learning_rate: 0.001 in the run, 0.002 now"; left out is
-/// what does not change the result: device, threads, workers, folders and paths of data.
+/// Settings in which two printed configurations differ, as "train.learning_rate: 0.001 in the run,
+/// 0.002 now"; left out is what does not change the result: device, threads, workers, folders and
+/// paths of data.
 std::vector<std::string> DifferingSettings(const std::string& run_yaml,
                                            const std::string& now_yaml);
 

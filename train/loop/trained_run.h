@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run that was trained, for the exporter: its configuration and the network with the best validation accuracy.
-// Tested in: loop_test.cc.
+// A run that was trained, for the exporter: its configuration and the network with the best
+// validation accuracy. Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_TRAINED_RUN_H_
 #define BISPARSE_TRAIN_LOOP_TRAINED_RUN_H_
 
@@ -17,15 +17,17 @@ namespace bisparse::train {
 
 struct TrainedRun {
   Config config;
-  Network network{nullptr};  ///< on the CPU, in evaluation mode
-  int64_t epoch = -1;        ///< 0-based epoch whose weights these are
+  Network network{nullptr};           ///< on the CPU, in evaluation mode
+  int64_t epoch = -1;                 ///< 0-based epoch whose weights these are
   double validation_accuracy = -1.0;  ///< fraction
 };
 
-/// Reads config.yaml and best.pt of a run folder. Throws Error (kData) where they are missing or damaged.
+/// Reads config.yaml and best.pt of a run folder. Throws Error (kData) where they are missing or
+/// damaged.
 TrainedRun LoadTrainedRun(const std::string& run_folder);
 
-/// Logits [batch][classes] of `batch` samples back to back, channels last. Evaluation mode, no gradients.
+/// Logits [batch][classes] of `batch` samples back to back, channels last. Evaluation mode, no
+/// gradients.
 torch::Tensor Logits(Network& network, std::span<const float> x_bhwc, int64_t batch);
 
 }  // namespace bisparse::train

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The training loop, top to bottom: Run → TrainEpoch → TrainBatch → Validate → EndEpoch. Tested in: loop_test.cc,
-// tests/resume_kill, tests/signature.
+// The training loop, top to bottom: Run → TrainEpoch → TrainBatch → Validate → EndEpoch. Tested in:
+// loop_test.cc, tests/resume_kill, tests/signature.
 #include "train/loop/trainer.h"
 
 #include <torch/torch.h>
@@ -214,8 +214,8 @@ void Trainer::Validate(EpochMetrics& metrics) {
   for (data::Batch batch; loader.Next(batch);) {
     const DeviceBatch on_device = ToDevice(batch);
     const torch::Tensor logits = network_->forward(on_device.x_bhwc);
-    loss_sum += torch::cross_entropy_loss(logits, on_device.y_b, {}, at::Reduction::Sum)
-                    .item<double>();
+    loss_sum +=
+        torch::cross_entropy_loss(logits, on_device.y_b, {}, at::Reduction::Sum).item<double>();
     correct += logits.argmax(1).eq(on_device.y_b).sum().item<int64_t>();
     samples += batch.count;
   }
@@ -223,8 +223,9 @@ void Trainer::Validate(EpochMetrics& metrics) {
   metrics.validation_accuracy = static_cast<double>(correct) / static_cast<double>(samples);
 }
 
-/// Books the epoch, writes best.pt where it is the best so far, then last.pt, metrics.csv and summary.json. In this
-/// order a kill between two files loses nothing: the epoch is trained again, to the same bits.
+/// Books the epoch, writes best.pt where it is the best so far, then last.pt, metrics.csv and
+/// summary.json. In this order a kill between two files loses nothing: the epoch is trained again,
+/// to the same bits.
 void Trainer::EndEpoch(EpochMetrics metrics) {
   const double samples = static_cast<double>(progress_.samples);
   metrics.train_loss = progress_.loss_sum / samples;
@@ -239,10 +240,11 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
     progress_.best_epoch = metrics.epoch;
   }
   if (options_.progress != nullptr) {
-    fmt::print(options_.progress,
-               "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}\n",
-               metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
-               100 * metrics.validation_accuracy, best ? " (best)" : "");
+    fmt::print(
+        options_.progress,
+        "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}\n",
+        metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
+        100 * metrics.validation_accuracy, best ? " (best)" : "");
   }
   Progress next{.epoch = progress_.epoch + 1,
                 .best_epoch = progress_.best_epoch,
@@ -288,7 +290,8 @@ void Trainer::FailNotFinite(const DeviceBatch& batch, double loss) {
     if (!finite(batch.x_bhwc)) where = "the input is not finite";
     network_->forward(batch.x_bhwc, [&](const LayerConfig& layer, const torch::Tensor& y) {
       if (where.empty() && !finite(y)) {
-        where = fmt::format("the first output that is not finite is that of layer '{}'", layer.name);
+        where =
+            fmt::format("the first output that is not finite is that of layer '{}'", layer.name);
       }
     });
   }
@@ -314,7 +317,8 @@ void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optim
   try {
     SaveCheckpoint(path, network_, optimiser, progress_);
   } catch (const Error& error) {
-    Fail(error.kind(), "", "{}\n  after {} of {} epochs and {} steps; the checkpoint before it is kept "
+    Fail(error.kind(), "",
+         "{}\n  after {} of {} epochs and {} steps; the checkpoint before it is kept "
          "(hint: make room, then --resume)",
          error.what(), progress_.epoch, config_.train.epochs, progress_.next_batch);
   }

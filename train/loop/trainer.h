@@ -3,9 +3,10 @@
 //
 //   Train(LoadConfig("configs/gsc_dense.yaml"), {.progress = stderr});
 //
-// The winner (best.pt) is chosen on validation accuracy only; test data is not opened. On the CPU, with the same number of
-// threads, a run that was stopped or killed anywhere and resumed gives the same bits as one that was not.
-// Read first: trainer.cc (one epoch in reading order). Tested in: loop_test.cc, tests/resume_kill, tests/signature.
+// The winner (best.pt) is chosen on validation accuracy only; test data is not opened. On the CPU,
+// with the same number of threads, a run that was stopped or killed anywhere and resumed gives the
+// same bits as one that was not. Read first: trainer.cc (one epoch in reading order). Tested in:
+// loop_test.cc, tests/resume_kill, tests/signature.
 #ifndef BISPARSE_TRAIN_LOOP_TRAINER_H_
 #define BISPARSE_TRAIN_LOOP_TRAINER_H_
 
@@ -31,15 +32,16 @@ struct TrainOptions {
 
 struct TrainResult {
   std::string run_folder;
-  bool stopped = false;  ///< by `stop`: resume to go on
-  int64_t epochs = 0;    ///< trained, earlier sessions of the run included
-  int64_t best_epoch = -1;         ///< 0-based
-  double best_accuracy = -1.0;     ///< on validation, fraction
+  bool stopped = false;         ///< by `stop`: resume to go on
+  int64_t epochs = 0;           ///< trained, earlier sessions of the run included
+  int64_t best_epoch = -1;      ///< 0-based
+  double best_accuracy = -1.0;  ///< on validation, fraction
   double minutes = 0;
 };
 
-/// Opens the training and validation data and trains. Throws Error: kConfiguration, kData (files, a full disk, a second
-/// trainer), and for a loss that is not finite with epoch, step and layer; the last checkpoint stays as it was.
+/// Opens the training and validation data and trains. Throws Error: kConfiguration, kData (files, a
+/// full disk, a second trainer), and for a loss that is not finite with epoch, step and layer; the
+/// last checkpoint stays as it was.
 TrainResult Train(const Config& config, const TrainOptions& options);
 
 /// The same on a data set that is open.

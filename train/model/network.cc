@@ -132,7 +132,7 @@ std::vector<torch::Tensor> NetworkImpl::OtherParameters() const {
   std::vector<torch::Tensor> others;
   for (const Stage& stage : stages_) {
     if (stage.weights && stage.weights->bias.defined()) others.push_back(stage.weights->bias);
-    for (const auto& parameter : stage.norm1d ? stage.norm1d->parameters()
+    for (const auto& parameter : stage.norm1d   ? stage.norm1d->parameters()
                                  : stage.norm2d ? stage.norm2d->parameters()
                                                 : std::vector<torch::Tensor>{}) {
       others.push_back(parameter);

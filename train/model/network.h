@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network of a configuration as a LibTorch module: its layers in order, one sub-module for each that has state.
+// The network of a configuration as a LibTorch module: its layers in order, one sub-module for each
+// that has state.
 //
 //   x_bhwc [B][H][W][C] → layer → layer → … → logits [B][classes]
 //
-// Inside, maps are NCHW tensors in channels-last memory; flatten keeps the channels-last order, (y·W + x)·C + c, so that
-// a linear layer's input index is the deployed one.
-// Read first: train/config/config.h. Tested in: network_test.cc.
+// Inside, maps are NCHW tensors in channels-last memory; flatten keeps the channels-last order,
+// (y·W + x)·C + c, so that a linear layer's input index is the deployed one. Read first:
+// train/config/config.h. Tested in: network_test.cc.
 #ifndef BISPARSE_TRAIN_MODEL_NETWORK_H_
 #define BISPARSE_TRAIN_MODEL_NETWORK_H_
 
@@ -22,19 +23,21 @@
 
 namespace bisparse::train {
 
-/// What the exporter needs of one layer; tensors are f32 on the CPU, contiguous, undefined where the layer has none.
+/// What the exporter needs of one layer; tensors are f32 on the CPU, contiguous, undefined where
+/// the layer has none.
 struct TrainedLayer {
   LayerConfig config;
-  torch::Tensor weight_op;             ///< conv2d, linear: [O][P], masked weights exactly +0
-  torch::Tensor bias_o;                ///< conv2d, linear with bias
-  std::vector<uint8_t> owner_nr;       ///< packed layers
-  torch::Tensor scale_c, shift_c;      ///< batch_norm with affine: γ, β
-  torch::Tensor mean_c, variance_c;    ///< batch_norm: running statistics (epsilon: config.epsilon)
+  torch::Tensor weight_op;           ///< conv2d, linear: [O][P], masked weights exactly +0
+  torch::Tensor bias_o;              ///< conv2d, linear with bias
+  std::vector<uint8_t> owner_nr;     ///< packed layers
+  torch::Tensor scale_c, shift_c;    ///< batch_norm with affine: γ, β
+  torch::Tensor mean_c, variance_c;  ///< batch_norm: running statistics (epsilon: config.epsilon)
 };
 
 class NetworkImpl : public torch::nn::Module {
  public:
-  /// Draws initial weights from LibTorch's global CPU generator (seed it before) and owners from `seed`.
+  /// Draws initial weights from LibTorch's global CPU generator (seed it before) and owners from
+  /// `seed`.
   NetworkImpl(const NetworkConfig& config, uint64_t seed);
 
   /// Called with each layer and its output.
@@ -49,7 +52,8 @@ class NetworkImpl : public torch::nn::Module {
   /// Weights of conv2d and linear layers (weight decay applies to these) and all other parameters.
   std::vector<torch::Tensor> DecayedParameters() const;
   std::vector<torch::Tensor> OtherParameters() const;
-  /// Weights that may be non-zero, biases and batch norm not counted, and the same of the dense network.
+  /// Weights that may be non-zero, biases and batch norm not counted, and the same of the dense
+  /// network.
   int64_t NonZeroWeights() const;
   int64_t DenseWeights() const;
 

@@ -16,8 +16,8 @@
 namespace bisparse::train {
 namespace {
 
-/// A sample as [positions][groups][units][chunk] channels-last; local scope ranks `units` candidates at each position
-/// and group, global scope positions·units for each group.
+/// A sample as [positions][groups][units][chunk] channels-last; local scope ranks `units`
+/// candidates at each position and group, global scope positions·units for each group.
 struct KwtaSizes {
   int64_t positions, groups, units, chunk, winners;
   bool global;
@@ -45,7 +45,8 @@ KwtaSizes SizesOf(const torch::Tensor& x, const packed::Kwta& kwta) {
 /// ReLU that keeps NaN (with its sign cleared), so that a broken network shows in its loss.
 inline float Relu(float x) { return x > 0.0f ? x : (std::isnan(x) ? std::fabs(x) : 0.0f); }
 
-/// One integer that orders candidates: score first (floats >= 0 order like their bits), then the lower index.
+/// One integer that orders candidates: score first (floats >= 0 order like their bits), then the
+/// lower index.
 inline uint64_t RankKey(float score, int64_t candidate) {
   return uint64_t{std::bit_cast<uint32_t>(score)} << 32 |
          (std::numeric_limits<uint32_t>::max() - static_cast<uint32_t>(candidate));
@@ -85,8 +86,8 @@ void SelectSample(const float* x_pc, float* y_pc, const float* boost_u, const Kw
       KeepLargest(keys, z.winners);
       for (int64_t w = 0; w < z.winners; ++w) {
         const int64_t winner = CandidateOf(keys[w]);
-        const int64_t at = (p0 + winner / z.units) * channels + g * group_channels +
-                           winner % z.units * z.chunk;
+        const int64_t at =
+            (p0 + winner / z.units) * channels + g * group_channels + winner % z.units * z.chunk;
         for (int64_t c = 0; c < z.chunk; ++c) y_pc[at + c] = Relu(x_pc[at + c]);
       }
     }
@@ -113,7 +114,8 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
   return y_bpc;
 }
 
-/// What is not differentiated. A struct, as LibTorch refuses undefined tensors as arguments of a function.
+/// What is not differentiated. A struct, as LibTorch refuses undefined tensors as arguments of a
+/// function.
 struct Ranking {
   packed::Kwta kwta;
   torch::Tensor boost_u;
@@ -125,8 +127,7 @@ class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
                                const Ranking& ranking) {
     const auto& [kwta, boost_u] = ranking;
     const bool on_cpu = x.is_cpu() && x.scalar_type() == torch::kFloat32;
-    torch::Tensor y =
-        on_cpu ? ApplyKwtaOnCpu(x, kwta, boost_u) : ApplyKwtaBySort(x, kwta, boost_u);
+    torch::Tensor y = on_cpu ? ApplyKwtaOnCpu(x, kwta, boost_u) : ApplyKwtaBySort(x, kwta, boost_u);
     context->save_for_backward({y});
     return y;
   }
@@ -150,22 +151,23 @@ torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
   for (int64_t c = 1; c < z.chunk; ++c) score_bpgu += r_bpguc.select(4, c);
   if (boost_u.defined()) score_bpgu *= boost_u.to(x.scalar_type()).view({z.groups, z.units});
 
-  // Candidates last: local [B][P][G][U], global [B][1][G][P·U]. A stable sort leaves ties in index order.
+  // Candidates last: local [B][P][G][U], global [B][1][G][P·U]. A stable sort leaves ties in index
+  // order.
   const int64_t ranked = z.global ? 1 : z.positions;
-  const torch::Tensor score_brgk = z.global ? score_bpgu.transpose(1, 2).reshape(
-                                                  {x.size(0), 1, z.groups, z.candidates()})
-                                            : score_bpgu;
+  const torch::Tensor score_brgk =
+      z.global ? score_bpgu.transpose(1, 2).reshape({x.size(0), 1, z.groups, z.candidates()})
+               : score_bpgu;
   const torch::Tensor order =
       std::get<1>(torch::sort(score_brgk, /*stable=*/true, /*dim=*/-1, /*descending=*/true));
-  const torch::Tensor wins_brgk = torch::zeros_like(score_brgk)
-                                      .scatter_(-1, order.narrow(-1, 0, z.winners), 1.0);
+  const torch::Tensor wins_brgk =
+      torch::zeros_like(score_brgk).scatter_(-1, order.narrow(-1, 0, z.winners), 1.0);
   torch::Tensor wins_bpgu =
       z.global ? wins_brgk.view({x.size(0), z.groups, z.positions, z.units}).transpose(1, 2)
                : wins_brgk.view({x.size(0), ranked, z.groups, z.units});
   // where, not a product: a losing infinity must not become NaN.
-  const torch::Tensor y_last = torch::where(wins_bpgu.unsqueeze(-1) > 0, r_bpguc,
-                                            torch::zeros({}, r_bpguc.options()))
-                                   .reshape(x_last.sizes());
+  const torch::Tensor y_last =
+      torch::where(wins_bpgu.unsqueeze(-1) > 0, r_bpguc, torch::zeros({}, r_bpguc.options()))
+          .reshape(x_last.sizes());
   return x.dim() == 4 ? y_last.permute({0, 3, 1, 2}) : y_last;
 }
 
@@ -178,7 +180,8 @@ KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions
     : config_(config), kwta_(config.rule), positions_(positions) {
   duty_u_ = register_buffer("duty_u", torch::zeros({channels / config.rule.chunk}));
   SetEpoch(0, 1);
-  // Every unit starts at the target of the first epoch: none is boosted before it has been seen to lose.
+  // Every unit starts at the target of the first epoch: none is boosted before it has been seen to
+  // lose.
   duty_u_.fill_(TargetDuty());
 }
 

@@ -7,10 +7,11 @@
 //   y = r where the unit is among the winners/groups best of its group, else 0
 //   dx = dy where y > 0, else 0                     gradients pass through winners only
 //
-// Candidates: the units of a group at one position (local) or at all positions (global). Ties go to the lowest
-// channels-last index, as in deployment (deploy/kernels/kwta). NaN wins, so that it stays visible in the loss.
-// Read first: docs/notation.md. Tested in: sparse_test.cc.
-// Source: Hunter, Spracklen, Ahmad 2022, section 2 (k-WTA); Ahmad, Scheinkman 2019 (boosting with duty cycles).
+// Candidates: the units of a group at one position (local) or at all positions (global). Ties go to
+// the lowest channels-last index, as in deployment (deploy/kernels/kwta). NaN wins, so that it
+// stays visible in the loss. Read first: docs/notation.md. Tested in: sparse_test.cc. Source:
+// Hunter, Spracklen, Ahmad 2022, section 2 (k-WTA); Ahmad, Scheinkman 2019 (boosting with duty
+// cycles).
 #ifndef BISPARSE_TRAIN_SPARSE_KWTA_H_
 #define BISPARSE_TRAIN_SPARSE_KWTA_H_
 
@@ -23,9 +24,10 @@
 
 namespace bisparse::train {
 
-/// boost_u: exp(β·(target − duty)), one per unit of a position (channels / chunk), or undefined = no boosting.
-/// Returns y, shaped like x; a map comes back in channels-last memory. Differentiable with respect to x.
-/// On the CPU a loop of its own over f32; other devices and types go through torch::sort, with the same bits.
+/// boost_u: exp(β·(target − duty)), one per unit of a position (channels / chunk), or undefined =
+/// no boosting. Returns y, shaped like x; a map comes back in channels-last memory. Differentiable
+/// with respect to x. On the CPU a loop of its own over f32; other devices and types go through
+/// torch::sort, with the same bits.
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
                         const torch::Tensor& boost_u = {});
 
@@ -33,10 +35,11 @@ torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
 torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
                               const torch::Tensor& boost_u);
 
-/// k-WTA as a layer with its schedules. Buffers: duty_u (f32, channels/chunk), the running fraction of positions that
-/// unit u won with a value above zero: d ← (d·(period − B) + wins)/period for a batch of B samples.
-/// Only training anneals: in evaluation the deployed number of winners is in force from the first epoch on, so that
-/// validation always measures, and the best checkpoint always holds, the network that would be deployed.
+/// k-WTA as a layer with its schedules. Buffers: duty_u (f32, channels/chunk), the running fraction
+/// of positions that unit u won with a value above zero: d ← (d·(period − B) + wins)/period for a
+/// batch of B samples. Only training anneals: in evaluation the deployed number of winners is in
+/// force from the first epoch on, so that validation always measures, and the best checkpoint
+/// always holds, the network that would be deployed.
 class KwtaImpl : public torch::nn::Module {
  public:
   KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions);
@@ -49,7 +52,8 @@ class KwtaImpl : public torch::nn::Module {
   const packed::Kwta& kwta() const { return kwta_; }
   double boost() const { return boost_; }
   const torch::Tensor& duty() const { return duty_u_; }
-  /// Entropy of the duty cycles over its maximum: 1 = all units win equally often. Needs one host sync.
+  /// Entropy of the duty cycles over its maximum: 1 = all units win equally often. Needs one host
+  /// sync.
   double NormalisedEntropy() const;
 
  private:

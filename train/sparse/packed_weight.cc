@@ -33,17 +33,17 @@ PackedWeightImpl::PackedWeightImpl(const LayerConfig& config, uint64_t seed)
       layout_(config.kernel, config.packing.layout) {
   const packed::KernelShape& kernel = config.kernel;
   const std::vector<int64_t> sizes =
-      convolution_ ? std::vector<int64_t>{kernel.outputs, kernel.channels, kernel.kernel_h,
-                                          kernel.kernel_w}
-                   : std::vector<int64_t>{kernel.outputs, kernel.channels};
+      convolution_
+          ? std::vector<int64_t>{kernel.outputs, kernel.channels, kernel.kernel_h, kernel.kernel_w}
+          : std::vector<int64_t>{kernel.outputs, kernel.channels};
   const double fan_in =
       static_cast<double>(layout_.positions) / static_cast<double>(layout_.packing.set_size);
   const double bound = std::sqrt(6.0 / std::max(fan_in, 1.0));
   torch::Tensor initial = torch::empty(sizes).uniform_(-bound, bound);
   if (config.HasOwners()) {
     const std::vector<uint8_t> owners = DrawStaticOwners(layout_, seed, config.name);
-    owner_nr_ = register_buffer(
-        "owner_nr", torch::empty({static_cast<int64_t>(owners.size())}, torch::kUInt8));
+    owner_nr_ = register_buffer("owner_nr",
+                                torch::empty({static_cast<int64_t>(owners.size())}, torch::kUInt8));
     std::memcpy(owner_nr_.data_ptr<uint8_t>(), owners.data(), owners.size());
     mask_ = register_buffer("mask", MaskFromOwners(layout_, owners).view(sizes));
     initial.mul_(mask_).add_(0.0);
@@ -56,8 +56,10 @@ PackedWeightImpl::PackedWeightImpl(const LayerConfig& config, uint64_t seed)
 torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
   const torch::Tensor w = mask_.defined() ? weight * mask_ : weight;
   if (!convolution_) return torch::nn::functional::linear(x, w, bias);
-  return torch::conv2d(x, w, bias, {window_.stride_h, window_.stride_w},
-                       {window_.pad_h, window_.pad_w});
+  // Weights in channels-last memory make the output and everything behind it channels last: on the
+  // CPU batch norm and pools are then several times faster, and k-WTA needs no copy.
+  return torch::conv2d(x, w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
+                       {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w});
 }
 
 torch::Tensor PackedWeightImpl::MaskedWeight() const {

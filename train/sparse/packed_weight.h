@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Combine, in training: a convolution or linear layer whose weights are non-zero only where their kernel owns the
-// position.
+// Combine, in training: a convolution or linear layer whose weights are non-zero only where their
+// kernel owns the position.
 //
-//   y = conv(x, weight_op ⊙ mask_op) + bias     mask_op[o][p] = 1 where s(o) = owner[n(o)][run(p)], else 0
+//   y = conv(x, weight_op ⊙ mask_op) + bias     mask_op[o][p] = 1 where s(o) = owner[n(o)][run(p)],
+//   else 0
 //
-// The product keeps gradients off the mask as well, so masked weights, which begin at zero, stay exactly zero under
-// every optimiser. weight is row-major [O][P] with p = (c·kh + ky)·kw + kx, as in deploy/packed/layout.h; the packed
-// order is the exporter's business. A layer with set_size 1 has neither owners nor mask.
-// Read first: deploy/packed/layout.h. Tested in: sparse_test.cc.
+// The product keeps gradients off the mask as well, so masked weights, which begin at zero, stay
+// exactly zero under every optimiser. weight is row-major [O][P] with p = (c·kh + ky)·kw + kx, as
+// in deploy/packed/layout.h; the packed order is the exporter's business. A layer with set_size 1
+// has neither owners nor mask. Read first: deploy/packed/layout.h. Tested in: sparse_test.cc.
 #ifndef BISPARSE_TRAIN_SPARSE_PACKED_WEIGHT_H_
 #define BISPARSE_TRAIN_SPARSE_PACKED_WEIGHT_H_
 
@@ -26,9 +27,10 @@ namespace bisparse::train {
 /// f32 [O][P] on the CPU, 1 where the weight may be non-zero. `owner_nr`: layout.owners() entries.
 torch::Tensor MaskFromOwners(const packed::Layout& layout, std::span<const uint8_t> owner_nr);
 
-/// conv2d or linear of `config`, dense or packed. Parameters: weight ([O][C][kh][kw] or [O][I]) and bias; buffers of a
-/// packed layer: owner_nr (u8) and mask (like weight). Static owners are drawn from (seed, layer name); weights are
-/// initialised uniformly within ±sqrt(6 / fan_in) (He et al. 2015) with the real fan_in = P / S, biases are zero.
+/// conv2d or linear of `config`, dense or packed. Parameters: weight ([O][C][kh][kw] or [O][I]) and
+/// bias; buffers of a packed layer: owner_nr (u8) and mask (like weight). Static owners are drawn
+/// from (seed, layer name); weights are initialised uniformly within ±sqrt(6 / fan_in) (He et al.
+/// 2015) with the real fan_in = P / S, biases are zero.
 class PackedWeightImpl : public torch::nn::Module {
  public:
   PackedWeightImpl(const LayerConfig& config, uint64_t seed);

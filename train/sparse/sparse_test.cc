@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// k-WTA against a naive reference written from its definition, gradients against central differences, boosting,
-// schedules; layers with owners: masks, exact zeros, gradients on the mask.
+// k-WTA against a naive reference written from its definition, gradients against central
+// differences, boosting, schedules; layers with owners: masks, exact zeros, gradients on the mask.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -87,9 +87,9 @@ RandomCase DrawCase(std::mt19937& random) {
 
 /// Few distinct values, so that ties are the rule.
 torch::Tensor DrawInput(const RandomCase& c) {
-  const std::vector<int64_t> sizes = c.vector
-                                         ? std::vector<int64_t>{c.batch, c.channels}
-                                         : std::vector<int64_t>{c.batch, c.channels, c.height, c.width};
+  const std::vector<int64_t> sizes =
+      c.vector ? std::vector<int64_t>{c.batch, c.channels}
+               : std::vector<int64_t>{c.batch, c.channels, c.height, c.width};
   return torch::randint(-3, 5, sizes, torch::kFloat32) * 0.37f;
 }
 
@@ -147,7 +147,8 @@ TEST(Kwta, GradientIsTheCentralDifference) {
     RandomCase c = DrawCase(random);
     SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
     const torch::Tensor shape = DrawInput(c);
-    // Distinct values and, by the random part, distinct sums: a step of 1e-6 changes neither winners nor signs.
+    // Distinct values and, by the random part, distinct sums: a step of 1e-6 changes neither
+    // winners nor signs.
     const torch::Tensor apart =
         torch::randperm(shape.numel()).to(torch::kFloat64) - shape.numel() * 0.4 + 0.3;
     torch::Tensor x = (apart + 0.2 * torch::rand({shape.numel()}, torch::kFloat64))
@@ -181,8 +182,8 @@ TEST(Kwta, GradientIsTheCentralDifference) {
 TEST(Kwta, BoostingRanksOnly) {
   const torch::Tensor x = torch::tensor({{1.0f, 2.0f, 3.0f, 4.0f}});
   const torch::Tensor boost = torch::tensor({10.0f, 1.0f, 1.0f, 1.0f});
-  EXPECT_TRUE(torch::equal(ApplyKwta(x, {.winners = 2}, boost),
-                           torch::tensor({{1.0f, 0.0f, 0.0f, 4.0f}})));
+  EXPECT_TRUE(
+      torch::equal(ApplyKwta(x, {.winners = 2}, boost), torch::tensor({{1.0f, 0.0f, 0.0f, 4.0f}})));
 }
 
 KwtaConfig BoostedConfig() {
@@ -233,8 +234,8 @@ TEST(Kwta, DutyCycleOfAMapCountsPositionsAndChunks) {
   x_bhwc.view({4, 4}).copy_(torch::tensor(
       {{1.f, 1.f, 3.f, 0.f}, {1.f, 1.f, 0.f, 3.f}, {0.f, 0.f, 1.f, 1.f}, {4.f, 0.f, 1.f, 1.f}}));
   module->forward(x_bhwc.permute({0, 3, 1, 2}));
-  EXPECT_TRUE(torch::allclose(module->duty(), torch::tensor({0.5f * 0.5f + 0.25f * 0.5f,
-                                                              0.5f * 0.5f + 0.75f * 0.5f})));
+  EXPECT_TRUE(torch::allclose(
+      module->duty(), torch::tensor({0.5f * 0.5f + 0.25f * 0.5f, 0.5f * 0.5f + 0.75f * 0.5f})));
 }
 
 LayerConfig RandomLayer(std::mt19937& random, bool convolution) {
@@ -256,10 +257,11 @@ LayerConfig RandomLayer(std::mt19937& random, bool convolution) {
                     .pad_w = draw(0, 1)};
   }
   layer.outputs = layer.kernel.outputs;
-  layer.packing.layout = {.set_size = draw(2, 5),
-                          .lanes = draw(1, 3),
-                          .run = {.channels = draw(1, 4),
-                                  .taps = static_cast<packed::RunTaps>(convolution ? draw(0, 2) : 0)}};
+  layer.packing.layout = {
+      .set_size = draw(2, 5),
+      .lanes = draw(1, 3),
+      .run = {.channels = draw(1, 4),
+              .taps = static_cast<packed::RunTaps>(convolution ? draw(0, 2) : 0)}};
   return layer;
 }
 

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// The trainer on a small data set in memory: files, resuming bit for bit, locks, full disks, losses
+// that are not finite.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "bisparse/error.h"
+#include "deploy/base/file.h"
+#include "deploy/base/random.h"
+#include "train/config/load.h"
+#include "train/config/print.h"
+#include "train/loop/checkpoint.h"
+#include "train/loop/optimiser.h"
+#include "train/loop/trained_run.h"
+#include "train/loop/trainer.h"
+
+namespace bisparse::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+/// Three classes of noisy 6×6 maps, each with a bright pair of rows; noise is pure in (split,
+/// epoch, index).
+class MemoryDataset : public data::Dataset {
+ public:
+  Shape shape() const override { return {6, 6, 1}; }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  int64_t size(data::Split split) const override { return split == data::Split::kTrain ? 90 : 30; }
+  int32_t Label(data::Split, int64_t index) const override {
+    return static_cast<int32_t>(index % 3);
+  }
+  void Features(data::Split split, int64_t index, uint64_t epoch,
+                std::span<float> features_hwc) const override {
+    if (split == data::Split::kTrain && on_train) on_train(epoch);
+    CounterRandom random(5, {static_cast<uint64_t>(split), epoch, static_cast<uint64_t>(index)});
+    for (float& x : features_hwc) x = random.Normal();
+    for (int i = 0; i < 12; ++i) features_hwc[(index % 3) * 12 + i] += 1.2f;
+  }
+  std::string Describe(data::Split, int64_t index, uint64_t) const override {
+    return fmt::format("memory[{}]", index);
+  }
+
+  /// Called for each training sample with its epoch, to make things happen in mid-run.
+  std::function<void(uint64_t epoch)> on_train;
+
+ private:
+  std::vector<std::string> names_ = {"low", "middle", "high"};
+};
+
+Config MakeConfig(const std::vector<std::string>& overrides = {}) {
+  return ParseConfig(R"(
+data: {type: npy, train_x: x.npy, train_y: y.npy, input: [6, 6, 1], class_names: [low, middle, high]}
+train: {epochs: 4, batch_size: 16, learning_rate: 0.01, threads: 1, workers: 0, device: cpu}
+network:
+  - conv2d: {channels: 8, kernel: 3, packing: {set_size: 2, lanes: 1}}
+  - batch_norm
+  - kwta: {winners: 2, winners_start: 4, groups: 2, boost: {strength: 1.0}}
+  - flatten
+  - linear: {units: 24, packing: {set_size: 4, lanes: 2}}
+  - batch_norm
+  - kwta: {winners: 6, scope: global}
+  - dropout: {probability: 0.2}
+  - linear: {units: classes}
+)",
+                     "loop.yaml", overrides);
+}
+
+/// A fresh folder of this test's own.
+std::string NewFolder(const std::string& what) {
+  static int count = 0;
+  const std::string folder =
+      fmt::format("{}loop_{}_{}_{}", testing::TempDir(), ::getpid(), ++count, what);
+  fs::remove_all(folder);
+  return folder;
+}
+
+std::string ErrorOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// Every tensor of last.pt: parameters, buffers, optimiser moments by way of one more identical
+/// step.
+std::vector<torch::Tensor> StateOf(const Config& config, const std::string& folder,
+                                   Progress* progress = nullptr) {
+  Network network(config.network, config.seed);
+  auto optimiser = MakeOptimiser(config.train, *network);
+  const Progress loaded = LoadCheckpoint(RunPaths(folder).last(), network, optimiser.get());
+  if (progress != nullptr) *progress = loaded;
+  std::vector<torch::Tensor> state;
+  for (const torch::Tensor& p : network->parameters()) state.push_back(p.detach().clone());
+  for (const torch::Tensor& b : network->buffers()) state.push_back(b.clone());
+  for (const torch::Tensor& p : network->parameters()) p.mutable_grad() = torch::ones_like(p);
+  optimiser->step();
+  for (const torch::Tensor& p : network->parameters()) state.push_back(p.detach().clone());
+  state.push_back(torch::rand({4}));  // the generator
+  return state;
+}
+
+void ExpectSameBits(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(a[i].sizes(), b[i].sizes());
+    const torch::Tensor x = a[i].contiguous(), y = b[i].contiguous();
+    EXPECT_EQ(std::memcmp(x.data_ptr(), y.data_ptr(), x.nbytes()), 0) << "tensor " << i;
+  }
+}
+
+TEST(Trainer, LearnsAndWritesTheRun) {
+  const MemoryDataset dataset;
+  const Config config = MakeConfig({"train.epochs=8"});
+  const std::string folder = NewFolder("learns");
+  const TrainResult result = Train(config, dataset, {.run_folder = folder});
+  EXPECT_FALSE(result.stopped);
+  EXPECT_EQ(result.epochs, 8);
+  EXPECT_GT(result.best_accuracy, 0.8);
+  const RunPaths paths(folder);
+  const std::string metrics = ReadTextFile(paths.metrics());
+  EXPECT_THAT(metrics, HasSubstr("epoch,learning_rate,train_loss"));
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 9);
+  const auto summary = nlohmann::json::parse(ReadTextFile(paths.summary()));
+  EXPECT_EQ(summary["best_epoch"], result.best_epoch + 1);
+  EXPECT_EQ(summary["validation_accuracy"], result.best_accuracy);
+  EXPECT_TRUE(summary["finished"]);
+
+  TrainedRun run = LoadTrainedRun(folder);
+  EXPECT_EQ(run.epoch, result.best_epoch);
+  EXPECT_EQ(run.validation_accuracy, result.best_accuracy);
+  EXPECT_EQ(summary["nonzeros"], run.network->NonZeroWeights());
+  // The loaded network classifies as the trainer said.
+  std::vector<float> x_bhwc(30 * 36);
+  int64_t correct = 0;
+  for (int64_t i = 0; i < 30; ++i) {
+    dataset.Features(data::Split::kValidation, i, 0, std::span(x_bhwc).subspan(i * 36, 36));
+  }
+  const torch::Tensor best = Logits(run.network, x_bhwc, 30).argmax(1);
+  for (int64_t i = 0; i < 30; ++i) correct += best[i].item<int64_t>() == i % 3;
+  EXPECT_DOUBLE_EQ(static_cast<double>(correct) / 30, result.best_accuracy);
+}
+
+TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
+  const Config config = MakeConfig();
+  MemoryDataset dataset;
+  const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
+  Train(config, dataset, {.run_folder = whole});
+
+  // Stops after 37, 2 and 160 further samples: in mid-epoch, at once, and in a later epoch.
+  for (const int64_t samples : {37, 2, 160}) {
+    std::atomic<bool> stop{false};
+    int64_t left = samples;
+    dataset.on_train = [&](uint64_t) { stop = stop || --left <= 0; };
+    const TrainResult result =
+        Train(config, dataset, {.run_folder = parts, .open = OpenRun::kResume, .stop = &stop});
+    EXPECT_TRUE(result.stopped);
+  }
+  dataset.on_train = nullptr;
+  const TrainResult result =
+      Train(config, dataset, {.run_folder = parts, .open = OpenRun::kResume});
+  EXPECT_FALSE(result.stopped);
+  Progress of_whole, of_parts;
+  ExpectSameBits(StateOf(config, whole, &of_whole), StateOf(config, parts, &of_parts));
+  ASSERT_EQ(of_whole.history.size(), 4u);
+  ASSERT_EQ(of_parts.history.size(), 4u);
+  for (int e = 0; e < 4; ++e) {
+    EXPECT_EQ(of_whole.history[e].train_loss, of_parts.history[e].train_loss) << "epoch " << e;
+    EXPECT_EQ(of_whole.history[e].validation_loss, of_parts.history[e].validation_loss);
+  }
+  // Another seed is another network: the comparison can fail.
+  const Config other = MakeConfig({"seed=2"});
+  const std::string other_folder = NewFolder("other");
+  Train(other, dataset, {.run_folder = other_folder});
+  EXPECT_FALSE(torch::equal(StateOf(config, whole)[0], StateOf(other, other_folder)[0]));
+}
+
+TEST(Trainer, ResumingAFinishedRunChangesNothing) {
+  const Config config = MakeConfig({"train.epochs=1"});
+  const std::string folder = NewFolder("finished");
+  const MemoryDataset dataset;
+  Train(config, dataset, {.run_folder = folder});
+  const std::string before = ReadTextFile(RunPaths(folder).last());
+  const TrainResult result =
+      Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume});
+  EXPECT_EQ(result.epochs, 1);
+  EXPECT_EQ(ReadTextFile(RunPaths(folder).last()), before);
+}
+
+TEST(Trainer, EarlyStopEndsTheRun) {
+  // A learning rate near zero never improves on the first epoch.
+  const Config config =
+      MakeConfig({"train.epochs=50", "train.learning_rate=1e-12", "train.early_stop_epochs=3"});
+  const MemoryDataset dataset;
+  const TrainResult result = Train(config, dataset, {.run_folder = NewFolder("early")});
+  EXPECT_LT(result.epochs, 50);
+  EXPECT_EQ(result.epochs, result.best_epoch + 4);
+  EXPECT_FALSE(result.stopped);
+}
+
+TEST(Trainer, ALossThatIsNotFiniteNamesEpochStepAndLayer) {
+  const Config config = MakeConfig();
+  MemoryDataset dataset;
+  const std::string folder = NewFolder("nan");
+  // In the second epoch the data turn infinite: after (90 / 16 = 5) steps and the last checkpoint.
+  struct Poisoned : MemoryDataset {
+    void Features(data::Split split, int64_t index, uint64_t epoch,
+                  std::span<float> x) const override {
+      MemoryDataset::Features(split, index, epoch, x);
+      if (split == data::Split::kTrain && epoch == 1) x[0] = 3e38f, x[1] = 3e38f, x[6] = -3e38f;
+    }
+  } poisoned;
+  const std::string message = ErrorOf([&] { Train(config, poisoned, {.run_folder = folder}); });
+  EXPECT_THAT(message, AllOf(HasSubstr("epoch 2, step 1 of 5"), HasSubstr("layer 'conv1'"),
+                             HasSubstr("hint")));
+  // Nothing is lost: the run goes on from the end of the first epoch.
+  const TrainResult result =
+      Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume});
+  EXPECT_EQ(result.epochs, 4);
+}
+
+TEST(Trainer, AFullDiskLosesNothing) {
+  const Config config = MakeConfig();
+  MemoryDataset dataset;
+  const std::string folder = NewFolder("full");
+  // A file size limit refuses writes as a full disk does.
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  std::string last;
+  dataset.on_train = [&](uint64_t epoch) {
+    if (epoch != 2 || !last.empty()) return;
+    last = ReadTextFile(RunPaths(folder).last());
+    const rlimit limit{.rlim_cur = 2000, .rlim_max = before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  };
+  const std::string message = ErrorOf([&] { Train(config, dataset, {.run_folder = folder}); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_THAT(message,
+              AllOf(HasSubstr(folder), HasSubstr("after 3 of 4 epochs"), HasSubstr("hint")));
+  EXPECT_FALSE(last.empty());
+  EXPECT_EQ(ReadTextFile(RunPaths(folder).last()), last);
+  dataset.on_train = nullptr;
+  EXPECT_EQ(Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume}).epochs, 4);
+  const std::string whole = NewFolder("full_whole");
+  Train(config, dataset, {.run_folder = whole});
+  ExpectSameBits(StateOf(config, whole), StateOf(config, folder));
+}
+
+TEST(RunFolder, ExistingRunsAreNotOverwritten) {
+  const Config config = MakeConfig();
+  const std::string folder = NewFolder("existing");
+  { RunFolder first(folder, config, OpenRun::kNew); }
+  EXPECT_THAT(ErrorOf([&] { RunFolder(folder, config, OpenRun::kNew); }),
+              AllOf(HasSubstr(folder), HasSubstr("--resume"), HasSubstr("--force")));
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kResume); }), "no error");
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kForce); }), "no error");
+}
+
+TEST(RunFolder, ASecondTrainerIsRefused) {
+  const Config config = MakeConfig();
+  const std::string folder = NewFolder("lock");
+  {
+    RunFolder first(folder, config, OpenRun::kNew);
+    EXPECT_THAT(ErrorOf([&] { RunFolder(folder, config, OpenRun::kResume); }),
+                AllOf(HasSubstr("another trainer"), HasSubstr(std::to_string(::getpid()))));
+    EXPECT_THAT(ErrorOf([&] { RunFolder(folder, config, OpenRun::kForce); }),
+                HasSubstr("another trainer"));
+  }
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kResume); }), "no error");
+}
+
+TEST(RunFolder, ResumingWithOtherSettingsNamesThem) {
+  const std::string folder = NewFolder("settings");
+  { RunFolder first(folder, MakeConfig(), OpenRun::kNew); }
+  EXPECT_THAT(
+      ErrorOf([&] {
+        RunFolder(folder, MakeConfig({"train.learning_rate=0.02", "seed=7"}), OpenRun::kResume);
+      }),
+      AllOf(HasSubstr("train.learning_rate: 0.01 in the run, 0.02 now"), HasSubstr("seed")));
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, MakeConfig({"train.threads=2"}), OpenRun::kResume); }),
+            "no error");
+}
+
+TEST(RunFolder, AFolderThatCannotBeMadeIsNamed) {
+  EXPECT_THAT(ErrorOf([&] { RunFolder("/dev/null/run", MakeConfig(), OpenRun::kNew); }),
+              HasSubstr("/dev/null/run"));
+}
+
+TEST(Checkpoint, DamagedFilesAreRefused) {
+  const Config config = MakeConfig({"train.epochs=1"});
+  const std::string folder = NewFolder("damaged");
+  const MemoryDataset dataset;
+  Train(config, dataset, {.run_folder = folder});
+  const std::string path = RunPaths(folder).best(), bytes = ReadTextFile(path);
+  for (const size_t size : {size_t{0}, size_t{10}, bytes.size() / 2, bytes.size() - 30}) {
+    WriteFileAtomically(path, std::string_view(bytes).substr(0, size));
+    EXPECT_THAT(ErrorOf([&] { LoadTrainedRun(folder); }), HasSubstr("best.pt")) << size;
+  }
+}
+
+TEST(Optimiser, DecaysWeightsOnly) {
+  for (const char* kind : {"sgd", "adamw"}) {
+    const Config config = MakeConfig({fmt::format("train.optimiser.kind={}", kind),
+                                      "train.weight_decay=0.1", "train.learning_rate=0.5"});
+    Network network(config.network, 1);
+    auto optimiser = MakeOptimiser(config.train, *network);
+    std::vector<torch::Tensor> before;
+    for (const torch::Tensor& p : network->parameters()) {
+      p.mutable_grad() = torch::zeros_like(p);
+      before.push_back(p.detach().clone());
+    }
+    optimiser->step();
+    size_t i = 0;
+    for (const auto& entry : network->named_parameters()) {
+      const bool same = torch::equal(entry.value(), before[i++]);
+      const bool decays = entry.value().dim() > 1;
+      EXPECT_EQ(same, !decays) << kind << ", " << entry.key();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bisparse::train
