@@ -15,10 +15,10 @@
 
 #include "bisparse/error.h"
 #include "deploy/base/file.h"
-#include "deploy/base/random.h"
 #include "train/config/load.h"
 #include "train/config/print.h"
 #include "train/loop/checkpoint.h"
+#include "train/loop/memory_dataset.h"
 #include "train/loop/optimiser.h"
 #include "train/loop/trained_run.h"
 #include "train/loop/trainer.h"
@@ -29,34 +29,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
-
-/// Three classes of noisy 6×6 maps, each with a bright pair of rows; noise is pure in (split,
-/// epoch, index).
-class MemoryDataset : public data::Dataset {
- public:
-  Shape shape() const override { return {6, 6, 1}; }
-  const std::vector<std::string>& class_names() const override { return names_; }
-  int64_t size(data::Split split) const override { return split == data::Split::kTrain ? 90 : 30; }
-  int32_t Label(data::Split, int64_t index) const override {
-    return static_cast<int32_t>(index % 3);
-  }
-  void Features(data::Split split, int64_t index, uint64_t epoch,
-                std::span<float> features_hwc) const override {
-    if (split == data::Split::kTrain && on_train) on_train(epoch);
-    CounterRandom random(5, {static_cast<uint64_t>(split), epoch, static_cast<uint64_t>(index)});
-    for (float& x : features_hwc) x = random.Normal();
-    for (int i = 0; i < 12; ++i) features_hwc[(index % 3) * 12 + i] += 1.2f;
-  }
-  std::string Describe(data::Split, int64_t index, uint64_t) const override {
-    return fmt::format("memory[{}]", index);
-  }
-
-  /// Called for each training sample with its epoch, to make things happen in mid-run.
-  std::function<void(uint64_t epoch)> on_train;
-
- private:
-  std::vector<std::string> names_ = {"low", "middle", "high"};
-};
 
 Config MakeConfig(const std::vector<std::string>& overrides = {}) {
   return ParseConfig(R"(
