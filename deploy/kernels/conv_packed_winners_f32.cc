@@ -89,77 +89,63 @@ HWY_INLINE SlotMap MakeSlotMap(const Args& a) {
   return {offset, value};
 }
 
-/// kR rows by kT columns of outputs of lanes l … of block b; kKw = 3 or 5: kernel rows, 0: taps.
+/// kT columns of outputs, lanes l … of block b; kKw = 3 or 5: kernel rows, 0: taps.
 /// `first` is the slot map's element of (input row, input column) of the first output, slot 0.
-template <class D, int kT, int kKw, int kR>
+template <class D, int kT, int kKw>
 HWY_INLINE void AlignedTile(const Args& a, const SlotMap& map, int64_t first, int32_t b, int32_t l,
                             float* output) {
   const D d;
   const ConvPackedPlanF32& plan = a.plan;
   const ConvPackedShape& s = plan.shape;
-  const int64_t slots = plan.per_position, row = int64_t{s.padded_w()} * slots * s.stride_h;
-  const int64_t column = slots * s.stride_w, tap = int64_t{s.sets} * s.lanes;
+  const int64_t slots = plan.per_position, column = slots * s.stride_w;
+  const int64_t tap = int64_t{s.sets} * s.lanes;
   const int32_t o = b * s.lanes + l;
-  hn::Vec<D> acc[kR][kT];
+  hn::Vec<D> acc[kT];
   const hn::Vec<D> bias = hn::LoadU(d, plan.bias_o + o);
-  HWY_UNROLL(2) for (int r = 0; r < kR; ++r) {
-    HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[r][t] = bias;
-  }
+  HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[t] = bias;
   for (int32_t e = plan.begin_b[b]; e < plan.begin_b[b + 1]; ++e) {
     const float* weight = plan.weight + plan.weight_e[e] + l;
-    HWY_UNROLL(2) for (int r = 0; r < kR; ++r) {
-      const int32_t* offset = map.offset + first + r * row + plan.input_e[e];
-      const float* value = map.value + first + r * row + plan.input_e[e];
-      if constexpr (kKw == 0) {
-        HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
-          acc[r][t] = hn::MulAdd(hn::Set(d, value[t * column]),
-                                 hn::LoadU(d, weight + offset[t * column]), acc[r][t]);
-        }
-      } else {
-        HWY_UNROLL(16)
-        for (int i = 0; i < kT + kKw - 1;
-             ++i) {  // input column i is tap kx of output column i - kx
-          const hn::Vec<D> x = hn::Set(d, value[i * slots]);
-          const float* taps = weight + offset[i * slots];
-          HWY_UNROLL(8) for (int kx = 0; kx < kKw; ++kx) {
-            if (i - kx >= 0 && i - kx < kT) {
-              acc[r][i - kx] = hn::MulAdd(x, hn::LoadU(d, taps + kx * tap), acc[r][i - kx]);
-            }
+    const int32_t* offset = map.offset + first + plan.input_e[e];
+    const float* value = map.value + first + plan.input_e[e];
+    if constexpr (kKw == 0) {
+      HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+        acc[t] = hn::MulAdd(hn::Set(d, value[t * column]),
+                            hn::LoadU(d, weight + offset[t * column]), acc[t]);
+      }
+    } else {
+      // Input column i is tap kx of output column i - kx.
+      HWY_UNROLL(16) for (int i = 0; i < kT + kKw - 1; ++i) {
+        const hn::Vec<D> x = hn::Set(d, value[i * slots]);
+        const float* taps = weight + offset[i * slots];
+        HWY_UNROLL(8) for (int kx = 0; kx < kKw; ++kx) {
+          if (i - kx >= 0 && i - kx < kT) {
+            acc[i - kx] = hn::MulAdd(x, hn::LoadU(d, taps + kx * tap), acc[i - kx]);
           }
         }
       }
     }
   }
-  HWY_UNROLL(2) for (int r = 0; r < kR; ++r) {
-    HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
-      StoreOutputs(d, acc[r][t], o, s.out_c, output + (int64_t{r} * s.out_w + t) * a.output_stride);
-    }
-  }
-}
-
-template <class D, int kT, int kKw, int kR>
-HWY_NOINLINE void AlignedRow(const Args& a, const SlotMap& map, int32_t b, int32_t l, int32_t oy) {
-  const ConvPackedShape& s = a.plan.shape;
-  for (int32_t ox = 0; ox < s.out_w; ox = NextTile(ox, kT, s.out_w)) {
-    const int64_t first =
-        (int64_t{oy} * s.stride_h * s.padded_w() + int64_t{ox} * s.stride_w) * a.plan.per_position;
-    AlignedTile<D, kT, kKw, kR>(a, map, first, b, l,
-                                a.output + (int64_t{oy} * s.out_w + ox) * a.output_stride);
+  HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+    StoreOutputs(d, acc[t], o, s.out_c, output + t * a.output_stride);
   }
 }
 
 template <class D, int kT, int kKw>
 void AlignedRows(const Args& a, const SlotMap& map) {
   const ConvPackedShape& s = a.plan.shape;
-  // Two rows at once where there are 32 registers: neighbouring rows read mostly the same weights,
-  // which come from L2.
-  constexpr int kR = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86 && HWY_MAX_BYTES == 64 ? 2 : 1;
   const int32_t width = static_cast<int32_t>(hn::Lanes(D()));
+  // Block outermost: its weights (a quarter of a layer with S = 4) stay near while the rows pass
+  // by. Two rows at once were tried for 32 registers and were no faster: g++ 12 spills the second
+  // row's accumulators.
   for (int32_t b = 0; b < s.blocks(); ++b) {
     for (int32_t l = 0; l < s.lanes && b * s.lanes + l < s.out_c; l += width) {
-      int32_t oy = a.row_begin;
-      for (; oy + kR <= a.row_end; oy += kR) AlignedRow<D, kT, kKw, kR>(a, map, b, l, oy);
-      for (; oy < a.row_end; ++oy) AlignedRow<D, kT, kKw, 1>(a, map, b, l, oy);
+      for (int32_t oy = a.row_begin; oy < a.row_end; ++oy) {
+        for (int32_t ox = 0; ox < s.out_w; ox = NextTile(ox, kT, s.out_w)) {
+          const int64_t pixel = int64_t{oy} * s.stride_h * s.padded_w() + int64_t{ox} * s.stride_w;
+          AlignedTile<D, kT, kKw>(a, map, pixel * a.plan.per_position, b, l,
+                                  a.output + (int64_t{oy} * s.out_w + ox) * a.output_stride);
+        }
+      }
     }
   }
 }
