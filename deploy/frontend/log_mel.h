@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Computes a clip's log-mel features, the one implementation for training and deployment:
-//   features[m][t] = (norm(log(Σ_f filter[m][f] · |rfft(hann · frame_t)|²[f] + log_floor)) −
-//   offset) · scale
+//   power[m][t] = Σ_f filter[m][f] · |rfft(hann · frame_t)[f]|²
+//   features[m][t] = (norm(log(power[m][t] + log_floor)) − offset) · scale
 // with m in [0, mel_count), t in [0, frame_count), f in [0, fft_samples/2].
 // The clip is first padded with zeros or cut to clip_samples (`align` says where); frame t is
-// centred at sample t·hop. Hann is periodic; filters are triangles of height 1 on the HTK mel
-// scale, |·|² is divided by Σ hann², so that white noise of variance v gives v per bin, whatever
-// the window. Read first: front_end.h. Tested in: log_mel_test.cc.
+// centred at sample t·hop, with zeros outside the clip. The Hann window is periodic; the filters
+// are triangles of height 1, their corners equally spaced on the scale 2595·log10(1 + f/700).
+// Read first: front_end.h. Tested in: log_mel_test.cc.
 #ifndef BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
 #define BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parallel decoding of recordings.
+// Read first: clip_store.h. Tested in: speech_commands_test.cc.
+#include "data/clip_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "bisparse/error.h"
+#include "data/audio.h"
+#include "deploy/frontend/log_mel.h"
+
+namespace bisparse::data {
+namespace {
+
+std::vector<int16_t> DecodeClip(const std::string& path, const FrontEnd& front_end) {
+  const Audio audio = ReadAudio(path, front_end.sample_rate_hz);
+  const int64_t count = std::ssize(audio.samples), clip = front_end.clip_samples;
+  int64_t begin = 0, end = count;
+  if (count > 2 * clip + 1) {
+    // An even number is cut away, so that the front end's own cut of the rest lands where that of
+    // the whole would.
+    const int64_t kept = 2 * clip + (count & 1);
+    begin = ClipStart(front_end.align, count, kept);
+    end = begin + kept;
+  }
+  std::vector<int16_t> pcm(end - begin);
+  for (int64_t i = begin; i < end; ++i) {
+    const float scaled = std::nearbyint(audio.samples[i] * 32768.0f);
+    pcm[i - begin] = static_cast<int16_t>(std::clamp(scaled, -32768.0f, 32767.0f));
+  }
+  return pcm;
+}
+
+}  // namespace
+
+ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& front_end, bool strict,
+                      const OpenOptions& options) {
+  const int64_t count = std::ssize(paths);
+  ClipStore store;
+  store.clips.resize(count);
+  std::vector<std::string> reasons(count);
+  std::atomic<int64_t> next = 0, done = 0;
+  std::atomic<bool> stop = false;
+  std::mutex mutex;
+  std::condition_variable idle;
+  int64_t failed_at = count;
+  std::exception_ptr failure;
+
+  const auto fail = [&](int64_t index) {
+    const std::lock_guard lock(mutex);
+    if (index < failed_at) {
+      failed_at = index;
+      failure = std::current_exception();
+    }
+    stop = true;
+  };
+  // Indices are taken in order, so when one fails all smaller ones are at work and will be
+  // finished: the failure that is reported is always that of the first broken recording.
+  const auto work = [&] {
+    while (!stop) {
+      const int64_t index = next++;
+      if (index >= count) break;
+      store.clips[index].path = paths[index];
+      try {
+        store.clips[index].pcm = DecodeClip(paths[index], front_end);
+      } catch (const Error& error) {
+        reasons[index] = error.what();
+        if (strict) fail(index);
+      } catch (...) {
+        fail(index);
+      }
+      ++done;
+    }
+    const std::lock_guard lock(mutex);
+    idle.notify_one();
+  };
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const auto worker_count = std::min<int64_t>(options.workers > 0 ? options.workers : cores, count);
+  std::vector<std::jthread> workers;
+  for (int64_t worker = 0; worker < worker_count; ++worker) workers.emplace_back(work);
+  while (!stop && done < count) {
+    if (options.progress) options.progress(done, count);
+    std::unique_lock lock(mutex);
+    idle.wait_for(lock, std::chrono::milliseconds(100));
+  }
+  workers.clear();
+  if (failure) std::rethrow_exception(failure);
+  if (options.progress && count > 0) options.progress(count, count);
+  for (int64_t index = 0; index < count; ++index) {
+    if (!reasons[index].empty()) store.skipped.push_back({paths[index], reasons[index]});
+  }
+  return store;
+}
+
+std::span<const float> FloatsOf(const std::vector<int16_t>& pcm) {
+  static thread_local std::vector<float> samples;
+  samples.resize(pcm.size());
+  for (size_t i = 0; i < pcm.size(); ++i) samples[i] = pcm[i] * (1.0f / 32768.0f);
+  return samples;
+}
+
+}  // namespace bisparse::data

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// A classification data set in .npy files as a Dataset; nothing in it is about speech.
+//   x: N×D → 1×1×D, N×H×W → H×W×1, N×C×H×W (or N×H×W×C) → H×W×C; f32 or u8, C order
+//   y: N labels from 0; i64, i32 or u8
+// Files are read by xtensor.
+// Read first: dataset.h. Tested in: npy_test.cc.
+#ifndef BISPARSE_DATA_NPY_H_
+#define BISPARSE_DATA_NPY_H_
+
+#include <memory>
+
+#include "data/dataset.h"
+
+namespace bisparse::data {
+
+std::unique_ptr<Dataset> OpenNpy(const DatasetConfig& config, const OpenOptions& options);
+
+}  // namespace bisparse::data
+
+#endif  // BISPARSE_DATA_NPY_H_

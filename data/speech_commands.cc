@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening of Speech Commands (which clips, which slots) and its samples.
+// Read first: speech_commands.h. Tested in: speech_commands_test.cc.
+#include "data/speech_commands.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "data/audio.h"
+#include "data/augment.h"
+#include "data/clip_store.h"
+#include "data/feature_cache.h"
+#include "data/speech_commands_layout.h"
+#include "deploy/base/check.h"
+#include "deploy/base/random.h"
+#include "deploy/frontend/log_mel.h"
+
+namespace bisparse::data {
+namespace {
+
+// What random numbers are for; the first part of every stream.
+constexpr uint64_t kSampleStream = 0x73616d706c65, kPoolStream = 0x706f6f6c;
+// Which clips are validated must not depend on a run's seed.
+constexpr uint64_t kFixedSeed = 1;
+constexpr int64_t kPoolPerSlot = 8;
+constexpr std::array kSplits = {Split::kTrain, Split::kValidation, Split::kTest};
+
+/// The recordings of one split before decoding.
+struct SplitPaths {
+  std::vector<std::pair<std::string, int32_t>> words;  // path, label
+  std::vector<std::string> unknown, silence;
+};
+
+struct SplitSamples {
+  struct Word {
+    int32_t clip, label;
+  };
+  std::vector<Word> words;
+  std::vector<int32_t> unknown_pool, silence_clips;  // clips
+  int64_t unknown_slots = 0, silence_slots = 0;
+  NoiseBank noise;
+  int64_t size() const { return std::ssize(words) + unknown_slots + silence_slots; }
+};
+
+int64_t SlotCount(const ExtraClassConfig& extra, int64_t word_clips, int64_t word_count) {
+  switch (extra.amount) {
+    case ExtraAmount::kNone:
+      return 0;
+    case ExtraAmount::kBalanced:
+      return word_count == 0 ? 0 : (word_clips + word_count / 2) / word_count;
+    case ExtraAmount::kFraction:
+      return static_cast<int64_t>(std::ceil(extra.fraction * static_cast<double>(word_clips)));
+  }
+  return 0;
+}
+
+void Shuffle(std::vector<std::string>& paths, uint64_t stream) {
+  CounterRandom random(kFixedSeed, {kPoolStream, stream});
+  for (int64_t i = std::ssize(paths) - 1; i > 0; --i) {
+    std::swap(paths[i], paths[IndexBelow(random, i + 1)]);
+  }
+}
+
+class SpeechCommands : public Dataset {
+ public:
+  SpeechCommands(const DatasetConfig& config, const FrontEnd& front_end, const OpenOptions& options)
+      : config_(config.speech_commands),
+        augment_(config.augment),
+        seed_(options.seed),
+        log_mel_(front_end) {
+    std::map<Split, SplitPaths> paths;
+    for (Split split : kSplits) paths[split];
+    const bool own_test = config_.test_root.empty();
+    const bool from_root = options.train || options.validation || (options.test && own_test);
+    std::optional<WordFolders> root, test;
+    if (from_root) {
+      if (config_.root.empty()) {
+        Fail(ErrorKind::kConfiguration, "data", "no folder of recordings is given");
+      }
+      root = ScanWordFolders(config_.root);
+    }
+    if (options.test && !own_test) test = ScanWordFolders(config_.test_root);
+    NameClasses(root ? *root : *test);
+    if (root) AddArchive(*root, paths);
+    if (test) AddTestSet(*test, paths[Split::kTest]);
+    if (!options.train) paths[Split::kTrain] = {};
+    if (!options.validation) paths[Split::kValidation] = {};
+    if (!options.test) paths[Split::kTest] = {};
+    Decode(paths, config.strict, options);
+    if (root && config_.silence.amount != ExtraAmount::kNone) {
+      AddSilenceSlots(*root, config.strict, options, own_test);
+    } else if (root && options.train && augment_.enabled && augment_.background_probability > 0) {
+      LoadBackground(*root, config.strict);
+    }
+    for (Split split : kSplits) {
+      if (split != Split::kTrain) Cache(split).Resize(size(split), shape().elements());
+      Warn(split, options);
+    }
+  }
+
+  Shape shape() const override { return log_mel_.shape(); }
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+  int64_t size(Split split) const override { return Samples(split).size(); }
+
+  int32_t Label(Split split, int64_t index) const override {
+    const SplitSamples& samples = Samples(split);
+    BISPARSE_CHECK(index >= 0 && index < samples.size());
+    if (index < std::ssize(samples.words)) return samples.words[index].label;
+    index -= std::ssize(samples.words);
+    return index < samples.unknown_slots ? unknown_label_ : silence_label_;
+  }
+
+  void Features(Split split, int64_t index, uint64_t epoch,
+                std::span<float> features_hwc) const override {
+    BISPARSE_CHECK(index >= 0 && index < size(split));
+    BISPARSE_CHECK(std::ssize(features_hwc) == shape().elements());
+    if (split != Split::kTrain) {
+      Cache(split).Get(index, features_hwc,
+                       [&](std::span<float> features) { Compute(split, index, 0, features); });
+      return;
+    }
+    Compute(split, index, epoch, features_hwc);
+  }
+
+  std::string Describe(Split split, int64_t index, uint64_t epoch) const override {
+    const int32_t clip = ClipOf(split, index, epoch);
+    if (clip >= 0) return store_.clips[clip].path;
+    return std::string(kBackgroundFolder) + " (a random cut)";
+  }
+
+ private:
+  const SplitSamples& Samples(Split split) const { return samples_[static_cast<size_t>(split)]; }
+  SplitSamples& Samples(Split split) { return samples_[static_cast<size_t>(split)]; }
+  FeatureCache& Cache(Split split) const { return caches_[static_cast<size_t>(split)]; }
+
+  void NameClasses(const WordFolders& folders) {
+    if (config_.words.empty()) {
+      for (const auto& [word, paths] : folders.words) class_names_.push_back(word);
+    } else {
+      class_names_ = config_.words;
+    }
+    word_count_ = std::ssize(class_names_);
+    for (int32_t label = 0; label < word_count_; ++label) labels_[class_names_[label]] = label;
+    const auto add_class = [&](const ExtraClassConfig& extra, const char* name) {
+      if (extra.amount == ExtraAmount::kNone) return int32_t{-1};
+      class_names_.push_back(name);
+      return static_cast<int32_t>(class_names_.size()) - 1;
+    };
+    // With every word listed there is nothing left to be unknown.
+    if (!config_.words.empty()) unknown_label_ = add_class(config_.unknown, kUnknownClass);
+    silence_label_ = add_class(config_.silence, kSilenceClass);
+  }
+
+  void AddArchive(const WordFolders& root, std::map<Split, SplitPaths>& paths) {
+    for (const std::string& word : config_.words) {
+      if (root.words.count(word) != 0) continue;
+      std::string known;
+      for (const auto& [name, clips] : root.words)
+        known.append(known.empty() ? "" : " ").append(name);
+      Fail(ErrorKind::kData, config_.root, "has no recordings of the word '{}', only of: {}", word,
+           known);
+    }
+    const SplitRule rule(config_.root, config_.validation_percent, config_.testing_percent);
+    for (const auto& [word, clips] : root.words) {
+      const auto label = labels_.find(word);
+      for (const std::string& path : clips) {
+        SplitPaths& split = paths[rule.Of(path)];
+        if (label != labels_.end()) {
+          split.words.emplace_back(path, label->second);
+        } else if (unknown_label_ >= 0) {
+          split.unknown.push_back(path);
+        }
+      }
+    }
+    for (Split split : kSplits) {
+      SplitPaths& of_split = paths[split];
+      Shuffle(of_split.unknown, static_cast<uint64_t>(split));
+      const int64_t slots = SlotCount(config_.unknown, std::ssize(of_split.words), word_count_);
+      const int64_t pool = split == Split::kTrain ? slots * kPoolPerSlot : slots;
+      if (std::ssize(of_split.unknown) > pool) of_split.unknown.resize(pool);
+    }
+  }
+
+  void AddTestSet(const WordFolders& test, SplitPaths& paths) {
+    paths = {};
+    for (const auto& [word, clips] : test.words) {
+      const auto label = labels_.find(word);
+      for (const std::string& path : clips) {
+        if (label != labels_.end()) {
+          paths.words.emplace_back(path, label->second);
+        } else if (unknown_label_ >= 0) {
+          paths.unknown.push_back(path);
+        }
+      }
+    }
+    if (unknown_label_ >= 0) {
+      paths.unknown.insert(paths.unknown.end(), test.unknown.begin(), test.unknown.end());
+    }
+    if (silence_label_ >= 0) paths.silence = test.silence;
+  }
+
+  void Decode(const std::map<Split, SplitPaths>& paths, bool strict, const OpenOptions& options) {
+    std::vector<std::string> all;
+    for (Split split : kSplits) {
+      const SplitPaths& of_split = paths.at(split);
+      for (const auto& [path, label] : of_split.words) all.push_back(path);
+      all.insert(all.end(), of_split.unknown.begin(), of_split.unknown.end());
+      all.insert(all.end(), of_split.silence.begin(), of_split.silence.end());
+    }
+    store_ = DecodeClips(all, log_mel_.front_end(), strict, options);
+    skipped_ = store_.skipped;
+    int32_t clip = 0;
+    const auto take = [&](const auto& add) {
+      if (!store_.clips[clip].pcm.empty()) add(clip);
+      ++clip;
+    };
+    for (Split split : kSplits) {
+      const SplitPaths& from = paths.at(split);
+      SplitSamples& to = Samples(split);
+      for (const auto& [path, label] : from.words) {
+        take([&, l = label](int32_t c) { to.words.push_back({c, l}); });
+      }
+      for (size_t i = 0; i < from.unknown.size(); ++i) {
+        take([&](int32_t c) { to.unknown_pool.push_back(c); });
+      }
+      for (size_t i = 0; i < from.silence.size(); ++i) {
+        take([&](int32_t c) { to.silence_clips.push_back(c); });
+      }
+      to.unknown_slots = std::ssize(to.unknown_pool);
+      if (split == Split::kTrain) {
+        to.unknown_slots = std::min(to.unknown_slots,
+                                    SlotCount(config_.unknown, std::ssize(to.words), word_count_));
+      }
+      to.silence_slots = std::ssize(to.silence_clips);
+    }
+  }
+
+  /// Each split's own part of every background recording, so that no cut is in two splits.
+  void LoadBackground(const WordFolders& root, bool strict) {
+    for (const std::string& path : root.background) {
+      Audio audio;
+      try {
+        audio = ReadAudio(path, log_mel_.front_end().sample_rate_hz);
+      } catch (const Error& error) {
+        if (strict) throw;
+        skipped_.push_back({path, error.what()});
+        continue;
+      }
+      constexpr double kFrom[] = {0.0, 0.8, 0.9}, kTo[] = {0.8, 0.9, 1.0};
+      const auto count = static_cast<double>(audio.samples.size());
+      for (size_t split = 0; split < kSplits.size(); ++split) {
+        const auto begin = audio.samples.begin();
+        samples_[split].noise.Add({begin + static_cast<int64_t>(kFrom[split] * count),
+                                   begin + static_cast<int64_t>(kTo[split] * count)});
+      }
+    }
+  }
+
+  void AddSilenceSlots(const WordFolders& root, bool strict, const OpenOptions& options,
+                       bool own_test) {
+    LoadBackground(root, strict);
+    if (Samples(Split::kTrain).noise.empty()) {
+      warnings_.push_back(config_.root + ": " + kBackgroundFolder +
+                          " holds no recordings, so every clip of _silence_ is digital silence");
+    }
+    for (Split split : kSplits) {
+      if (split == Split::kTrain && !options.train) continue;
+      if (split == Split::kValidation && !options.validation) continue;
+      if (split == Split::kTest && (!options.test || !own_test)) continue;
+      Samples(split).silence_slots =
+          SlotCount(config_.silence, std::ssize(Samples(split).words), word_count_);
+    }
+  }
+
+  void Warn(Split split, const OpenOptions& options) {
+    const bool wanted = split == Split::kTrain        ? options.train
+                        : split == Split::kValidation ? options.validation
+                                                      : options.test;
+    if (!wanted) return;
+    std::vector<int64_t> count(class_names_.size(), 0);
+    for (int64_t i = 0; i < size(split); ++i) ++count[Label(split, i)];
+    for (size_t label = 0; label < count.size() && size(split) > 0; ++label) {
+      if (count[label] > 0) continue;
+      warnings_.push_back(fmt::format("the {} split has no clip of the class '{}'",
+                                      SplitName(split), class_names_[label]));
+    }
+    if (size(split) == 0) {
+      warnings_.push_back(fmt::format("the {} split is empty", SplitName(split)));
+    }
+  }
+
+  /// The recording behind a sample, or −1 for a cut from the background.
+  int32_t ClipOf(Split split, int64_t index, uint64_t epoch) const {
+    const SplitSamples& samples = Samples(split);
+    if (index < std::ssize(samples.words)) return samples.words[index].clip;
+    index -= std::ssize(samples.words);
+    if (index < samples.unknown_slots) {
+      const uint64_t pool = samples.unknown_pool.size();
+      const uint64_t turn = split == Split::kTrain ? epoch : 0;
+      return samples.unknown_pool[(turn % pool * samples.unknown_slots + index) % pool];
+    }
+    index -= samples.unknown_slots;
+    return samples.silence_clips.empty() ? -1 : samples.silence_clips[index];
+  }
+
+  void Compute(Split split, int64_t index, uint64_t epoch, std::span<float> features_hwc) const {
+    const FrontEnd& front_end = log_mel_.front_end();
+    const bool augmented = split == Split::kTrain && augment_.enabled;
+    const uint64_t turn = augmented ? epoch : 0;
+    CounterRandom random(
+        split == Split::kTrain ? seed_ : kFixedSeed,
+        {kSampleStream, static_cast<uint64_t>(split), turn, static_cast<uint64_t>(index)});
+    static thread_local std::vector<float> waveform;
+    const int32_t clip = ClipOf(split, index, epoch);
+    if (clip < 0) {
+      waveform.assign(front_end.clip_samples, 0.0f);
+      const NoiseBank& noise = Samples(split).noise;
+      if (index % 10 != 0 && !noise.empty()) {
+        const NoiseBank::Cut cut = noise.Draw(random, front_end.clip_samples);
+        cut.AddTo(waveform, random.Uniform());
+      }
+      log_mel_.Compute(waveform, features_hwc);
+    } else if (augmented) {
+      const std::span<const float> source = FloatsOf(store_.clips[clip].pcm);
+      waveform.resize(front_end.clip_samples);
+      AugmentWaveform(augment_, front_end.sample_rate_hz, Samples(split).noise, source,
+                      ClipStart(front_end.align, std::ssize(source), front_end.clip_samples),
+                      random, waveform);
+      log_mel_.Compute(waveform, features_hwc);
+    } else {
+      log_mel_.Compute(FloatsOf(store_.clips[clip].pcm), features_hwc);
+    }
+    if (augmented) MaskFeatures(augment_, shape(), random, features_hwc);
+  }
+
+  const SpeechCommandsConfig config_;
+  const AugmentConfig augment_;
+  const uint64_t seed_;
+  const LogMel log_mel_;
+  std::vector<std::string> class_names_;
+  int64_t word_count_ = 0;
+  std::map<std::string, int32_t> labels_;
+  int32_t unknown_label_ = -1, silence_label_ = -1;
+  ClipStore store_;
+  std::array<SplitSamples, 3> samples_;
+  mutable std::array<FeatureCache, 3> caches_;
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> OpenSpeechCommands(const DatasetConfig& config, const FrontEnd& front_end,
+                                            const OpenOptions& options) {
+  return std::make_unique<SpeechCommands>(config, front_end, options);
+}
+
+}  // namespace bisparse::data

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log-mel front end on KissFFT (spectra) and Eigen (filter bank and statistics).
+// Read first: log_mel.h. Tested in: log_mel_test.cc.
+#include "deploy/frontend/log_mel.h"
+
+#include <kissfft/kiss_fftr.h>
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "deploy/base/check.h"
+
+namespace bisparse {
+namespace {
+
+double MelOfHz(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
+double HzOfMel(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0); }
+
+/// One row of the filter bank: weights of the bins [begin, begin + weights.size()).
+struct MelBand {
+  int64_t begin = 0;
+  Eigen::VectorXf weights;
+};
+
+/// Triangle m rises from corner m to m+1 and falls to m+2; corners are equally spaced in mel.
+std::vector<MelBand> MelBands(const FrontEnd& front_end) {
+  const double low_mel = MelOfHz(front_end.low_hz), high_mel = MelOfHz(front_end.high_hz);
+  const double bin_hz = double(front_end.sample_rate_hz) / front_end.fft_samples;
+  const int64_t bin_count = front_end.fft_samples / 2 + 1;
+  auto corner_hz = [&](int m) {
+    return HzOfMel(low_mel + (high_mel - low_mel) * m / (front_end.mel_count + 1));
+  };
+  std::vector<MelBand> bands(front_end.mel_count);
+  for (int m = 0; m < front_end.mel_count; ++m) {
+    const double left = corner_hz(m), peak = corner_hz(m + 1), right = corner_hz(m + 2);
+    std::vector<float> weights;
+    for (int64_t f = 0; f < bin_count; ++f) {
+      const double hz = f * bin_hz;
+      const double weight = std::min((hz - left) / (peak - left), (right - hz) / (right - peak));
+      if (weight <= 0.0) continue;
+      if (weights.empty()) bands[m].begin = f;
+      weights.push_back(static_cast<float>(weight));
+    }
+    bands[m].weights = Eigen::Map<Eigen::VectorXf>(weights.data(), weights.size());
+  }
+  return bands;
+}
+
+/// What one thread needs to compute clips. A kiss_fftr plan holds a work buffer, so it can't be
+/// shared by threads.
+struct Scratch {
+  int32_t fft_samples = 0;
+  std::unique_ptr<std::remove_pointer_t<kiss_fftr_cfg>, void (*)(void*)> plan{nullptr, std::free};
+  std::vector<float> frame;            // [fft_samples]
+  std::vector<kiss_fft_cpx> spectrum;  // [fft_samples/2 + 1]
+  Eigen::VectorXf power;               // [fft_samples/2 + 1]
+
+  void Prepare(int32_t samples) {
+    if (fft_samples == samples) return;
+    plan.reset(kiss_fftr_alloc(samples, /*inverse_fft=*/0, nullptr, nullptr));
+    BISPARSE_CHECK(plan != nullptr);
+    frame.assign(samples, 0.0f);
+    spectrum.resize(samples / 2 + 1);
+    power.resize(samples / 2 + 1);
+    fft_samples = samples;
+  }
+};
+
+using MapRows = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+
+void Normalise(FeatureNorm norm, MapRows& features_mt) {
+  switch (norm) {
+    case FeatureNorm::kNone:
+      break;
+    case FeatureNorm::kBandMean:
+      for (Eigen::Index m = 0; m < features_mt.rows(); ++m) {
+        features_mt.row(m).array() -= features_mt.row(m).mean();
+      }
+      break;
+    case FeatureNorm::kClipMean:
+      features_mt.array() -= features_mt.mean();
+      break;
+    case FeatureNorm::kClipMeanStd: {
+      features_mt.array() -= features_mt.mean();
+      const float variance = features_mt.squaredNorm() / features_mt.size();
+      // The floor keeps digital silence at zero instead of dividing by zero.
+      features_mt /= std::sqrt(std::max(variance, 1e-6f));
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> FrontEndFaults(const FrontEnd& f) {
+  std::vector<std::string> faults;
+  auto fault = [&](std::string sentence) { faults.push_back(std::move(sentence)); };
+  // Upper limits keep every product of two sizes far from overflow and a wrong file from asking for
+  // gigabytes.
+  auto in_range = [&](const char* name, int32_t value, int32_t low, int32_t high) {
+    if (value < low || value > high)
+      fault(fmt::format("{} = {} is not in [{}, {}]", name, value, low, high));
+  };
+  in_range("sample_rate_hz", f.sample_rate_hz, 1000, 384000);
+  in_range("clip_samples", f.clip_samples, 1, 1 << 24);
+  in_range("window_samples", f.window_samples, 2, 1 << 16);
+  in_range("hop_samples", f.hop_samples, 1, 1 << 20);
+  in_range("fft_samples", f.fft_samples, 2, 1 << 16);
+  in_range("mel_count", f.mel_count, 1, 1024);
+  in_range("frame_count", f.frame_count, 1, 1 << 16);
+  if (static_cast<uint8_t>(f.align) > static_cast<uint8_t>(ClipAlign::kEnd)) {
+    fault(fmt::format("align = {} is not one of 0 to 2", int{static_cast<uint8_t>(f.align)}));
+  }
+  if (static_cast<uint8_t>(f.norm) > static_cast<uint8_t>(FeatureNorm::kClipMeanStd)) {
+    fault(fmt::format("norm = {} is not one of 0 to 3", int{static_cast<uint8_t>(f.norm)}));
+  }
+  if (f.fft_samples % 2 != 0) fault(fmt::format("fft_samples = {} is odd", f.fft_samples));
+  if (f.window_samples > f.fft_samples) {
+    fault(fmt::format("window_samples = {} exceeds fft_samples = {}", f.window_samples,
+                      f.fft_samples));
+  }
+  if (!(f.low_hz >= 0.0f && f.low_hz < f.high_hz)) {
+    fault(fmt::format("low_hz = {} is not in [0, high_hz = {})", f.low_hz, f.high_hz));
+  }
+  if (!(f.high_hz <= f.sample_rate_hz / 2.0f)) {
+    fault(fmt::format("high_hz = {} exceeds half of sample_rate_hz = {}", f.high_hz,
+                      f.sample_rate_hz));
+  }
+  if (!(f.log_floor > 0.0f && std::isfinite(f.log_floor))) {
+    fault(fmt::format("log_floor = {} is not a positive number", f.log_floor));
+  }
+  if (!std::isfinite(f.offset)) fault(fmt::format("offset = {} is not finite", f.offset));
+  if (!std::isfinite(f.scale) || f.scale == 0.0f)
+    fault(fmt::format("scale = {} is not usable", f.scale));
+  if (!faults.empty()) return faults;
+  if (int64_t{f.frame_count - 1} * f.hop_samples - f.window_samples / 2 >= f.clip_samples) {
+    fault(fmt::format(
+        "frame {} lies behind the clip's {} samples (hint: a smaller hop_samples or frame_count)",
+        f.frame_count - 1, f.clip_samples));
+  }
+  const std::vector<MelBand> bands = MelBands(f);
+  for (int m = 0; m < f.mel_count; ++m) {
+    if (bands[m].weights.size() > 0) continue;
+    fault(fmt::format(
+        "mel band {} of {} holds no FFT bin (hint: a larger fft_samples or fewer bands)", m,
+        f.mel_count));
+    break;
+  }
+  return faults;
+}
+
+int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples) {
+  const int64_t excess = sample_count - clip_samples;
+  switch (align) {
+    case ClipAlign::kStart:
+      return 0;
+    case ClipAlign::kCenter:
+      return excess >= 0 ? excess / 2 : -(-excess / 2);
+    case ClipAlign::kEnd:
+      return excess;
+  }
+  return 0;
+}
+
+struct LogMel::Impl {
+  FrontEnd front_end;
+  std::vector<float> window;  // [window_samples]
+  std::vector<MelBand> bands;
+};
+
+LogMel::LogMel(const FrontEnd& front_end) {
+  const std::vector<std::string> faults = FrontEndFaults(front_end);
+  if (!faults.empty()) {
+    std::string all = faults[0];
+    for (size_t i = 1; i < faults.size(); ++i) all.append("; ").append(faults[i]);
+    Fail(ErrorKind::kConfiguration, "front_end", "{}", all);
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->front_end = front_end;
+  impl->window.resize(front_end.window_samples);
+  for (int j = 0; j < front_end.window_samples; ++j) {
+    const double phase = 2.0 * std::numbers::pi * j / front_end.window_samples;
+    impl->window[j] = static_cast<float>(0.5 - 0.5 * std::cos(phase));
+  }
+  impl->bands = MelBands(front_end);
+  impl_ = std::move(impl);
+}
+
+LogMel::LogMel(LogMel&&) noexcept = default;
+LogMel& LogMel::operator=(LogMel&&) noexcept = default;
+LogMel::~LogMel() = default;
+
+const FrontEnd& LogMel::front_end() const { return impl_->front_end; }
+Shape LogMel::shape() const {
+  return {impl_->front_end.mel_count, impl_->front_end.frame_count, 1};
+}
+
+void LogMel::Compute(std::span<const float> samples, std::span<float> features_mt) const {
+  const FrontEnd& f = impl_->front_end;
+  BISPARSE_CHECK(static_cast<int64_t>(features_mt.size()) == shape().elements());
+  static thread_local Scratch scratch;
+  scratch.Prepare(f.fft_samples);
+  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
+  const int64_t start = ClipStart(f.align, static_cast<int64_t>(samples.size()), f.clip_samples);
+  const int64_t left = (f.fft_samples - f.window_samples) / 2;
+  for (int64_t t = 0; t < f.frame_count; ++t) {
+    // Window sample j is clip sample `first + j`; only those inside both the clip and the recording
+    // are not zero.
+    const int64_t first = t * f.hop_samples - f.window_samples / 2;
+    const int64_t begin = std::max({int64_t{0}, -first, -first - start});
+    const int64_t end = std::min({int64_t{f.window_samples}, f.clip_samples - first,
+                                  static_cast<int64_t>(samples.size()) - start - first});
+    std::fill(scratch.frame.begin(), scratch.frame.end(), 0.0f);
+    for (int64_t j = begin; j < end; ++j) {
+      scratch.frame[left + j] = impl_->window[j] * samples[start + first + j];
+    }
+    kiss_fftr(scratch.plan.get(), scratch.frame.data(), scratch.spectrum.data());
+    for (Eigen::Index bin = 0; bin < scratch.power.size(); ++bin) {
+      const kiss_fft_cpx z = scratch.spectrum[bin];
+      scratch.power[bin] = z.r * z.r + z.i * z.i;
+    }
+    for (int m = 0; m < f.mel_count; ++m) {
+      const MelBand& band = impl_->bands[m];
+      const float power = band.weights.dot(scratch.power.segment(band.begin, band.weights.size()));
+      features(m, t) = std::log(power + f.log_floor);
+    }
+  }
+  Normalise(f.norm, features);
+  features.array() = (features.array() - f.offset) * f.scale;
+}
+
+}  // namespace bisparse
