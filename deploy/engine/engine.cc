@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public engine: checks arguments, splits a batch over threads, lends workspaces.
+// Read first: deploy/include/bisparse/engine.h, plan.h, execute.h. Tested in: engine_test.cc.
+#include "bisparse/engine.h"
+
+#include <tbb/blocked_range.h>
+#include <tbb/info.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "deploy/base/check.h"
+#include "deploy/engine/engine_access.h"
+#include "deploy/engine/execute.h"
+#include "deploy/engine/plan.h"
+#include "deploy/engine/workspace_pool.h"
+#include "deploy/frontend/log_mel.h"
+#include "deploy/kernels/cpu.h"
+#include "deploy/packed/model_file.h"
+
+namespace bisparse {
+namespace {
+
+// Far above any machine; a request beyond it is a mistake, not a wish.
+constexpr int kMaxThreads = 1024;
+
+int ThreadCount(int asked) {
+  if (asked < 0 || asked > kMaxThreads) {
+    Fail(ErrorKind::kConfiguration, "EngineOptions",
+         "threads = {}, allowed are 0 (all cores) to {}", asked, kMaxThreads);
+  }
+  // More threads than cores only take turns, and TBB would say so on stderr.
+  const int cores = tbb::info::default_concurrency();
+  return asked == 0 ? cores : std::min(asked, cores);
+}
+
+void CheckSize(const char* function, const char* argument, size_t size, int64_t expected) {
+  if (size != static_cast<size_t>(expected)) {
+    Fail(ErrorKind::kConfiguration, function, "{} has {} floats, the model needs {}", argument,
+         size, expected);
+  }
+}
+
+}  // namespace
+
+const char* ModeName(Mode mode) {
+  switch (mode) {
+    case Mode::kAuto:
+      return "auto";
+    case Mode::kDense:
+      return "dense";
+    case Mode::kSparseDense:
+      return "sparse_dense";
+    case Mode::kSparseSparse:
+      return "sparse_sparse";
+  }
+  return "?";
+}
+
+Mode ParseMode(const std::string& name) {
+  for (Mode mode : {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse}) {
+    if (name == ModeName(mode)) return mode;
+  }
+  Fail(ErrorKind::kConfiguration, "mode",
+       "'{}' is no mode (allowed: auto, dense, sparse_dense, sparse_sparse)", name);
+}
+
+struct Engine::Impl {
+  Impl(packed::Model the_model, const EngineOptions& the_options)
+      : model(std::move(the_model)),
+        options(the_options),
+        threads(ThreadCount(the_options.threads)),
+        plan(MakePlan(model, the_options.mode)),
+        pool(plan, threads) {
+    options.threads = threads;
+    if (threads > 1) arena.emplace(threads);
+    if (model.front_end) log_mel.emplace(*model.front_end);
+  }
+
+  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo) {
+    WorkspacePool::Loan workspace(pool);
+    for (int64_t b = begin; b < end; b += kBlockSamples) {
+      Execute(plan, x_bi + b * plan.input_elements, std::min(kBlockSamples, end - b),
+              y_bo + b * plan.output_elements, *workspace);
+    }
+  }
+
+  const packed::Model model;
+  EngineOptions options;
+  const int threads;
+  const Plan plan;
+  WorkspacePool pool;
+  std::optional<tbb::task_arena> arena;  // private: an engine's threads are its own
+  std::optional<LogMel> log_mel;
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+Engine Engine::Load(const std::string& path, const EngineOptions& options) {
+  return EngineAccess::FromModel(packed::ReadModel(path), options, path);
+}
+
+Engine EngineAccess::FromModel(packed::Model model, const EngineOptions& options,
+                               const std::string& location) {
+  kernels::ApplyIsaFromEnvironment();
+  packed::ValidateModel(model, location.empty() ? model.name : location);
+  return Engine(std::make_unique<Engine::Impl>(std::move(model), options));
+}
+
+const packed::Model& EngineAccess::model(const Engine& engine) { return engine.impl_->model; }
+
+void EngineAccess::RunTraced(const Engine& engine, std::span<const float> features,
+                             const TraceCallback& callback) {
+  const Plan& plan = engine.impl_->plan;
+  CheckSize("EngineAccess::RunTraced", "features", features.size(), plan.input_elements);
+  std::vector<float> logits(static_cast<size_t>(plan.output_elements));
+  WorkspacePool::Loan workspace(engine.impl_->pool);
+  ExecuteTraced(plan, features.data(), logits.data(), *workspace, callback);
+}
+
+Shape Engine::input_shape() const { return impl_->model.input; }
+int64_t Engine::output_count() const { return impl_->plan.output_elements; }
+const std::vector<std::string>& Engine::class_names() const { return impl_->model.class_names; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+const std::vector<LayerSummary>& Engine::layers() const { return impl_->plan.layers; }
+int64_t Engine::workspace_bytes() const { return impl_->plan.workspace_bytes(); }
+std::string Engine::isa() const { return kernels::IsaName(); }
+
+void Engine::Run(std::span<const float> features, std::span<float> logits) const {
+  const Plan& plan = impl_->plan;
+  CheckSize("Engine::Run", "features", features.size(), plan.input_elements);
+  CheckSize("Engine::Run", "logits", logits.size(), plan.output_elements);
+  WorkspacePool::Loan workspace(impl_->pool);
+  Execute(plan, features.data(), 1, logits.data(), *workspace);
+}
+
+void Engine::RunBatch(std::span<const float> features, int64_t batch,
+                      std::span<float> logits) const {
+  const Plan& plan = impl_->plan;
+  // So that batch times elements cannot overflow.
+  const auto most = static_cast<int64_t>(features.size());
+  if (batch < 0 || batch > most) {
+    Fail(
+        ErrorKind::kConfiguration, "Engine::RunBatch",
+        "batch = {}, allowed are 0 to the number of samples in features ({} floats of {} a sample)",
+        batch, features.size(), plan.input_elements);
+  }
+  CheckSize("Engine::RunBatch", "features", features.size(), batch * plan.input_elements);
+  CheckSize("Engine::RunBatch", "logits", logits.size(), batch * plan.output_elements);
+  if (batch == 0) return;
+  Impl& impl = *impl_;
+  if (impl.threads == 1 || batch == 1) {
+    return impl.RunBlocks(features.data(), 0, batch, logits.data());
+  }
+  // At least four tasks a thread even out what the cores differ in; more samples a task share
+  // weights.
+  const int64_t tasks = int64_t{4} * impl.threads;
+  const int64_t block = std::clamp<int64_t>((batch + tasks - 1) / tasks, 1, kBlockSamples);
+  impl.arena->execute([&] {
+    tbb::parallel_for(int64_t{0}, (batch + block - 1) / block, [&](int64_t task) {
+      impl.RunBlocks(features.data(), task * block, std::min(batch, (task + 1) * block),
+                     logits.data());
+    });
+  });
+}
+
+int32_t Engine::sample_rate_hz() const {
+  return impl_->model.front_end ? impl_->model.front_end->sample_rate_hz : 0;
+}
+
+void Engine::ComputeFeatures(std::span<const float> samples, std::span<float> features) const {
+  if (!impl_->log_mel) {
+    Fail(ErrorKind::kConfiguration, "Engine::ComputeFeatures",
+         "the model has no front end (hint: give features to Run)");
+  }
+  CheckSize("Engine::ComputeFeatures", "features", features.size(), impl_->plan.input_elements);
+  impl_->log_mel->Compute(samples, features);
+}
+
+void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) const {
+  const Plan& plan = impl_->plan;
+  CheckSize("Engine::RunPcm", "logits", logits.size(), plan.output_elements);
+  WorkspacePool::Loan workspace(impl_->pool);
+  ComputeFeatures(samples, workspace->features.span());
+  Execute(plan, workspace->features.data(), 1, logits.data(), *workspace);
+}
+
+void Engine::RunProfiled(std::span<const float> features, std::span<float> logits,
+                         std::span<int64_t> layer_ns) const {
+  const Plan& plan = impl_->plan;
+  CheckSize("Engine::RunProfiled", "features", features.size(), plan.input_elements);
+  CheckSize("Engine::RunProfiled", "logits", logits.size(), plan.output_elements);
+  if (layer_ns.size() != plan.layers.size()) {
+    Fail(ErrorKind::kConfiguration, "Engine::RunProfiled",
+         "layer_ns has {} entries, the model has {} layers", layer_ns.size(), plan.layers.size());
+  }
+  WorkspacePool::Loan workspace(impl_->pool);
+  ExecuteProfiled(plan, features.data(), logits.data(), *workspace, layer_ns);
+}
+
+}  // namespace bisparse

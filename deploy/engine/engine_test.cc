@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine on random networks against their definitions, in every mode and on every instruction
+// set; the same bits for any batch and number of threads; arguments that are refused.
+#include "bisparse/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "deploy/base/random.h"
+#include "deploy/engine/engine_access.h"
+#include "deploy/engine/random_model.h"
+#include "deploy/engine/reference.h"
+#include "deploy/kernels/test_util.h"
+#include "deploy/packed/example_model.h"
+#include "deploy/packed/model_file.h"
+
+namespace bisparse {
+namespace {
+
+constexpr Mode kModes[] = {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
+
+std::vector<float> Features(const packed::Model& model, int64_t samples, uint64_t seed,
+                            bool exact) {
+  CounterRandom random(seed, {1});
+  std::vector<float> x(static_cast<size_t>(samples * model.input.elements()));
+  for (float& value : x) {
+    value = exact ? static_cast<float>(random.Below(7)) - 3.0f : random.Normal();
+  }
+  return x;
+}
+
+/// Float sums of the run are exact in any order; see ReferenceRun. Each average of four divides the
+/// unit of the numbers by four.
+bool IsExact(const packed::Model& model, const ReferenceRun& run) {
+  double unit = 1;
+  for (const packed::Layer& layer : model.layers) {
+    if (layer.kind == packed::LayerKind::kAvgPool) unit /= 4;
+  }
+  return run.largest_magnitude < 0x1p24 * unit;
+}
+
+/// Every layer of every mode equals the definition, and so do the logits of a plain run.
+void CheckAgainstReference(const packed::Model& model, uint64_t seed) {
+  const std::vector<float> x = Features(model, 1, seed, true);
+  const ReferenceRun reference = RunReference(model, x);
+  ASSERT_TRUE(IsExact(model, reference)) << "magnitude " << reference.largest_magnitude;
+  for (const Mode mode : kModes) {
+    SCOPED_TRACE(ModeName(mode));
+    const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+    size_t layers = 0;
+    EngineAccess::RunTraced(engine, x, [&](size_t i, std::span<const float> output) {
+      ++layers;
+      const std::vector<float> ours(output.begin(), output.end());
+      ASSERT_EQ(ours, reference.layer_output[i])
+          << "layer " << engine.layers()[i].name << ", kernel " << engine.layers()[i].kernel;
+    });
+    ASSERT_EQ(layers, model.layers.size());
+    std::vector<float> logits(static_cast<size_t>(engine.output_count()), NAN);
+    engine.Run(x, logits);
+    ASSERT_EQ(logits, reference.layer_output.back());
+    std::vector<int64_t> layer_ns(model.layers.size());
+    std::fill(logits.begin(), logits.end(), NAN);
+    engine.RunProfiled(x, logits, layer_ns);
+    ASSERT_EQ(logits, reference.layer_output.back());
+  }
+}
+
+TEST(Engine, EqualsTheDefinitionOnRandomNetworks) {
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const packed::Model model = MakeRandomModel(seed);
+    CheckAgainstReference(model, seed);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(Engine, EqualsTheDefinitionOnEveryInstructionSet) {
+  kernels::ForEachIsa([] {
+    for (uint64_t seed = 1000; seed < 1030; ++seed) {
+      SCOPED_TRACE(testing::Message() << "seed " << seed);
+      CheckAgainstReference(MakeRandomModel(seed), seed);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST(Engine, RandomNetworksReachEveryKernel) {
+  std::set<std::string> kernels_seen;
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    const packed::Model model = MakeRandomModel(seed);
+    for (const Mode mode : kModes) {
+      const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+      for (const LayerSummary& layer : engine.layers()) kernels_seen.insert(layer.kernel);
+    }
+  }
+  EXPECT_THAT(kernels_seen,
+              testing::IsSupersetOf(
+                  {"conv_dense_f32", "conv_packed_f32/lanes", "conv_packed_f32/columns",
+                   "conv_packed_f32/aligned_rows", "conv_packed_f32/aligned_taps",
+                   "conv_packed_f32/scattered", "linear_dense_f32", "linear_dense_f32/winners",
+                   "linear_packed_f32/dense", "linear_packed_f32/winners", "affine_f32",
+                   "max_pool_f32", "avg_pool_f32", "relu_f32", "kwta_f32", "none"}));
+}
+
+TEST(Engine, SameBitsForAnyBatchAndThreads) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const packed::Model model = MakeRandomModel(seed, {.exact = false});
+    const int64_t samples = 37, inputs = model.input.elements(), outputs = model.output_count();
+    const std::vector<float> x = Features(model, samples, seed, false);
+    for (const Mode mode : kModes) {
+      const Engine one = EngineAccess::FromModel(model, {.threads = 1, .mode = mode});
+      std::vector<float> expected(static_cast<size_t>(samples * outputs));
+      for (int64_t b = 0; b < samples; ++b) {
+        one.Run({x.data() + b * inputs, static_cast<size_t>(inputs)},
+                {expected.data() + b * outputs, static_cast<size_t>(outputs)});
+      }
+      for (const int threads : {1, 2, 3}) {
+        const Engine engine = EngineAccess::FromModel(model, {.threads = threads, .mode = mode});
+        for (const int64_t batch : {int64_t{1}, int64_t{5}, int64_t{17}, samples}) {
+          std::vector<float> y(static_cast<size_t>(batch * outputs), NAN);
+          engine.RunBatch({x.data(), static_cast<size_t>(batch * inputs)}, batch, y);
+          ASSERT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0)
+              << ModeName(mode) << " threads " << threads << " batch " << batch;
+        }
+      }
+    }
+  }
+}
+
+TEST(Engine, SafeForConcurrentCallers) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const int64_t samples = 24, outputs = model.output_count();
+  const std::vector<float> x = Features(model, samples, 1, false);
+  const Engine engine = EngineAccess::FromModel(model, {.threads = 2});
+  std::vector<float> expected(static_cast<size_t>(samples * outputs));
+  engine.RunBatch(x, samples, expected);
+  std::vector<std::thread> callers;
+  std::vector<int> wrong(4, -1);
+  for (size_t caller = 0; caller < wrong.size(); ++caller) {
+    callers.emplace_back([&, caller] {
+      wrong[caller] = 0;
+      for (int round = 0; round < 20; ++round) {
+        std::vector<float> y(expected.size());
+        engine.RunBatch(x, samples, y);
+        if (std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)) != 0) ++wrong[caller];
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, std::vector<int>(4, 0));
+}
+
+TEST(Engine, LoadsAFileAndRunsTheSame) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const std::string path = testing::TempDir() + "/engine_test_load.bisparse";
+  packed::WriteModel(model, path);
+  const Engine loaded = Engine::Load(path), built = EngineAccess::FromModel(model);
+  const std::vector<float> x = Features(model, 1, 1, false);
+  std::vector<float> a(static_cast<size_t>(loaded.output_count())), b(a.size());
+  loaded.Run(x, a);
+  built.Run(x, b);
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(loaded.input_shape(), model.input);
+  EXPECT_EQ(loaded.class_names(), model.class_names);
+  EXPECT_GT(loaded.workspace_bytes(), 0);
+  EXPECT_EQ(EngineAccess::model(loaded).name, model.name);
+}
+
+TEST(Engine, RunsRawSamplesThroughTheModelsFrontEnd) {
+  packed::Model model = packed::MakeExampleModel(1);
+  model.front_end = FrontEnd{.mel_count = model.input.height, .frame_count = model.input.width};
+  const Engine engine = EngineAccess::FromModel(model);
+  ASSERT_EQ(engine.sample_rate_hz(), model.front_end->sample_rate_hz);
+  CounterRandom random(1, {2});
+  std::vector<float> samples(16000), features(static_cast<size_t>(model.input.elements()));
+  for (float& sample : samples) sample = random.Uniform() - 0.5f;
+  engine.ComputeFeatures(samples, features);
+  std::vector<float> from_samples(static_cast<size_t>(engine.output_count()));
+  std::vector<float> from_features(from_samples.size());
+  engine.RunPcm(samples, from_samples);
+  engine.Run(features, from_features);
+  EXPECT_EQ(from_samples, from_features);
+}
+
+TEST(Engine, SparserModesMultiplyLess) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  std::vector<int64_t> executed;
+  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse}) {
+    executed.push_back(0);
+    const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+    for (const LayerSummary& layer : engine.layers()) {
+      EXPECT_LE(layer.macs_executed, layer.macs_dense) << layer.name;
+      EXPECT_LE(layer.nonzeros, layer.weights_dense) << layer.name;
+      executed.back() += layer.macs_executed;
+    }
+  }
+  EXPECT_GT(executed[0], executed[1]);
+  EXPECT_GT(executed[1], executed[2]);
+}
+
+template <class Call>
+std::string ErrorOf(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+TEST(Engine, RefusesWrongArgumentsWithNumbers) {
+  using testing::HasSubstr;
+  packed::Model model = packed::MakeExampleModel(1);
+  model.front_end.reset();
+  const Engine engine = EngineAccess::FromModel(model);
+  std::vector<float> x(static_cast<size_t>(model.input.elements()));
+  std::vector<float> y(static_cast<size_t>(engine.output_count())), longer(y.size() + 1);
+  EXPECT_THAT(ErrorOf([&] { engine.Run({x.data(), 3}, y); }), HasSubstr("features has 3 floats"));
+  EXPECT_THAT(ErrorOf([&] { engine.Run(x, longer); }), HasSubstr("logits has 4 floats"));
+  EXPECT_THAT(ErrorOf([&] { engine.RunBatch(x, -1, y); }), HasSubstr("batch = -1"));
+  EXPECT_THAT(ErrorOf([&] { engine.RunBatch(x, INT64_MAX, y); }), HasSubstr("batch = 9223"));
+  EXPECT_THAT(ErrorOf([&] { engine.RunBatch(x, 2, y); }), HasSubstr("features has 64 floats"));
+  EXPECT_THAT(ErrorOf([&] { engine.RunPcm(x, y); }), HasSubstr("no front end"));
+  std::vector<int64_t> layer_ns(1);
+  EXPECT_THAT(ErrorOf([&] { engine.RunProfiled(x, y, layer_ns); }), HasSubstr("has 1 entries"));
+  EXPECT_THAT(ErrorOf([&] { EngineAccess::FromModel(model, {.threads = -1}); }),
+              HasSubstr("threads = -1"));
+  EXPECT_THAT(ErrorOf([] { ParseMode("fast"); }), HasSubstr("'fast'"));
+  engine.RunBatch({}, 0, {});
+}
+
+}  // namespace
+}  // namespace bisparse

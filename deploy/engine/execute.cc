@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls the kernels that a plan chose. Read first: execute.h. Tested in: engine_test.cc.
+#include "deploy/engine/execute.h"
+
+#include <chrono>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "deploy/kernels/conv_packed.h"
+#include "deploy/kernels/elementwise_f32.h"
+
+namespace bisparse {
+namespace {
+
+using kernels::WinnersF32;
+
+size_t Bytes(int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); }
+
+/// What a step reads: a dense map, or the winners that the k-WTA in front left.
+struct Activation {
+  const float* map = nullptr;
+  WinnersF32 winners;
+};
+
+void RunConv(const Step& step, const Activation& x, float* y, bool relu, Workspace& workspace) {
+  const int64_t stride = step.output.channels;
+  float* scratch = workspace.scratch.data();
+  if (step.kernel == StepKernel::kConvPackedDense) {
+    return kernels::ConvPackedDenseF32({.plan = step.prepared.plan,
+                                        .input = x.map,
+                                        .output = y,
+                                        .output_stride = stride,
+                                        .row_begin = 0,
+                                        .row_end = step.output.height,
+                                        .scratch = scratch});
+  }
+  if (step.kernel == StepKernel::kConvPackedWinners) {
+    return kernels::ConvPackedWinnersF32({.plan = step.prepared.plan,
+                                          .winners = x.winners,
+                                          .output = y,
+                                          .output_stride = stride,
+                                          .row_begin = 0,
+                                          .row_end = step.output.height,
+                                          .scratch = scratch});
+  }
+  const kernels::ConvDenseShape& conv = step.conv;
+  const float* padded = x.map;
+  if (step.scratch_floats > 0) {
+    kernels::PadMap(x.map, conv.in_h, conv.in_w, conv.channels, conv.pad_h, conv.pad_w, scratch);
+    padded = scratch;
+  }
+  kernels::ConvDenseF32(conv, padded, step.offset_p.data(), step.weight, step.bias_o, relu, 0,
+                        conv.out_positions(), y);
+}
+
+void RunLinearWinners(const Step& step, const WinnersF32& winners, float* y, bool relu,
+                      Workspace& workspace) {
+  if (step.kernel == StepKernel::kLinearDenseWinners) {
+    return kernels::LinearWinnersF32(step.linear, winners.index_k, winners.value_k, winners.count,
+                                     step.weight, step.bias_o, relu, y);
+  }
+  kernels::LinearPackedWinnersF32({.inputs = static_cast<int32_t>(step.linear.inputs),
+                                   .outputs = static_cast<int32_t>(step.linear.outputs),
+                                   .set_size = step.packing.set_size,
+                                   .lanes = step.packing.lanes,
+                                   .sets = step.sets,
+                                   .weight_pnl = step.weight,
+                                   .bias_o = step.bias_o,
+                                   .owner_pn = step.lists.owner_pn.data(),
+                                   .winners = winners,
+                                   .output = y,
+                                   .scratch = workspace.scratch.data()});
+}
+
+/// Leaves the winners' list in the workspace; writes the map only where somebody reads it.
+WinnersF32 RunKwta(const Step& step, const float* x, float* y, Workspace& workspace) {
+  kernels::KwtaF32Args args = step.kwta;
+  args.x = x;
+  args.index_k = workspace.winner_index.data();
+  args.value_k = workspace.winner_value.data();
+  args.begin_p = step.kwta_begins ? workspace.position_begin.data() : nullptr;
+  args.scratch = workspace.scratch.data();
+  kernels::KwtaF32(args);
+  if (!step.emits_winners) {
+    kernels::ScatterWinnersF32(args.index_k, args.value_k, step.winner_count, y,
+                               step.output.elements());
+  }
+  return {
+      .index_k = args.index_k,
+      .value_k = args.value_k,
+      .count = step.winner_count,
+      .per_position = args.global ? 0 : static_cast<int32_t>(step.winner_count / args.positions),
+      .begin_p = args.begin_p};
+}
+
+/// Samples [0, count) through a batched step.
+void RunBatched(const Step& step, const float* x_bi, int64_t count, float* y_bo, bool relu) {
+  const kernels::LinearDenseShape& linear = step.linear;
+  if (step.kernel == StepKernel::kLinearDense) {
+    return kernels::LinearDenseF32(linear, x_bi, count, step.weight, step.bias_o, relu, y_bo);
+  }
+  kernels::LinearPackedDenseF32({.inputs = static_cast<int32_t>(linear.inputs),
+                                 .outputs = static_cast<int32_t>(linear.outputs),
+                                 .set_size = step.packing.set_size,
+                                 .lanes = step.packing.lanes,
+                                 .sets = step.sets,
+                                 .weight = step.weight,
+                                 .bias_o = step.bias_o,
+                                 .begin_b = step.lists.begin_b.data(),
+                                 .input_e = step.lists.input_e.data(),
+                                 .weight_e = step.lists.weight_e.data(),
+                                 .batch = count,
+                                 .input = x_bi,
+                                 .input_stride = linear.inputs,
+                                 .output = y_bo,
+                                 .output_stride = linear.outputs});
+}
+
+/// One step that is not batched; y is written unless winners are emitted or nothing is to do.
+void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace) {
+  switch (step.kernel) {
+    case StepKernel::kConvDense:
+    case StepKernel::kConvPackedDense:
+    case StepKernel::kConvPackedWinners:
+      RunConv(step, x, y, relu, workspace);
+      break;
+    case StepKernel::kLinearDenseWinners:
+    case StepKernel::kLinearPackedWinners:
+      RunLinearWinners(step, x.winners, y, relu, workspace);
+      break;
+    case StepKernel::kAffine:
+      kernels::AffineF32(x.map, int64_t{step.input.height} * step.input.width, step.input.channels,
+                         step.weight, step.bias_o, y);
+      break;
+    case StepKernel::kMaxPool:
+      kernels::MaxPoolF32(step.pool, x.map, 0, step.pool.out_h(), y);
+      break;
+    case StepKernel::kAvgPool:
+      kernels::AvgPoolF32(step.pool, x.map, 0, step.pool.out_h(), y);
+      break;
+    case StepKernel::kRelu:
+      kernels::ReluF32(x.map, step.output.elements(), y);
+      break;
+    case StepKernel::kKwta:
+      x.winners = RunKwta(step, x.map, y, workspace);
+      break;
+    case StepKernel::kNone:
+    case StepKernel::kLinearDense:
+    case StepKernel::kLinearPackedDense:
+      break;
+  }
+}
+
+/// Runs everything; after(i, activation) is called behind step i of every sample (behind a batched
+/// step once for all). kTrace: no step does another one's work.
+template <bool kTrace, class After>
+void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
+                 Workspace& workspace, const After& after) {
+  const float* from = x_bi;
+  int64_t from_elements = plan.input_elements;
+  for (size_t g = 0; g < plan.segments.size(); ++g) {
+    const Segment& segment = plan.segments[g];
+    const bool last = g + 1 == plan.segments.size();
+    float* to = last ? y_bo : workspace.block[g % 2].data();
+    const int64_t to_elements = plan.steps[segment.end - 1].output.elements();
+    if (segment.batched) {
+      const Step& step = plan.steps[segment.begin];
+      RunBatched(step, from, count, to, step.fused_relu && !kTrace);
+      after(segment.begin, Activation{.map = to});
+    } else {
+      for (int64_t b = 0; b < count; ++b) {
+        Activation x{.map = from + b * from_elements};
+        float* end = to + b * to_elements;
+        for (size_t i = segment.begin; i < segment.end; ++i) {
+          const Step& step = plan.steps[i];
+          const bool idle = step.kernel == StepKernel::kNone || (step.done_by_other && !kTrace);
+          if (!idle) {
+            float* y = i + 1 == segment.end ? end : workspace.chain[i % 2].data();
+            if (x.map == y) y = workspace.chain[(i + 1) % 2].data();
+            RunStep(step, x, y, step.fused_relu && !kTrace, workspace);
+            x.map = step.emits_winners ? nullptr : y;
+          }
+          after(i, x);
+        }
+        if (x.map != end) std::memcpy(end, x.map, Bytes(to_elements));
+      }
+    }
+    from = to;
+    from_elements = to_elements;
+  }
+  if (plan.segments.empty()) std::memcpy(y_bo, x_bi, Bytes(count * plan.input_elements));
+}
+
+}  // namespace
+
+Workspace::Workspace(const Plan& plan)
+    : scratch(static_cast<size_t>(plan.scratch_floats)),
+      winner_value(static_cast<size_t>(plan.winner_elements)),
+      features(static_cast<size_t>(plan.input_elements)),
+      winner_index(static_cast<size_t>(plan.winner_elements)),
+      position_begin(static_cast<size_t>(plan.begin_elements)) {
+  for (int i = 0; i < 2; ++i) {
+    chain[i] = AlignedBuffer<float>(static_cast<size_t>(plan.chain_floats));
+    block[i] = AlignedBuffer<float>(static_cast<size_t>(plan.block_floats));
+  }
+}
+
+void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
+             Workspace& workspace) {
+  RunSegments<false>(plan, x_bi, count, y_bo, workspace, [](size_t, const Activation&) {});
+}
+
+void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
+                     std::span<int64_t> layer_ns) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begin = Clock::now();
+  RunSegments<false>(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation&) {
+    const Clock::time_point end = Clock::now();
+    layer_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
+    begin = end;
+  });
+}
+
+void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
+                   const TraceCallback& callback) {
+  std::vector<float> map;
+  RunSegments<true>(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation& x) {
+    const int64_t elements = plan.steps[i].output.elements();
+    if (x.map != nullptr) return callback(i, {x.map, static_cast<size_t>(elements)});
+    map.resize(static_cast<size_t>(elements));
+    kernels::ScatterWinnersF32(x.winners.index_k, x.winners.value_k, x.winners.count, map.data(),
+                               elements);
+    callback(i, map);
+  });
+}
+
+}  // namespace bisparse

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a plan on a block of samples in one thread's workspace. No allocation, no lock, no threads.
+// Read first: plan.h. Tested in: engine_test.cc.
+#ifndef BISPARSE_DEPLOY_ENGINE_EXECUTE_H_
+#define BISPARSE_DEPLOY_ENGINE_EXECUTE_H_
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/engine/plan.h"
+#include "deploy/kernels/winners.h"
+
+namespace bisparse {
+
+/// The memory that one thread needs to run a plan.
+struct Workspace {
+  explicit Workspace(const Plan& plan);
+
+  AlignedBuffer<float> chain[2];  ///< maps of one sample inside a chain, in turn
+  AlignedBuffer<float> block[2];  ///< maps of a block of samples between segments, in turn
+  AlignedBuffer<float> scratch, winner_value, features;
+  AlignedBuffer<int32_t> winner_index, position_begin;
+};
+
+/// Samples [0, count), count <= kBlockSamples: features x_bi → logits y_bo, back to back.
+void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Workspace& workspace);
+
+/// One sample; adds each step's time to layer_ns.
+void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
+                     std::span<int64_t> layer_ns);
+
+/// One sample with every ReLU run as a step of its own; calls with each layer's index and output
+/// map, winners scattered into zeros. Allocates.
+using TraceCallback = std::function<void(size_t layer, std::span<const float> output)>;
+void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
+                   const TraceCallback& callback);
+
+}  // namespace bisparse
+
+#endif  // BISPARSE_DEPLOY_ENGINE_EXECUTE_H_

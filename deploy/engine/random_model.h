@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Networks of random layers for tests of the engine: sizes that do not divide, padding, strides,
+// every form of packing and k-WTA. Read first: deploy/packed/model.h. Used by: engine_test.cc.
+#ifndef BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
+#define BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
+
+#include <cstdint>
+
+#include "deploy/packed/model.h"
+
+namespace bisparse {
+
+struct RandomModelOptions {
+  /// Weights −1, 0, 1 and small whole numbers elsewhere (averages of 2 or 4 only): sums are exact.
+  bool exact = true;
+};
+
+/// The same network for the same seed and options; it owns its weights (storage).
+packed::Model MakeRandomModel(uint64_t seed, const RandomModelOptions& options = {});
+
+}  // namespace bisparse
+
+#endif  // BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
