@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The packed layout's one home: which slot holds which weight, and who owns it.
 //
-//   position  p = (c·kh + ky)·kw + kx           of P = I·kh·kw         (a linear layer: kh = kw = 1, p = input)
-//   output    o = (n·S + s)·L + l               of O, padded to N·S·L  (N sets of S kernel blocks of L lanes)
-//   run       r = (c / run.channels)·T + tap group, T = kh·kw | kh | 1 for run.taps = one | row | all
-//   slot      weight_pnl[(p·N + n)·L + l]       the weight at position p of kernel o with s = owner_nr[n·R + r(p)]
+//   position  p = (c·kh + ky)·kw + kx           of P = I·kh·kw         (a linear layer: kh = kw =
+//   1, p = input) output    o = (n·S + s)·L + l               of O, padded to N·S·L  (N sets of S
+//   kernel blocks of L lanes) run       r = (c / run.channels)·T + tap group, T = kh·kw | kh | 1
+//   for run.taps = one | row | all slot      weight_pnl[(p·N + n)·L + l]       the weight at
+//   position p of kernel o with s = owner_nr[n·R + r(p)]
 //
-// At every position exactly one kernel block of a set is not zero. A dense layer is S = 1 (no owners).
-// Sizes that do not divide are padded: the last run is shorter, kernels o >= O are empty.
-// Source: Hunter, Spracklen, Ahmad 2022, section 3 (L = 1, run = one position). Tested in: layout_test.cc.
-// Read first: docs/packing.md (a layer packed by hand).
+// At every position exactly one kernel block of a set is not zero. A dense layer is S = 1 (no
+// owners). Sizes that do not divide are padded: the last run is shorter, kernels o >= O are empty.
+// Source: Hunter, Spracklen, Ahmad 2022, section 3 (L = 1, run = one position). Tested in:
+// layout_test.cc. Read first: docs/packing.md (a layer packed by hand).
 #ifndef BISPARSE_DEPLOY_PACKED_LAYOUT_H_
 #define BISPARSE_DEPLOY_PACKED_LAYOUT_H_
 
 #include <cstdint>
+#include <string>
 
 namespace bisparse::packed {
 
@@ -28,6 +30,9 @@ struct Run {
 
 inline constexpr int32_t kMaxSetSize = 64;
 inline constexpr int32_t kMaxLanes = 16;
+// Far beyond any network for a CPU; with them no product of sizes overflows 64 bits.
+inline constexpr int32_t kMaxOutputs = 1 << 24;
+inline constexpr int32_t kMaxKernel = 1 << 12;
 
 struct Packing {
   int32_t set_size = 1;  ///< S, 1 … kMaxSetSize; the weights' density is 1/S
@@ -44,17 +49,22 @@ struct KernelShape {
   bool operator==(const KernelShape&) const = default;
 };
 
+/// Why no layout can be made of these: "set_size = 65 is not in [1, 64]"; empty if one can.
+std::string LayoutFault(const KernelShape& shape, const Packing& packing);
+
 /// Sizes and index functions of a packed layer; see the top of this file.
 struct Layout {
+  /// Throws Error (kInternal) where LayoutFault finds one: whoever reads sizes from outside asks it
+  /// first.
   Layout(const KernelShape& shape, const Packing& packing);
 
   KernelShape shape;
   Packing packing;
-  int32_t sets = 0;         ///< N
-  int64_t positions = 0;    ///< P
-  int32_t tap_groups = 0;   ///< T
-  int64_t runs = 0;         ///< R
-  int32_t blocks = 0;       ///< kernel blocks with at least one real kernel: ceil(O / L)
+  int32_t sets = 0;        ///< N
+  int64_t positions = 0;   ///< P
+  int32_t tap_groups = 0;  ///< T
+  int64_t runs = 0;        ///< R
+  int32_t blocks = 0;      ///< kernel blocks with at least one real kernel: ceil(O / L)
 
   int64_t outputs_padded() const { return int64_t{sets} * packing.set_size * packing.lanes; }
   int64_t slots() const { return positions * sets * packing.lanes; }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network as it is deployed: layers in order, packed weights, front end, provenance. Plain data: the file reader
-// and the exporter both produce it, the engine plans from it.
+// A network as it is deployed: layers in order, packed weights, front end, provenance. Plain data:
+// the file reader and the exporter both produce it, the engine plans from it.
 //
-// Activations are channels last: element (y, x, c) of a map is at (y·W + x)·C + c, and flatten keeps that order.
-// Read first: layout.h. File format: docs/model-format.md. Tested in: model_test.cc.
+// Activations are channels last: element (y, x, c) of a map is at (y·W + x)·C + c, and flatten
+// keeps that order. Read first: layout.h. File format: docs/model-format.md. Tested in:
+// model_test.cc.
 #ifndef BISPARSE_DEPLOY_PACKED_MODEL_H_
 #define BISPARSE_DEPLOY_PACKED_MODEL_H_
 
@@ -20,11 +21,20 @@
 
 namespace bisparse::packed {
 
-enum class LayerKind : uint8_t { kConv2d, kLinear, kAffine, kMaxPool, kAvgPool, kRelu, kKwta, kFlatten };
+enum class LayerKind : uint8_t {
+  kConv2d,
+  kLinear,
+  kAffine,
+  kMaxPool,
+  kAvgPool,
+  kRelu,
+  kKwta,
+  kFlatten
+};
 const char* LayerKindName(LayerKind kind);
 
-/// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of the maximum and
-/// of the average's count).
+/// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
+/// the maximum and of the average's count).
 struct Window {
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
   bool operator==(const Window&) const = default;
@@ -32,9 +42,10 @@ struct Window {
 
 enum class KwtaScope : uint8_t { kLocal, kGlobal };
 
-/// k-WTA after ReLU: exactly `winners` units survive, ties to the lowest index (channels-last order), for each position
-/// (local) or for the map (global). A unit is `chunk` neighbouring channels ranked by their sum. With groups,
-/// channels are cut into `groups` equal parts with winners/groups each.
+/// k-WTA after ReLU: exactly `winners` units survive, ties to the lowest index (channels-last
+/// order), for each position (local) or for the map (global). A unit is `chunk` neighbouring
+/// channels ranked by their sum. With groups, channels are cut into `groups` equal parts with
+/// winners/groups each.
 struct Kwta {
   int32_t winners = 1;
   KwtaScope scope = KwtaScope::kLocal;
@@ -47,12 +58,14 @@ struct Layer {
   LayerKind kind = LayerKind::kRelu;
   std::string name;
   Shape input, output;
-  Window window;                       ///< conv2d, pools
-  Packing packing;                     ///< conv2d, linear; a dense layer has set_size 1
-  Kwta kwta;                           ///< kwta
-  std::span<const uint8_t> owner_nr;   ///< conv2d, linear with set_size > 1: Layout::owners()
-  std::span<const float> weight_pnl;   ///< conv2d, linear: Layout::slots(); affine: scale, channels floats
-  std::span<const float> bias_o;       ///< conv2d, linear: Layout::outputs_padded(), padding zero; affine: channels
+  Window window;                      ///< conv2d, pools
+  Packing packing;                    ///< conv2d, linear; a dense layer has set_size 1
+  Kwta kwta;                          ///< kwta
+  std::span<const uint8_t> owner_nr;  ///< conv2d, linear with set_size > 1: Layout::owners()
+  std::span<const float>
+      weight_pnl;  ///< conv2d, linear: Layout::slots(); affine: scale, channels floats
+  std::span<const float>
+      bias_o;  ///< conv2d, linear: Layout::outputs_padded(), padding zero; affine: channels
 
   bool HasWeights() const { return kind == LayerKind::kConv2d || kind == LayerKind::kLinear; }
   /// For conv2d and linear only. A linear layer's channels are input.elements().
@@ -76,11 +89,14 @@ struct Model {
   /// Keeps what the spans point into alive: a mapped file, or vectors of the builder.
   std::shared_ptr<const void> storage;
 
-  int64_t output_count() const { return layers.empty() ? input.elements() : layers.back().output.elements(); }
+  int64_t output_count() const {
+    return layers.empty() ? input.elements() : layers.back().output.elements();
+  }
 };
 
-/// Checks everything that a plan relies on (shapes that follow from each other, sizes of spans, owners in range, finite
-/// weights, k-WTA that divides, no size overflow). Throws Error (kData): "<location>: layer 'conv2': …".
+/// Checks everything that a plan relies on (shapes that follow from each other, sizes of spans,
+/// owners in range, finite weights, k-WTA that divides, no size overflow). Throws Error (kData):
+/// "<location>: layer 'conv2': …".
 void ValidateModel(const Model& model, const std::string& location);
 
 /// Output shape of a convolution or pool; height or width <= 0 if the window does not fit.

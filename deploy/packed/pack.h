@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Combine (Hunter et al. 2022, step 1): overlays the S sparse kernels of each set into one dense kernel, and back.
+// Combine (Hunter et al. 2022, step 1): overlays the S sparse kernels of each set into one dense
+// kernel, and back.
 #ifndef BISPARSE_DEPLOY_PACKED_PACK_H_
 #define BISPARSE_DEPLOY_PACKED_PACK_H_
 
@@ -12,9 +13,9 @@
 
 namespace bisparse::packed {
 
-/// weight_op: row-major [O][P]; owner_nr: layout.owners() entries. Returns weight_pnl, layout.slots() floats, slots of
-/// empty kernels zero. Throws Error (kInternal) naming output and position where a weight that its owner does not
-/// allow is not zero.
+/// weight_op: row-major [O][P]; owner_nr: layout.owners() entries. Returns weight_pnl,
+/// layout.slots() floats, slots of empty kernels zero. Throws Error (kInternal) naming output and
+/// position where a weight that its owner does not allow is not zero.
 std::vector<float> Pack(const Layout& layout, std::span<const float> weight_op,
                         std::span<const uint8_t> owner_nr);
 
@@ -25,7 +26,8 @@ std::vector<float> Unpack(const Layout& layout, std::span<const float> weight_pn
 /// Weights of real kernels that are owned (structural non-zeros): the layer's non-zero count.
 int64_t CountOwned(const Layout& layout, std::span<const uint8_t> owner_nr);
 
-/// Throws Error (kData) at `location` if an owner is not below BlocksOfSet: "owner of set 3, run 17 is 25, …".
+/// Throws Error (kData) at `location` if an owner is not below BlocksOfSet: "owner of set 3, run 17
+/// is 25, …".
 void ValidateOwners(const Layout& layout, std::span<const uint8_t> owner_nr,
                     const std::string& location);
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: model.h. The checks are in validate_model.cc.
+#include "deploy/packed/model.h"
+
+#include <algorithm>
+
+namespace bisparse::packed {
+namespace {
+
+/// Places of a window along one axis, 0 if it does not fit.
+int32_t Places(int32_t size, int32_t kernel, int32_t stride, int32_t pad) {
+  const int64_t room = int64_t{size} + 2 * int64_t{pad} - kernel;
+  if (room < 0 || stride < 1) return 0;
+  return static_cast<int32_t>(std::min<int64_t>(room / stride + 1, INT32_MAX));
+}
+
+}  // namespace
+
+const char* LayerKindName(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kConv2d:
+      return "conv2d";
+    case LayerKind::kLinear:
+      return "linear";
+    case LayerKind::kAffine:
+      return "affine";
+    case LayerKind::kMaxPool:
+      return "max_pool";
+    case LayerKind::kAvgPool:
+      return "avg_pool";
+    case LayerKind::kRelu:
+      return "relu";
+    case LayerKind::kKwta:
+      return "kwta";
+    case LayerKind::kFlatten:
+      return "flatten";
+  }
+  return "unknown";
+}
+
+KernelShape Layer::kernel() const {
+  if (kind == LayerKind::kConv2d) {
+    return {output.channels, input.channels, window.kernel_h, window.kernel_w};
+  }
+  return {output.channels, static_cast<int32_t>(input.elements()), 1, 1};
+}
+
+Shape WindowOutput(const Shape& input, const Window& window, int32_t channels) {
+  return {Places(input.height, window.kernel_h, window.stride_h, window.pad_h),
+          Places(input.width, window.kernel_w, window.stride_w, window.pad_w), channels};
+}
+
+}  // namespace bisparse::packed

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: pack.h, layout.h.
+#include "deploy/packed/pack.h"
+
+#include <algorithm>
+
+#include "deploy/base/check.h"
+
+namespace bisparse::packed {
+namespace {
+
+/// Which kernel block s of set n has its weights at run r; a dense layer's only one has all.
+int32_t Owner(const Layout& layout, std::span<const uint8_t> owner_nr, int32_t n, int64_t r) {
+  return layout.packing.set_size == 1 ? 0 : owner_nr[n * layout.runs + r];
+}
+
+void CheckOwners(const Layout& layout, std::span<const uint8_t> owner_nr) {
+  BISPARSE_CHECK(static_cast<int64_t>(owner_nr.size()) == layout.owners());
+}
+
+}  // namespace
+
+std::vector<float> Pack(const Layout& layout, std::span<const float> weight_op,
+                        std::span<const uint8_t> owner_nr) {
+  BISPARSE_CHECK(static_cast<int64_t>(weight_op.size()) == layout.shape.weights());
+  CheckOwners(layout, owner_nr);
+  std::vector<float> weight_pnl(layout.slots(), 0.0f);
+  const int32_t lanes = layout.packing.lanes, set_size = layout.packing.set_size;
+  for (int64_t o = 0; o < layout.shape.outputs; ++o) {
+    const auto l = static_cast<int32_t>(o % lanes);
+    const auto s = static_cast<int32_t>(o / lanes % set_size);
+    const auto n = static_cast<int32_t>(o / lanes / set_size);
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      const float weight = weight_op[o * layout.positions + p];
+      const int32_t owner = Owner(layout, owner_nr, n, layout.RunOf(p));
+      if (owner == s) {
+        weight_pnl[layout.Slot(p, n, l)] = weight;
+      } else if (weight != 0.0f) {  // NaN too
+        Fail(ErrorKind::kInternal, "pack",
+             "output {}, position {} is {}, but kernel {} of set {} owns the position, not kernel "
+             "{}: the "
+             "weight must be 0",
+             o, p, weight, owner, n, s);
+      }
+    }
+  }
+  return weight_pnl;
+}
+
+std::vector<float> Unpack(const Layout& layout, std::span<const float> weight_pnl,
+                          std::span<const uint8_t> owner_nr) {
+  BISPARSE_CHECK(static_cast<int64_t>(weight_pnl.size()) == layout.slots());
+  CheckOwners(layout, owner_nr);
+  std::vector<float> weight_op(layout.shape.weights(), 0.0f);
+  for (int64_t p = 0; p < layout.positions; ++p) {
+    const int64_t r = layout.RunOf(p);
+    for (int32_t n = 0; n < layout.sets; ++n) {
+      const int32_t s = Owner(layout, owner_nr, n, r);
+      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
+        const int64_t o = layout.Output(n, s, l);
+        if (o >= layout.shape.outputs) break;
+        weight_op[o * layout.positions + p] = weight_pnl[layout.Slot(p, n, l)];
+      }
+    }
+  }
+  return weight_op;
+}
+
+int64_t CountOwned(const Layout& layout, std::span<const uint8_t> owner_nr) {
+  CheckOwners(layout, owner_nr);
+  int64_t count = 0;
+  for (int64_t p = 0; p < layout.positions; ++p) {
+    const int64_t r = layout.RunOf(p);
+    for (int32_t n = 0; n < layout.sets; ++n) {
+      const int64_t first = layout.Output(n, Owner(layout, owner_nr, n, r), 0);
+      count += std::clamp<int64_t>(layout.shape.outputs - first, 0, layout.packing.lanes);
+    }
+  }
+  return count;
+}
+
+void ValidateOwners(const Layout& layout, std::span<const uint8_t> owner_nr,
+                    const std::string& location) {
+  if (static_cast<int64_t>(owner_nr.size()) != layout.owners()) {
+    Fail(ErrorKind::kData, location, "{} owners, {} sets of {} runs want {}", owner_nr.size(),
+         layout.sets, layout.runs, layout.owners());
+  }
+  if (owner_nr.empty()) return;
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    const int32_t blocks = layout.BlocksOfSet(n);
+    for (int64_t r = 0; r < layout.runs; ++r) {
+      const int32_t owner = owner_nr[n * layout.runs + r];
+      if (owner < blocks) continue;
+      Fail(ErrorKind::kData, location,
+           "owner of set {}, run {} is {}, the set has {} kernel blocks", n, r, owner, blocks);
+    }
+  }
+}
+
+}  // namespace bisparse::packed
