@@ -190,13 +190,13 @@ void ReadY(const std::string& path, Samples& samples) {
          "is of type {}, allowed are <i8 (int64), <i4 (int32) and |u1 (uint8)", header.type);
   }
   constexpr int64_t kMostClasses = 1 << 20;
-  for (int64_t n = 0; n < std::ssize(labels); ++n) {
-    if (labels[n] < 0 || labels[n] >= kMostClasses) {
-      Fail(ErrorKind::kData, path, "label {} of sample {} is not in [0, {})", labels[n], n,
-           kMostClasses);
+  for (int64_t label : labels) {
+    if (label < 0 || label >= kMostClasses) {
+      Fail(ErrorKind::kData, path, "label {} of sample {} is not in [0, {})", label,
+           samples.y_n.size(), kMostClasses);
     }
+    samples.y_n.push_back(static_cast<int32_t>(label));
   }
-  samples.y_n.assign(labels.begin(), labels.end());
 }
 
 class Npy : public Dataset {

@@ -1,1 +1,335 @@
 // SPDX-License-Identifier: Apache-2.0
+// Tests Speech Commands on a small archive of tones that the test writes.
+#include "data/speech_commands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numbers>
+#include <set>
+#include <thread>
+
+#include "bisparse/error.h"
+#include "data/audio.h"
+#include "data/loader.h"
+#include "deploy/frontend/log_mel.h"
+
+namespace bisparse::data {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+FrontEnd SmallFrontEnd() {
+  FrontEnd f;
+  f.sample_rate_hz = 8000;
+  f.clip_samples = 1600;
+  f.window_samples = f.fft_samples = 256;
+  f.hop_samples = 200;
+  f.mel_count = 8;
+  f.frame_count = 8;
+  f.high_hz = 3800.0f;
+  return f;
+}
+
+void WriteTone(const std::string& path, double hz, int64_t count = 1600) {
+  fs::create_directories(fs::path(path).parent_path());
+  std::vector<float> samples(count);
+  for (int64_t i = 0; i < count; ++i) {
+    samples[i] = static_cast<float>(0.3 * std::sin(2 * std::numbers::pi * hz * i / 8000));
+  }
+  WriteWav(path, samples, 8000);
+}
+
+std::string Speaker(int speaker) { return "speaker" + std::to_string(speaker) + "_nohash_0.wav"; }
+
+/// 40 speakers say five words; two background recordings.
+std::string MakeArchive(const std::string& name) {
+  const std::string root = testing::TempDir() + "bisparse_speech_test_" + name;
+  fs::remove_all(root);
+  int hz = 200;
+  for (const char* word : {"yes", "no", "cat", "dog", "bird"}) {
+    for (int s = 0; s < 40; ++s) WriteTone(root + "/" + word + "/" + Speaker(s), hz += 7);
+  }
+  WriteTone(root + "/_background_noise_/hum.wav", 50, 40000);
+  WriteTone(root + "/_background_noise_/whistle.wav", 1500, 40000);
+  return root;
+}
+
+DatasetConfig Config(const std::string& root) {
+  DatasetConfig config;
+  config.speech_commands.root = root;
+  config.speech_commands.words = {"yes", "no"};
+  return config;
+}
+
+std::unique_ptr<Dataset> Open(const DatasetConfig& config, const OpenOptions& options = {}) {
+  return OpenDataset(config, SmallFrontEnd(), options);
+}
+
+std::vector<float> Features(const Dataset& dataset, Split split, int64_t index, uint64_t epoch) {
+  std::vector<float> features(dataset.shape().elements());
+  dataset.Features(split, index, epoch, features);
+  return features;
+}
+
+std::map<std::string, int64_t> Counts(const Dataset& dataset, Split split) {
+  std::map<std::string, int64_t> counts;
+  for (int64_t i = 0; i < dataset.size(split); ++i) {
+    ++counts[dataset.class_names()[dataset.Label(split, i)]];
+  }
+  return counts;
+}
+
+constexpr Split kSplits[] = {Split::kTrain, Split::kValidation, Split::kTest};
+
+TEST(SpeechCommands, ClassesAreWordsThenUnknownThenSilence) {
+  const auto dataset = Open(Config(MakeArchive("classes")));
+  EXPECT_THAT(dataset->class_names(), ElementsAre("yes", "no", "_unknown_", "_silence_"));
+  EXPECT_EQ(dataset->shape(), (Shape{8, 8, 1}));
+  for (Split split : kSplits) {
+    auto counts = Counts(*dataset, split);
+    EXPECT_EQ(counts["yes"], counts["no"]);  // the same speakers
+    EXPECT_EQ(counts["_unknown_"], counts["yes"]);
+    EXPECT_EQ(counts["_silence_"], counts["yes"]);
+    EXPECT_GT(counts["yes"], 0);
+  }
+  EXPECT_THAT(dataset->warnings(), IsEmpty());
+  EXPECT_THAT(dataset->skipped(), IsEmpty());
+}
+
+TEST(SpeechCommands, FractionsAndAbsentClasses) {
+  DatasetConfig config = Config(MakeArchive("fractions"));
+  config.speech_commands.unknown = {ExtraAmount::kFraction, 0.25};
+  config.speech_commands.silence = {ExtraAmount::kNone};
+  auto counts = Counts(*Open(config), Split::kTrain);
+  EXPECT_EQ(counts["_unknown_"], std::ceil(0.25 * (counts["yes"] + counts["no"])));
+  EXPECT_EQ(counts.count("_silence_"), 0u);
+
+  config.speech_commands.words = {};
+  EXPECT_THAT(Open(config)->class_names(), ElementsAre("bird", "cat", "dog", "no", "yes"));
+}
+
+TEST(SpeechCommands, NoSpeakerIsInTwoSplits) {
+  const auto dataset = Open(Config(MakeArchive("speakers")));
+  std::map<std::string, std::set<Split>> splits;
+  for (Split split : kSplits) {
+    for (int64_t i = 0; i < dataset->size(split); ++i) {
+      for (uint64_t epoch : {0, 1, 2}) {
+        const std::string path = dataset->Describe(split, i, epoch);
+        if (path.find("_nohash_") == std::string::npos) continue;
+        splits[fs::path(path).filename()].insert(split);
+      }
+    }
+  }
+  EXPECT_EQ(splits.size(), 40u);
+  for (const auto& [speaker, in] : splits) EXPECT_EQ(in.size(), 1u) << speaker;
+}
+
+TEST(SpeechCommands, UnknownClipsChangeWithTheEpochInTrainingOnly) {
+  const auto dataset = Open(Config(MakeArchive("unknown")));
+  for (Split split : kSplits) {
+    std::set<std::string> seen;
+    int64_t slots = 0;
+    for (int64_t i = 0; i < dataset->size(split); ++i) {
+      if (dataset->class_names()[dataset->Label(split, i)] != "_unknown_") continue;
+      ++slots;
+      for (uint64_t epoch = 0; epoch < 10; ++epoch) {
+        seen.insert(dataset->Describe(split, i, epoch));
+      }
+    }
+    // Three words are unknown, so there are three times as many clips as slots.
+    EXPECT_EQ(std::ssize(seen), split == Split::kTrain ? 3 * slots : slots);
+  }
+}
+
+TEST(SpeechCommands, FeaturesDependOnSeedEpochAndClipAlone) {
+  const std::string root = MakeArchive("determinism");
+  OpenOptions one, four;
+  one.workers = 1;
+  four.workers = 4;
+  const auto a = Open(Config(root), one), b = Open(Config(root), four);
+  OpenOptions other;
+  other.seed = 2;
+  const auto c = Open(Config(root), other);
+  int differ_by_epoch = 0, differ_by_seed = 0;
+  for (int64_t i = a->size(Split::kTrain); i-- > 0;) {
+    const std::vector<float> features = Features(*a, Split::kTrain, i, 3);
+    EXPECT_EQ(features, Features(*b, Split::kTrain, i, 3)) << i;
+    differ_by_epoch += features != Features(*a, Split::kTrain, i, 4);
+    differ_by_seed += features != Features(*c, Split::kTrain, i, 3);
+  }
+  EXPECT_GT(differ_by_epoch, 0.85 * a->size(Split::kTrain));  // silent clips may be alike
+  EXPECT_GT(differ_by_seed, 0.85 * a->size(Split::kTrain));
+  for (Split split : {Split::kValidation, Split::kTest}) {
+    for (int64_t i = 0; i < a->size(split); ++i) {
+      EXPECT_EQ(Features(*a, split, i, 0), Features(*c, split, i, 9)) << SplitName(split) << i;
+    }
+  }
+}
+
+TEST(SpeechCommands, ValidationAndUnaugmentedTrainingAreTheBareFrontEnd) {
+  DatasetConfig config = Config(MakeArchive("bare"));
+  config.augment.enabled = false;
+  const auto dataset = Open(config);
+  const LogMel log_mel(SmallFrontEnd());
+  for (Split split : kSplits) {
+    for (int64_t i = 0; i < dataset->size(split); ++i) {
+      if (dataset->class_names()[dataset->Label(split, i)] == "_silence_") continue;
+      std::vector<float> expected(log_mel.shape().elements());
+      log_mel.Compute(ReadAudio(dataset->Describe(split, i, 1), 8000).samples, expected);
+      ASSERT_EQ(Features(*dataset, split, i, 1), expected) << SplitName(split) << i;
+    }
+  }
+}
+
+TEST(SpeechCommands, LongClipsAreCutWhereTheFrontEndWould) {
+  for (ClipAlign align : {ClipAlign::kStart, ClipAlign::kCenter, ClipAlign::kEnd}) {
+    for (int64_t count : {100, 1599, 1601, 3200, 3201, 3202, 9999, 10000}) {
+      for (int32_t clip : {1600, 1601}) {
+        const std::string root = testing::TempDir() + "bisparse_speech_test_long";
+        fs::remove_all(root);
+        WriteTone(root + "/yes/a.wav", 431, count);
+        FrontEnd front_end = SmallFrontEnd();
+        front_end.align = align;
+        front_end.clip_samples = clip;
+        DatasetConfig config;
+        config.speech_commands.root = root;
+        config.speech_commands.validation_percent = config.speech_commands.testing_percent = 0;
+        config.speech_commands.silence.amount = ExtraAmount::kNone;
+        config.augment.enabled = false;
+        const auto dataset = OpenDataset(config, front_end, {});
+        const LogMel log_mel(front_end);
+        std::vector<float> expected(log_mel.shape().elements());
+        log_mel.Compute(ReadAudio(root + "/yes/a.wav", 8000).samples, expected);
+        ASSERT_EQ(Features(*dataset, Split::kTrain, 0, 0), expected)
+            << "align " << int(align) << ", " << count << " samples, clip " << clip;
+      }
+    }
+  }
+}
+
+TEST(SpeechCommands, SomeSilenceIsDigital) {
+  const auto dataset = Open(Config(MakeArchive("silence")));
+  int digital = 0, sounding = 0;
+  for (int64_t i = 0; i < dataset->size(Split::kTrain); ++i) {
+    if (dataset->class_names()[dataset->Label(Split::kTrain, i)] != "_silence_") continue;
+    float most = 0;
+    for (float x : Features(*dataset, Split::kTrain, i, 0)) most = std::max(most, std::abs(x));
+    ++(most < 1e-4f ? digital : sounding);
+  }
+  EXPECT_GT(digital, 0);
+  EXPECT_GT(sounding, 4 * digital);
+}
+
+TEST(SpeechCommands, BrokenRecordingsAreSkippedAndNamed) {
+  const std::string root = MakeArchive("broken");
+  std::ofstream(root + "/yes/" + Speaker(0)) << "not sound";
+  std::ofstream(root + "/no/" + Speaker(1)) << "";
+  const auto dataset = Open(Config(root));
+  ASSERT_EQ(dataset->skipped().size(), 2u);
+  std::set<std::string> paths;
+  for (const SkippedFile& file : dataset->skipped()) {
+    paths.insert(file.path);
+    EXPECT_THAT(file.reason, HasSubstr(file.path));
+  }
+  EXPECT_THAT(paths, ElementsAre(root + "/no/" + Speaker(1), root + "/yes/" + Speaker(0)));
+  int64_t words = 0;
+  for (Split split : kSplits) {
+    auto counts = Counts(*dataset, split);
+    words += counts["yes"] + counts["no"];
+  }
+  EXPECT_EQ(words, 78);
+
+  DatasetConfig strict = Config(root);
+  strict.strict = true;
+  try {
+    Open(strict);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_THAT(error.what(), HasSubstr("not a readable recording"));
+  }
+}
+
+TEST(SpeechCommands, OwnTestSetIsReadWholeAndAlone) {
+  const std::string root = MakeArchive("own_test");
+  const std::string test = testing::TempDir() + "bisparse_speech_test_own_test_set";
+  fs::remove_all(test);
+  for (int i = 0; i < 3; ++i) WriteTone(test + "/yes/y" + std::to_string(i) + ".wav", 300 + i);
+  WriteTone(test + "/no/n.wav", 400);
+  WriteTone(test + "/_unknown_/u.wav", 500);
+  WriteTone(test + "/_silence_/s.wav", 600);
+  WriteTone(test + "/cat/c.wav", 700);
+  DatasetConfig config = Config(root);
+  config.speech_commands.test_root = test;
+  const auto dataset = Open(config);
+  EXPECT_THAT(Counts(*dataset, Split::kTest),
+              ElementsAre(testing::Pair("_silence_", 1), testing::Pair("_unknown_", 2),
+                          testing::Pair("no", 1), testing::Pair("yes", 3)));
+  config.speech_commands.root = "";
+  OpenOptions options;
+  options.train = options.validation = false;
+  EXPECT_EQ(Open(config, options)->size(Split::kTest), 7);
+}
+
+TEST(SpeechCommands, NamesAWordThatIsMissing) {
+  DatasetConfig config = Config(MakeArchive("missing"));
+  config.speech_commands.words.push_back("maybe");
+  try {
+    Open(config);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no recordings of the word 'maybe', only of: bird cat"));
+  }
+}
+
+TEST(SpeechCommands, WarnsOfEmptySplitsAndOfSilenceWithoutNoise) {
+  const std::string root = MakeArchive("warnings");
+  fs::remove_all(root + "/_background_noise_");
+  std::ofstream(root + "/testing_list.txt") << "";
+  const auto dataset = Open(Config(root));
+  EXPECT_THAT(dataset->warnings(), testing::UnorderedElementsAre(
+                                       HasSubstr("every clip of _silence_ is digital silence"),
+                                       "the validation split is empty", "the test split is empty"));
+}
+
+TEST(SpeechCommands, ReportsProgress) {
+  OpenOptions options;
+  int64_t last = -1, total = 0;
+  options.progress = [&](int64_t done, int64_t all) {
+    EXPECT_GE(done, last);
+    last = done;
+    total = all;
+  };
+  Open(Config(MakeArchive("progress")), options);
+  EXPECT_EQ(last, total);
+  EXPECT_GT(total, 80);
+}
+
+TEST(SpeechCommands, LoaderGivesTheSameBytesForAnyNumberOfWorkers) {
+  const auto dataset = Open(Config(MakeArchive("loader")));
+  for (Split split : {Split::kTrain, Split::kValidation}) {
+    std::vector<std::vector<float>> passes;
+    for (int workers : {0, 1, 4}) {
+      std::vector<float> pass;
+      Loader loader(*dataset, split, {.batch = 8, .workers = workers, .shuffle = true}, 2);
+      for (Batch batch; loader.Next(batch);) {
+        pass.insert(pass.end(), batch.x_bhwc.begin(), batch.x_bhwc.end());
+      }
+      passes.push_back(pass);
+    }
+    EXPECT_EQ(std::ssize(passes[0]), dataset->size(split) * dataset->shape().elements());
+    EXPECT_EQ(passes[0], passes[1]);
+    EXPECT_EQ(passes[0], passes[2]);
+  }
+}
+
+}  // namespace
+}  // namespace bisparse::data

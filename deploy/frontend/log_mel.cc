@@ -70,21 +70,28 @@ struct Scratch {
 
 using MapRows = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
+/// In double: of a clip of silence the f32 mean would differ from every feature by a rounding
+/// error, which kClipMeanStd would then blow up.
+template <typename Features>
+float MeanOf(const Features& features) {
+  return static_cast<float>(features.template cast<double>().mean());
+}
+
 void Normalise(FeatureNorm norm, MapRows& features_mt) {
   switch (norm) {
     case FeatureNorm::kNone:
       break;
     case FeatureNorm::kBandMean:
       for (Eigen::Index m = 0; m < features_mt.rows(); ++m) {
-        features_mt.row(m).array() -= features_mt.row(m).mean();
+        features_mt.row(m).array() -= MeanOf(features_mt.row(m));
       }
       break;
     case FeatureNorm::kClipMean:
-      features_mt.array() -= features_mt.mean();
+      features_mt.array() -= MeanOf(features_mt);
       break;
     case FeatureNorm::kClipMeanStd: {
-      features_mt.array() -= features_mt.mean();
-      const float variance = features_mt.squaredNorm() / features_mt.size();
+      features_mt.array() -= MeanOf(features_mt);
+      const float variance = MeanOf(features_mt.array().square());
       // The floor keeps digital silence at zero instead of dividing by zero.
       features_mt /= std::sqrt(std::max(variance, 1e-6f));
       break;

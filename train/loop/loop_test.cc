@@ -235,11 +235,23 @@ TEST(Trainer, AFullDiskLosesNothing) {
 TEST(RunFolder, ExistingRunsAreNotOverwritten) {
   const Config config = MakeConfig();
   const std::string folder = NewFolder("existing");
-  { RunFolder first(folder, config, OpenRun::kNew); }
+  RunFolder(folder, config, OpenRun::kNew).Begin();
   EXPECT_THAT(ErrorOf([&] { RunFolder(folder, config, OpenRun::kNew); }),
               AllOf(HasSubstr(folder), HasSubstr("--resume"), HasSubstr("--force")));
   EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kResume); }), "no error");
   EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kForce); }), "no error");
+}
+
+TEST(RunFolder, AFailureBeforeTrainingLeavesARunAsItWas) {
+  const MemoryDataset dataset;
+  const std::string folder = NewFolder("before");
+  Train(MakeConfig({"train.epochs=1"}), dataset, {.run_folder = folder});
+  // --force with a configuration that does not fit the data: the old run is still there.
+  const Config wrong = MakeConfig({"data.input=[8, 8, 1]"});
+  EXPECT_THAT(
+      ErrorOf([&] { Train(wrong, dataset, {.run_folder = folder, .open = OpenRun::kForce}); }),
+      HasSubstr("6x6x1"));
+  EXPECT_EQ(LoadTrainedRun(folder).config.train.epochs, 1);
 }
 
 TEST(RunFolder, ASecondTrainerIsRefused) {
@@ -257,7 +269,7 @@ TEST(RunFolder, ASecondTrainerIsRefused) {
 
 TEST(RunFolder, ResumingWithOtherSettingsNamesThem) {
   const std::string folder = NewFolder("settings");
-  { RunFolder first(folder, MakeConfig(), OpenRun::kNew); }
+  RunFolder(folder, MakeConfig(), OpenRun::kNew).Begin();
   EXPECT_THAT(
       ErrorOf([&] {
         RunFolder(folder, MakeConfig({"train.learning_rate=0.02", "seed=7"}), OpenRun::kResume);

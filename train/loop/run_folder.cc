@@ -104,7 +104,7 @@ std::vector<std::string> DifferingSettings(const std::string& run_yaml,
 }
 
 RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun open)
-    : paths_(folder) {
+    : paths_(folder), printed_config_(PrintConfig(config)), open_(open) {
   const bool exists = fs::exists(paths_.config()) || fs::exists(paths_.last());
   if (exists && open == OpenRun::kNew) {
     Fail(ErrorKind::kConfiguration, folder,
@@ -113,17 +113,8 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
   }
   MakeFolder(folder);
   lock_.Reset(TakeLock(paths_.lock()).Release());
-  if (open == OpenRun::kForce) {
-    for (const std::string& file :
-         {paths_.last(), paths_.best(), paths_.metrics(), paths_.summary(), paths_.config()}) {
-      std::error_code error;
-      fs::remove(file, error);
-      if (error) FailErrno(file, "cannot be removed", error.value());
-    }
-  }
-  const std::string printed = PrintConfig(config);
   if (open == OpenRun::kResume && fs::exists(paths_.config())) {
-    const auto differing = DifferingSettings(ReadTextFile(paths_.config()), printed);
+    const auto differing = DifferingSettings(ReadTextFile(paths_.config()), printed_config_);
     if (!differing.empty()) {
       Fail(ErrorKind::kConfiguration, folder,
            "the run was begun with other settings and can't be resumed with these:\n  {}\n"
@@ -131,7 +122,18 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
            fmt::join(differing, "\n  "));
     }
   }
-  WriteFileAtomically(paths_.config(), printed);
+}
+
+void RunFolder::Begin() const {
+  if (open_ == OpenRun::kForce) {
+    for (const std::string& file :
+         {paths_.last(), paths_.best(), paths_.metrics(), paths_.summary(), paths_.config()}) {
+      std::error_code error;
+      fs::remove(file, error);
+      if (error) FailErrno(file, "cannot be removed", error.value());
+    }
+  }
+  WriteFileAtomically(paths_.config(), printed_config_);
 }
 
 }  // namespace bisparse::train

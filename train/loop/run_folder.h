@@ -36,16 +36,21 @@ enum class OpenRun { kNew, kResume, kForce };
 /// A run that this process holds. The lock goes with the process, however that ends.
 class RunFolder {
  public:
-  /// Makes the folder, takes the lock, writes config.yaml. Throws Error: kConfiguration if the run
-  /// exists (kNew) or its configuration differs in what matters (kResume), kData if another trainer
-  /// holds it or it can't be written to. kResume of a run that does not exist begins it; kForce
-  /// deletes the files of the run first.
+  /// Makes the folder, takes the lock. Throws Error: kConfiguration if the run exists (kNew) or its
+  /// configuration differs in what matters (kResume), kData if another trainer holds it or it can't
+  /// be written to. kResume of a run that does not exist begins it.
   RunFolder(const std::string& folder, const Config& config, OpenRun open);
+
+  /// Writes config.yaml, with kForce after deleting the files of the run that was there: called
+  /// when the data are open and nothing but training is left to fail.
+  void Begin() const;
 
   const RunPaths& paths() const { return paths_; }
 
  private:
   RunPaths paths_;
+  std::string printed_config_;
+  OpenRun open_;
   FileDescriptor lock_{-1};
 };
 

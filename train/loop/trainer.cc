@@ -121,6 +121,7 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   network_ = Network(config.network, config.seed);
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
+  run.Begin();
   if (options.open == OpenRun::kResume && std::filesystem::exists(paths_.last())) {
     progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get());
     network_->to(device_);

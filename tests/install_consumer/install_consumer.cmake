@@ -1,0 +1,43 @@
+# cmake -D … -P install_consumer.cmake: every step must succeed, both consumers must print the same logits, and the
+# installed library must not reach LibTorch, OpenMP or a BLAS.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE error)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGV " " command)
+    message(FATAL_ERROR "'${command}' gave ${result}:\n${output}\n${error}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR})
+set(prefix ${WORK_DIR}/prefix)
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix} --component package)
+
+run(${CMAKE_COMMAND} -S ${CONSUMER_DIR} -B ${WORK_DIR}/build -D CMAKE_PREFIX_PATH=${prefix}
+    -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_BUILD_TYPE=Release)
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+run(${WORK_DIR}/build/consumer ${MODEL})
+set(logits "${output}")
+if(logits STREQUAL "")
+  message(FATAL_ERROR "the consumer printed nothing")
+endif()
+
+set(ENV{PKG_CONFIG_PATH} ${prefix}/${LIBDIR}/pkgconfig)
+file(GLOB shared_library ${prefix}/${LIBDIR}/libbisparse.so)
+set(static_flag)
+if(NOT shared_library)
+  set(static_flag --static)
+endif()
+run(pkg-config ${static_flag} --cflags --libs bisparse)
+separate_arguments(flags UNIX_COMMAND "${output}")
+run(${CXX} ${CONSUMER_DIR}/main.cc ${flags} -o ${WORK_DIR}/consumer_pkg)
+set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
+run(${WORK_DIR}/consumer_pkg ${MODEL})
+if(NOT output STREQUAL logits)
+  message(FATAL_ERROR "find_package's consumer printed\n${logits}\npkg-config's\n${output}")
+endif()
+
+run(ldd ${WORK_DIR}/consumer_pkg)
+if(output MATCHES "torch|gomp|libomp|iomp|blas|lapack|mkl")
+  message(FATAL_ERROR "the installed library reaches ${CMAKE_MATCH_0}:\n${output}")
+endif()
