@@ -47,7 +47,8 @@ struct Pass {
   bool operator==(const Pass&) const = default;
 };
 
-Pass Run(const Dataset& dataset, const LoaderOptions& options, uint64_t epoch, int64_t first = 0) {
+Pass ReadPass(const Dataset& dataset, const LoaderOptions& options, uint64_t epoch,
+              int64_t first = 0) {
   Pass pass;
   Loader loader(dataset, Split::kTrain, options, epoch, first);
   for (Batch batch; loader.Next(batch);) {
@@ -73,7 +74,7 @@ TEST(EpochOrder, IsAPermutationThatDependsOnSeedAndEpoch) {
 
 TEST(Loader, GivesEachSampleOnceWithItsLabelAndEpoch) {
   const Numbers dataset(50);
-  const Pass pass = Run(dataset, {.batch = 8, .workers = 2, .shuffle = true}, 5);
+  const Pass pass = ReadPass(dataset, {.batch = 8, .workers = 2, .shuffle = true}, 5);
   EXPECT_EQ(pass.count, (std::vector<int64_t>{8, 8, 8, 8, 8, 8, 2}));
   EXPECT_EQ(pass.index, EpochOrder(50, 1, 5, true));
   for (int64_t i = 0; i < 50; ++i) {
@@ -86,10 +87,10 @@ TEST(Loader, GivesEachSampleOnceWithItsLabelAndEpoch) {
 TEST(Loader, TheNumberOfWorkersChangesNothing) {
   const Numbers dataset(203);
   LoaderOptions options{.batch = 10, .workers = 0, .queue = 2, .seed = 9, .shuffle = true};
-  const Pass expected = Run(dataset, options, 3);
+  const Pass expected = ReadPass(dataset, options, 3);
   for (int workers : {1, 2, 4, 9}) {
     options.workers = workers;
-    EXPECT_EQ(Run(dataset, options, 3), expected) << workers << " workers";
+    EXPECT_EQ(ReadPass(dataset, options, 3), expected) << workers << " workers";
   }
 }
 
@@ -97,9 +98,9 @@ TEST(Loader, StartsAtAnyBatch) {
   const Numbers dataset(95);
   for (int workers : {0, 3}) {
     const LoaderOptions options{.batch = 10, .workers = workers, .queue = 4, .shuffle = true};
-    const Pass whole = Run(dataset, options, 1);
+    const Pass whole = ReadPass(dataset, options, 1);
     for (int64_t first : {1, 7, 9}) {
-      const Pass rest = Run(dataset, options, 1, first);
+      const Pass rest = ReadPass(dataset, options, 1, first);
       ASSERT_EQ(std::ssize(rest.batch), 10 - first);
       EXPECT_EQ(rest.batch.front(), first);
       EXPECT_TRUE(std::equal(rest.index.begin(), rest.index.end(), whole.index.begin() + 10 * first,
@@ -107,16 +108,16 @@ TEST(Loader, StartsAtAnyBatch) {
       EXPECT_TRUE(
           std::equal(rest.x.begin(), rest.x.end(), whole.x.begin() + 20 * first, whole.x.end()));
     }
-    EXPECT_TRUE(Run(dataset, options, 1, 10).batch.empty());
-    EXPECT_TRUE(Run(dataset, options, 1, 99).batch.empty());
+    EXPECT_TRUE(ReadPass(dataset, options, 1, 10).batch.empty());
+    EXPECT_TRUE(ReadPass(dataset, options, 1, 99).batch.empty());
   }
 }
 
 TEST(Loader, LeavesOutAnIncompleteBatchWhenAsked) {
   const Numbers dataset(25);
   const LoaderOptions options{.batch = 10, .drop_last = true};
-  EXPECT_EQ(Run(dataset, options, 0).count, (std::vector<int64_t>{10, 10}));
-  EXPECT_EQ(Run(Numbers(0), options, 0).count, (std::vector<int64_t>{}));
+  EXPECT_EQ(ReadPass(dataset, options, 0).count, (std::vector<int64_t>{10, 10}));
+  EXPECT_EQ(ReadPass(Numbers(0), options, 0).count, (std::vector<int64_t>{}));
   EXPECT_EQ(Loader(dataset, Split::kTrain, options, 0).batch_count(), 2);
   EXPECT_EQ(Loader(dataset, Split::kTrain, {.batch = 10}, 0).batch_count(), 3);
 }

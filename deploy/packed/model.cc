@@ -38,6 +38,10 @@ const char* LayerKindName(LayerKind kind) {
   return "unknown";
 }
 
+const char* NumberFormatName(NumberFormat format) {
+  return format == NumberFormat::kI8 ? "int8" : "f32";
+}
+
 KernelShape Layer::kernel() const {
   if (kind == LayerKind::kConv2d) {
     return {output.channels, input.channels, window.kernel_h, window.kernel_w};

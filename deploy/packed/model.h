@@ -54,6 +54,18 @@ struct Kwta {
   bool operator==(const Kwta&) const = default;
 };
 
+/// How numbers are stored and computed with.
+///   f32  weights and activations are floats.
+///   int8 activations u8, weights s8, sums i32. A map's real values are output_scale · q; the
+///   network's
+///        input is input_scale · (q − input_zero). Between layers, for every conv2d and linear but
+///        the last:  q = clamp((acc + 2^(shift−1)) >> shift, 0, 255)  (no rounding term for shift
+///        0), which is ReLU too. Powers of two make it exact integer arithmetic on every CPU. The
+///        last one's acc · scale_o are the logits. Pools, k-WTA and flatten work on u8 (avg_pool
+///        rounds half up).
+enum class NumberFormat : uint8_t { kF32, kI8 };
+const char* NumberFormatName(NumberFormat format);  ///< "f32", "int8"
+
 struct Layer {
   LayerKind kind = LayerKind::kRelu;
   std::string name;
@@ -66,6 +78,15 @@ struct Layer {
       weight_pnl;  ///< conv2d, linear: Layout::slots(); affine: scale, channels floats
   std::span<const float>
       bias_o;  ///< conv2d, linear: Layout::outputs_padded(), padding zero; affine: channels
+
+  // int8 models, conv2d and linear; weight_pnl and bias_o are empty there.
+  std::span<const int8_t> weight_i8_pnl;  ///< Layout::slots(), −127 … 127
+  std::span<const int32_t>
+      bias_i32_o;  ///< Layout::outputs_padded(); holds −input_zero·Σw of the first
+  std::span<const uint8_t>
+      shift_o;  ///< outputs_padded(), 0 … 30; empty in the last layer with weights
+  std::span<const float> scale_o;  ///< outputs_padded(); the last layer with weights only
+  float output_scale = 0;          ///< int8: real value of one step of the output map; 0 = logits
 
   bool HasWeights() const { return kind == LayerKind::kConv2d || kind == LayerKind::kLinear; }
   /// For conv2d and linear only. A linear layer's channels are input.elements().
@@ -81,7 +102,10 @@ struct Provenance {
 
 struct Model {
   std::string name;
+  NumberFormat format = NumberFormat::kF32;
   Shape input;
+  float input_scale = 0;   ///< int8: real value of one step of the input
+  int32_t input_zero = 0;  ///< int8: the step that means 0, 0 … 255; what padding is filled with
   std::vector<Layer> layers;
   std::vector<std::string> class_names;  ///< empty or one per output
   std::optional<FrontEnd> front_end;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: reader.h. Past 400 lines, since it is one visitor with a method per type of row. Tested in: load_test.cc.
+// Read first: reader.h. Past 400 lines, since it is one visitor with a method per type of row.
+// Tested in: load_test.cc.
 #include "train/config/reader.h"
 
 #include <fmt/format.h>

@@ -22,8 +22,8 @@ namespace bisparse {
 
 /// How weights and activations are used. Every mode computes the same network.
 enum class Mode {
-  kAuto,          ///< the best that each layer allows (sparse_sparse, else sparse_dense, else dense)
-  kDense,         ///< packed weights unpacked to dense ones, every activation multiplied: the baseline
+  kAuto,   ///< the best that each layer allows (sparse_sparse, else sparse_dense, else dense)
+  kDense,  ///< packed weights unpacked to dense ones, every activation multiplied: the baseline
   kSparseDense,   ///< only weights that are not zero, every activation
   kSparseSparse,  ///< only weights that are not zero, only winners
 };
@@ -71,18 +71,21 @@ class Engine {
 
   /// features: input_shape().elements() floats; logits: output_count() floats. Thread-safe.
   void Run(std::span<const float> features, std::span<float> logits) const;
-  /// `batch` samples back to back; same bits as `batch` calls of Run, for any number of threads. Thread-safe.
+  /// `batch` samples back to back; same bits as `batch` calls of Run, for any number of threads.
+  /// Thread-safe.
   void RunBatch(std::span<const float> features, int64_t batch, std::span<float> logits) const;
 
   /// Sample rate of the model's front end in Hz, 0 for a model without one.
   int32_t sample_rate_hz() const;
-  /// Raw mono samples in [-1, 1] at sample_rate_hz(): the model's own front end, then Run. Short clips are padded
-  /// with silence, long ones cut as the model's front end says. Throws Error for a model without a front end.
+  /// Raw mono samples in [-1, 1] at sample_rate_hz(): the model's own front end, then Run. Short
+  /// clips are padded with silence, long ones cut as the model's front end says. Throws Error for a
+  /// model without a front end.
   void RunPcm(std::span<const float> samples, std::span<float> logits) const;
   /// The features that RunPcm computes, input_shape().elements() floats.
   void ComputeFeatures(std::span<const float> samples, std::span<float> features) const;
 
-  /// Runs one sample like Run and adds each layer's time to layer_ns (one entry per layers() entry).
+  /// Runs one sample like Run and adds each layer's time to layer_ns (one entry per layers()
+  /// entry).
   void RunProfiled(std::span<const float> features, std::span<float> logits,
                    std::span<int64_t> layer_ns) const;
 

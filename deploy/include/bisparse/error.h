@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception type of bisparse. Its message says where, what was read, what was allowed, and a hint:
+// The one exception type of bisparse. Its message says where, what was read, what was allowed, and
+// a hint:
 //   configs/gsc.yaml:12:9: kwta.winners = 300 exceeds the 64 channels of conv1 (hint: …)
 #ifndef BISPARSE_ERROR_H_
 #define BISPARSE_ERROR_H_
@@ -18,7 +19,8 @@ enum class ErrorKind {
 
 class Error : public std::runtime_error {
  public:
-  /// `location` is a file (with line:column where known), a layer, or empty; what() is "location: message".
+  /// `location` is a file (with line:column where known), a layer, or empty; what() is "location:
+  /// message".
   Error(ErrorKind kind, const std::string& location, const std::string& message)
       : std::runtime_error(location.empty() ? message : location + ": " + message),
         kind_(kind),
