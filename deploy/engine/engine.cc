@@ -9,6 +9,7 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -95,6 +96,10 @@ struct Engine::Impl {
   WorkspacePool pool;
   std::optional<tbb::task_arena> arena;  // private: an engine's threads are its own
   std::optional<LogMel> log_mel;
+  // Made when somebody traces.
+  std::once_flag tracing_once;
+  std::optional<Plan> tracing_plan;
+  std::optional<WorkspacePool> tracing_pool;
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -117,10 +122,15 @@ const packed::Model& EngineAccess::model(const Engine& engine) { return engine.i
 
 void EngineAccess::RunTraced(const Engine& engine, std::span<const float> features,
                              const TraceCallback& callback) {
-  const Plan& plan = engine.impl_->plan;
+  Engine::Impl& impl = *engine.impl_;
+  std::call_once(impl.tracing_once, [&] {
+    impl.tracing_plan.emplace(MakePlan(impl.model, impl.options.mode, /*fuse=*/false));
+    impl.tracing_pool.emplace(*impl.tracing_plan, 0);
+  });
+  const Plan& plan = *impl.tracing_plan;
   CheckSize("EngineAccess::RunTraced", "features", features.size(), plan.input_elements);
   std::vector<float> logits(static_cast<size_t>(plan.output_elements));
-  WorkspacePool::Loan workspace(engine.impl_->pool);
+  WorkspacePool::Loan workspace(*impl.tracing_pool);
   ExecuteTraced(plan, features.data(), logits.data(), *workspace, callback);
 }
 

@@ -23,8 +23,8 @@ class EngineAccess {
 
   static const packed::Model& model(const Engine& engine);
 
-  /// Runs one sample and calls back with each layer's index and its output map: ReLUs that a run
-  /// fuses are steps of their own here, winners are scattered into zeros. Allocates.
+  /// Runs one sample and calls back with each layer's index and its output map: what a run fuses
+  /// are steps of their own here, winners are scattered into zeros. Allocates.
   static void RunTraced(const Engine& engine, std::span<const float> features,
                         const TraceCallback& callback);
 };

@@ -26,14 +26,16 @@ struct Activation {
 void RunConv(const Step& step, const Activation& x, float* y, bool relu, Workspace& workspace) {
   const int64_t stride = step.output.channels;
   float* scratch = workspace.scratch.data();
-  if (step.kernel == StepKernel::kConvPackedDense) {
-    return kernels::ConvPackedDenseF32({.plan = step.prepared.plan,
-                                        .input = x.map,
-                                        .output = y,
-                                        .output_stride = stride,
-                                        .row_begin = 0,
-                                        .row_end = step.output.height,
-                                        .scratch = scratch});
+  if (step.kernel == StepKernel::kConvPackedDense || step.kernel == StepKernel::kConvPackedPooled) {
+    const kernels::ConvPackedDenseF32Args args{.plan = step.prepared.plan,
+                                               .input = x.map,
+                                               .output = y,
+                                               .output_stride = stride,
+                                               .row_begin = 0,
+                                               .row_end = step.output.height,
+                                               .scratch = scratch};
+    return step.kernel == StepKernel::kConvPackedDense ? kernels::ConvPackedDenseF32(args)
+                                                       : kernels::ConvPackedPooledF32(args);
   }
   if (step.kernel == StepKernel::kConvPackedWinners) {
     return kernels::ConvPackedWinnersF32({.plan = step.prepared.plan,
@@ -122,6 +124,7 @@ void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& wo
   switch (step.kernel) {
     case StepKernel::kConvDense:
     case StepKernel::kConvPackedDense:
+    case StepKernel::kConvPackedPooled:
     case StepKernel::kConvPackedWinners:
       RunConv(step, x, y, relu, workspace);
       break;
@@ -153,8 +156,8 @@ void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& wo
 }
 
 /// Runs everything; after(i, activation) is called behind step i of every sample (behind a batched
-/// step once for all). kTrace: no step does another one's work.
-template <bool kTrace, class After>
+/// step once for all).
+template <class After>
 void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
                  Workspace& workspace, const After& after) {
   const float* from = x_bi;
@@ -166,7 +169,7 @@ void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo
     const int64_t to_elements = plan.steps[segment.end - 1].output.elements();
     if (segment.batched) {
       const Step& step = plan.steps[segment.begin];
-      RunBatched(step, from, count, to, step.fused_relu && !kTrace);
+      RunBatched(step, from, count, to, step.fused_relu);
       after(segment.begin, Activation{.map = to});
     } else {
       for (int64_t b = 0; b < count; ++b) {
@@ -174,11 +177,11 @@ void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo
         float* end = to + b * to_elements;
         for (size_t i = segment.begin; i < segment.end; ++i) {
           const Step& step = plan.steps[i];
-          const bool idle = step.kernel == StepKernel::kNone || (step.done_by_other && !kTrace);
+          const bool idle = step.kernel == StepKernel::kNone || step.done_by_other;
           if (!idle) {
             float* y = i + 1 == segment.end ? end : workspace.chain[i % 2].data();
             if (x.map == y) y = workspace.chain[(i + 1) % 2].data();
-            RunStep(step, x, y, step.fused_relu && !kTrace, workspace);
+            RunStep(step, x, y, step.fused_relu, workspace);
             x.map = step.emits_winners ? nullptr : y;
           }
           after(i, x);
@@ -208,14 +211,14 @@ Workspace::Workspace(const Plan& plan)
 
 void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
              Workspace& workspace) {
-  RunSegments<false>(plan, x_bi, count, y_bo, workspace, [](size_t, const Activation&) {});
+  RunSegments(plan, x_bi, count, y_bo, workspace, [](size_t, const Activation&) {});
 }
 
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                      std::span<int64_t> layer_ns) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point begin = Clock::now();
-  RunSegments<false>(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation&) {
+  RunSegments(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation&) {
     const Clock::time_point end = Clock::now();
     layer_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
     begin = end;
@@ -225,7 +228,7 @@ void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& 
 void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                    const TraceCallback& callback) {
   std::vector<float> map;
-  RunSegments<true>(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation& x) {
+  RunSegments(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation& x) {
     const int64_t elements = plan.steps[i].output.elements();
     if (x.map != nullptr) return callback(i, {x.map, static_cast<size_t>(elements)});
     map.resize(static_cast<size_t>(elements));

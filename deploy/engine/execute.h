@@ -31,7 +31,7 @@ void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Wo
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                      std::span<int64_t> layer_ns);
 
-/// One sample with every ReLU run as a step of its own; calls with each layer's index and output
+/// One sample through a plan that was made without fusing; calls with each layer's index and output
 /// map, winners scattered into zeros. Allocates.
 using TraceCallback = std::function<void(size_t layer, std::span<const float> output)>;
 void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,

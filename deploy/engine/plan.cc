@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "deploy/base/check.h"
 #include "deploy/kernels/linear_packed_prepare.h"
@@ -93,8 +95,16 @@ Choice Choose(const Layer& layer, const Step* winners, Mode mode, LayerSummary& 
   return choice;
 }
 
-void PlanConv(const Layer& layer, Mode mode, std::vector<Step>& before, Step& step,
-              LayerSummary& summary) {
+/// The 2×2 max-pool of stride 2 that the kernel of a convolution can do too.
+bool IsPoolOfTwo(const Layer* layer) {
+  return layer != nullptr && layer->kind == LayerKind::kMaxPool &&
+         layer->window ==
+             packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+}
+
+/// `behind`: the layer whose work may be done here, or null.
+void PlanConv(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
+              Step& step, LayerSummary& summary) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   const Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
   if (choice.winners != nullptr || choice.packed) {
@@ -112,10 +122,18 @@ void PlanConv(const Layer& layer, Mode mode, std::vector<Step>& before, Step& st
           layer.owner_nr, layer.weight_pnl, layer.bias_o);
       summary.active_inputs = kwta.winner_count;
     } else {
-      step.kernel = StepKernel::kConvPackedDense;
-      step.prepared =
-          kernels::PrepareConvPackedDenseF32(layout, layer.window, layer.input, layer.output,
-                                             layer.owner_nr, layer.weight_pnl, layer.bias_o);
+      std::optional<kernels::PreparedConv> pooled;
+      if (IsPoolOfTwo(behind)) {
+        pooled =
+            kernels::PrepareConvPackedPooledF32(layout, layer.window, layer.input, layer.output,
+                                                layer.owner_nr, layer.weight_pnl, layer.bias_o);
+      }
+      step.kernel = pooled ? StepKernel::kConvPackedPooled : StepKernel::kConvPackedDense;
+      if (pooled) step.output = behind->output;
+      step.prepared = pooled ? *std::move(pooled)
+                             : kernels::PrepareConvPackedDenseF32(layout, layer.window, layer.input,
+                                                                  layer.output, layer.owner_nr,
+                                                                  layer.weight_pnl, layer.bias_o);
     }
     summary.kernel = fmt::format("conv_packed_f32/{}", ConvPackedFormName(step.prepared.plan.form));
     step.scratch_floats = kernels::ConvPackedScratchFloats(step.prepared.plan);
@@ -216,11 +234,11 @@ void PlanPool(const Layer& layer, Step& step, LayerSummary& summary) {
                .pad_w = layer.window.pad_w};
 }
 
-void PlanLayer(const Layer& layer, Mode mode, std::vector<Step>& before, Step& step,
-               LayerSummary& summary) {
+void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
+               Step& step, LayerSummary& summary) {
   switch (layer.kind) {
     case LayerKind::kConv2d:
-      return PlanConv(layer, mode, before, step, summary);
+      return PlanConv(layer, behind, mode, before, step, summary);
     case LayerKind::kLinear:
       return PlanLinear(layer, mode, before, step, summary);
     case LayerKind::kAffine:
@@ -270,9 +288,15 @@ LayerSummary Describe(const Layer& layer) {
   return summary;
 }
 
-/// ReLUs that cost nothing of their own: behind a dense kernel, or in front of k-WTA.
-void FuseRelus(Plan& plan) {
+/// Steps that cost nothing of their own: max-pools that the convolution in front does; ReLUs behind
+/// a dense kernel, or in front of k-WTA.
+void Fuse(Plan& plan) {
   for (size_t i = 0; i < plan.steps.size(); ++i) {
+    if (i > 0 && plan.steps[i - 1].kernel == StepKernel::kConvPackedPooled) {
+      plan.steps[i].done_by_other = true;
+      plan.layers[i].kernel = "none";
+      plan.layers[i].reason = "done by the layer in front";
+    }
     if (plan.steps[i].kernel != StepKernel::kRelu) continue;
     const StepKernel before = i > 0 ? plan.steps[i - 1].kernel : StepKernel::kNone;
     const bool fuses = before == StepKernel::kConvDense || before == StepKernel::kLinearDense ||
@@ -325,21 +349,23 @@ int64_t Plan::workspace_bytes() const {
               begin_elements + RoundToLine(input_elements));
 }
 
-Plan MakePlan(const packed::Model& model, Mode mode) {
+Plan MakePlan(const packed::Model& model, Mode mode, bool fuse) {
   Plan plan;
   plan.input_elements = model.input.elements();
   plan.output_elements = model.output_count();
   plan.steps.reserve(model.layers.size());
-  for (const Layer& layer : model.layers) {
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const Layer& layer = model.layers[i];
+    const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
     LayerSummary summary = Describe(layer);
     Step step;
     step.input = layer.input;
     step.output = layer.output;
-    PlanLayer(layer, mode, plan.steps, step, summary);
+    PlanLayer(layer, behind, mode, plan.steps, step, summary);
     plan.steps.push_back(std::move(step));
     plan.layers.push_back(std::move(summary));
   }
-  FuseRelus(plan);
+  if (fuse) Fuse(plan);
   MakeSegments(plan);
   MeasureWorkspace(plan);
   return plan;

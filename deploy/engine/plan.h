@@ -30,6 +30,7 @@ enum class StepKernel : uint8_t {
   kNone,                 ///< nothing to do: flatten
   kConvDense,            ///< conv_dense_f32
   kConvPackedDense,      ///< conv_packed, every activation
+  kConvPackedPooled,     ///< the same with the max-pool behind
   kConvPackedWinners,    ///< conv_packed, winners only
   kLinearDense,          ///< linear_dense_f32; batched
   kLinearDenseWinners,   ///< linear_dense_f32, rows of the winners only
@@ -47,8 +48,9 @@ enum class StepKernel : uint8_t {
 struct Step {
   StepKernel kernel = StepKernel::kNone;
   Shape input, output;
-  bool fused_relu = false;     ///< dense kernels: the ReLU behind is done in the same pass
-  bool done_by_other = false;  ///< kRelu: a neighbour does it (fused, or the k-WTA behind)
+  bool fused_relu = false;  ///< dense kernels: the ReLU behind is done in the same pass
+  bool done_by_other =
+      false;  ///< kRelu, kMaxPool: a neighbour does it (fused, or the k-WTA behind)
   bool emits_winners = false;  ///< kKwta: the next layer reads the list; else the map is written
   int64_t winner_count = 0;    ///< kKwta: elements; k…Winners: of the k-WTA in front
 
@@ -98,8 +100,9 @@ struct Plan {
   int64_t workspace_bytes() const;
 };
 
-/// The model must be valid (packed::ValidateModel) and outlive the plan.
-Plan MakePlan(const packed::Model& model, Mode mode);
+/// The model must be valid (packed::ValidateModel) and outlive the plan. Without `fuse` every step
+/// does its own layer only and leaves that layer's output.
+Plan MakePlan(const packed::Model& model, Mode mode, bool fuse = true);
 
 }  // namespace bisparse
 

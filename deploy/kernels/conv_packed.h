@@ -4,11 +4,12 @@
 //   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky,
 //   ox·sw - pw + kx, c]
 //
-// Three ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
+// Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
 //                        L = 1: neighbouring output positions are a vector (form kColumns)
-//   ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the owner does not
-//   depend on which
+//   ConvPackedPooledF32  the same with few input channels and a 2×2 max-pool behind
+//   (kPooledColumns) ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the
+//   owner does not depend on which
 //                        channel of a group won (accumulators stay in registers), else kScattered
 // The order in which one output is summed depends on the plan alone: any split into row ranges
 // gives the same bits. Read first: README.md (bounds of each form), deploy/packed/layout.h. Tested
@@ -34,11 +35,34 @@ struct ConvPackedShape {
   int32_t blocks() const { return sets * set_size; }
 };
 
-enum class ConvPackedForm : uint8_t { kLanes, kColumns, kAlignedRows, kAlignedTaps, kScattered };
-/// "lanes", "columns", "aligned_rows", "aligned_taps", "scattered".
+enum class ConvPackedForm : uint8_t {
+  kLanes,
+  kColumns,
+  kPooledColumns,
+  kAlignedRows,
+  kAlignedTaps,
+  kScattered
+};
+/// "lanes", "columns", "pooled_columns", "aligned_rows", "aligned_taps", "scattered".
 const char* ConvPackedFormName(ConvPackedForm form) noexcept;
 
-/// What both kernels take; pointers into PackedLists.
+/// Scratch of ConvPackedPooledF32: for each input channel and padded row `shifts` rows of `pitch`
+/// floats, one for each distance between an input column and 2·px·stride_w; then room to take a row
+/// apart.
+struct PooledColumns {
+  explicit PooledColumns(const ConvPackedShape& s)
+      : width(s.out_w / 2),
+        pitch((width + 15) / 16 * 16),
+        shifts(s.kernel_w + s.stride_w),
+        rows(int64_t{s.in_c} * s.padded_h()) {}
+  int32_t width, pitch, shifts;  ///< width: pooled columns
+  int64_t rows;
+  int64_t row() const { return int64_t{shifts} * pitch; }
+  int64_t floats() const { return rows * row(); }
+  int64_t phase_floats() const { return (pitch + shifts / 2 + 15) / 16 * 16 + 16; }
+};
+
+/// What the kernels take; pointers into PackedLists.
 struct ConvPackedPlanF32 {
   ConvPackedForm form = ConvPackedForm::kLanes;
   ConvPackedShape shape;
@@ -75,6 +99,9 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept;
 
 /// plan.form must be kLanes or kColumns.
 void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept;
+/// plan.form must be kPooledColumns. Rows are those of the pooled map, out_h / 2 of out_w / 2
+/// columns: the conv's rows row_begin·2 … row_end·2 with a 2×2 max-pool of stride 2 behind them.
+void ConvPackedPooledF32(const ConvPackedDenseF32Args& args) noexcept;
 /// plan.form must be kAlignedRows, kAlignedTaps or kScattered.
 void ConvPackedWinnersF32(const ConvPackedWinnersF32Args& args) noexcept;
 

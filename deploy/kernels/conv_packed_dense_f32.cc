@@ -23,26 +23,14 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "deploy/kernels/conv_packed_store-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Args = ConvPackedDenseF32Args;
-
-/// Stores acc to the outputs from o on that exist.
-template <class D>
-HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, float* position) {
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  if (HWY_LIKELY(o + lanes <= out_c)) {
-    hn::StoreU(acc, d, position + o);
-    return;
-  }
-  HWY_ALIGN float lane[16];
-  hn::Store(acc, d, lane);
-  for (int32_t l = 0; o + l < out_c; ++l) position[o + l] = lane[l];
-}
 
 /// Copies the rows that output rows row_begin … row_end read into scratch, with zeros around them.
 HWY_INLINE const float* PadInput(const Args& a) {
@@ -169,39 +157,6 @@ HWY_INLINE void ColumnsOfKernel(const ConvPackedPlanF32& plan, int32_t o, const 
   HWY_UNROLL(8) for (int j = 0; j < kJ; ++j) hn::StoreU(acc[j], d, tile + j * lanes);
 }
 
-/// tile[4][size] to outputs o … o + 3 of the positions that exist.
-HWY_INLINE void StoreTransposed(const float* tile, int32_t size, float* const* position, int32_t o,
-                                int32_t out_c) {
-#if HWY_TARGET != HWY_SCALAR
-  if (o + 4 <= out_c && size % 4 == 0) {
-    const hn::FixedTag<float, 4> d;
-    const hn::FixedTag<double, 2> dd;
-    for (int32_t i = 0; i < size; i += 4) {
-      const auto k0 = hn::LoadU(d, tile + i), k1 = hn::LoadU(d, tile + size + i);
-      const auto k2 = hn::LoadU(d, tile + 2 * size + i), k3 = hn::LoadU(d, tile + 3 * size + i);
-      const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, k0, k1));
-      const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, k2, k3));
-      const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(d, k0, k1));
-      const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(d, k2, k3));
-      if (position[i])
-        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, position[i] + o);
-      if (position[i + 1])
-        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, position[i + 1] + o);
-      if (position[i + 2])
-        hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, position[i + 2] + o);
-      if (position[i + 3])
-        hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, position[i + 3] + o);
-    }
-    return;
-  }
-#endif
-  for (int32_t k = 0; k < 4 && o + k < out_c; ++k) {
-    for (int32_t i = 0; i < size; ++i) {
-      if (position[i]) position[i][o + k] = tile[k * size + i];
-    }
-  }
-}
-
 template <int kJ>
 void Columns(const Args& a) {
   const ConvPackedShape& s = a.plan.shape;
@@ -264,6 +219,8 @@ const char* ConvPackedFormName(ConvPackedForm form) noexcept {
       return "lanes";
     case ConvPackedForm::kColumns:
       return "columns";
+    case ConvPackedForm::kPooledColumns:
+      return "pooled_columns";
     case ConvPackedForm::kAlignedRows:
       return "aligned_rows";
     case ConvPackedForm::kAlignedTaps:
@@ -284,6 +241,10 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
       const int64_t plane_h = (s.padded_h() + s.stride_h - 1) / s.stride_h;
       const int64_t plane_w = (s.padded_w() + s.stride_w - 1) / s.stride_w;
       return plane_h * plane_w * s.in_c * s.stride_h * s.stride_w + 8 * 16;
+    }
+    case ConvPackedForm::kPooledColumns: {
+      const PooledColumns columns(s);
+      return columns.floats() + 4 * columns.phase_floats();
     }
     case ConvPackedForm::kAlignedRows:
     case ConvPackedForm::kAlignedTaps:

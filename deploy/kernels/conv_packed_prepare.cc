@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include "deploy/base/check.h"
 
@@ -39,10 +41,8 @@ ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& wi
           .sets = layout.sets};
 }
 
-/// Fills the plan's pointers and the count of multiplications: entries · taps of an entry · lanes ·
-/// output positions.
-void Finish(std::span<const float> weight_pnl, std::span<const float> bias_o,
-            int32_t taps_per_entry, PreparedConv& conv) {
+void SetPointers(std::span<const float> weight_pnl, std::span<const float> bias_o,
+                 PreparedConv& conv) {
   ConvPackedPlanF32& plan = conv.plan;
   const PackedLists& lists = conv.lists;
   plan.weight = lists.WeightBase(weight_pnl.data());
@@ -51,7 +51,15 @@ void Finish(std::span<const float> weight_pnl, std::span<const float> bias_o,
   plan.input_e = lists.input_e.data();
   plan.weight_e = lists.weight_e.data();
   plan.owner_pn = lists.owner_pn.empty() ? nullptr : lists.owner_pn.data();
-  const ConvPackedShape& s = plan.shape;
+}
+
+/// Fills the plan's pointers and the count of multiplications: entries · taps of an entry · lanes ·
+/// output positions.
+void Finish(std::span<const float> weight_pnl, std::span<const float> bias_o,
+            int32_t taps_per_entry, PreparedConv& conv) {
+  SetPointers(weight_pnl, bias_o, conv);
+  const PackedLists& lists = conv.lists;
+  const ConvPackedShape& s = conv.plan.shape;
   for (size_t b = 0; b + 1 < lists.begin_b.size(); ++b) {
     const int64_t real =
         std::clamp<int64_t>(s.out_c - static_cast<int64_t>(b) * s.lanes, 0, s.lanes);
@@ -129,22 +137,12 @@ bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
   return true;
 }
 
-}  // namespace
-
-PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packed::Window& window,
-                                       const Shape& input, const Shape& output,
-                                       std::span<const uint8_t> owner_nr,
-                                       std::span<const float> weight_pnl,
-                                       std::span<const float> bias_o) {
-  PreparedConv conv;
-  const ConvPackedShape shape = conv.plan.shape = MakeShape(layout, window, input, output);
-  const int32_t lanes = shape.lanes;
-  const bool columns = lanes == 1;
-  conv.plan.form = columns ? ConvPackedForm::kColumns : ConvPackedForm::kLanes;
-  // kColumns reads planes, one for each channel and phase of the stride: see
-  // conv_packed_dense_f32.cc.
-  const int64_t plane_w = (shape.padded_w() + shape.stride_w - 1) / shape.stride_w;
-  const int64_t plane = plane_w * ((shape.padded_h() + shape.stride_h - 1) / shape.stride_h);
+/// Lists for kernels that read every activation; input_of(c, ky, kx) is an entry's offset.
+template <class InputOf>
+void MakeDenseLists(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
+                    std::span<const float> weight_pnl, const InputOf& input_of,
+                    PreparedConv& conv) {
+  const ConvPackedShape& shape = conv.plan.shape;
   PackedLists& lists = conv.lists;
   lists.begin_b.push_back(0);
   for (int32_t n = 0; n < layout.sets; ++n) {
@@ -153,16 +151,12 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
         if (Owner(layout, owner_nr, n, layout.RunOf(p)) != s) continue;
         const int64_t kx = p % shape.kernel_w, ky = p / shape.kernel_w % shape.kernel_h;
         const int64_t c = p / shape.kernel_w / shape.kernel_h;
-        const int64_t phase =
-            (c * shape.stride_h + ky % shape.stride_h) * shape.stride_w + kx % shape.stride_w;
-        lists.input_e.push_back(
-            columns ? ToInt32(phase * plane + ky / shape.stride_h * plane_w + kx / shape.stride_w)
-                    : ToInt32((ky * shape.padded_w() + kx) * shape.in_c + c));
+        lists.input_e.push_back(ToInt32(input_of(c, ky, kx)));
         const int64_t slot = layout.Slot(p, n, 0);
-        if (lanes <
+        if (shape.lanes <
             packed::kMaxLanes) {  // short rows lie far apart: copy them in the order of reading
           lists.weight_e.push_back(ToInt32(static_cast<int64_t>(lists.weight_copy.size())));
-          for (int32_t l = 0; l < lanes; ++l) {
+          for (int32_t l = 0; l < shape.lanes; ++l) {
             lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot + l)]);
           }
         } else {
@@ -172,7 +166,90 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
       lists.begin_b.push_back(ToInt32(static_cast<int64_t>(lists.input_e.size())));
     }
   }
+}
+
+}  // namespace
+
+PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packed::Window& window,
+                                       const Shape& input, const Shape& output,
+                                       std::span<const uint8_t> owner_nr,
+                                       std::span<const float> weight_pnl,
+                                       std::span<const float> bias_o) {
+  PreparedConv conv;
+  const ConvPackedShape s = conv.plan.shape = MakeShape(layout, window, input, output);
+  if (s.lanes > 1) {
+    conv.plan.form = ConvPackedForm::kLanes;
+    MakeDenseLists(
+        layout, owner_nr, weight_pnl,
+        [&s](int64_t c, int64_t ky, int64_t kx) { return (ky * s.padded_w() + kx) * s.in_c + c; },
+        conv);
+  } else {
+    // Planes, one for each channel and phase of the stride: see conv_packed_dense_f32.cc.
+    conv.plan.form = ConvPackedForm::kColumns;
+    const int64_t plane_w = (s.padded_w() + s.stride_w - 1) / s.stride_w;
+    const int64_t plane = plane_w * ((s.padded_h() + s.stride_h - 1) / s.stride_h);
+    MakeDenseLists(
+        layout, owner_nr, weight_pnl,
+        [&](int64_t c, int64_t ky, int64_t kx) {
+          const int64_t phase = (c * s.stride_h + ky % s.stride_h) * s.stride_w + kx % s.stride_w;
+          return phase * plane + ky / s.stride_h * plane_w + kx / s.stride_w;
+        },
+        conv);
+  }
   Finish(weight_pnl, bias_o, 1, conv);
+  return conv;
+}
+
+std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& layout,
+                                                       const packed::Window& window,
+                                                       const Shape& input, const Shape& output,
+                                                       std::span<const uint8_t> owner_nr,
+                                                       std::span<const float> weight_pnl,
+                                                       std::span<const float> bias_o) {
+  // Half of the smallest L1 of current CPUs; the weights want some too.
+  constexpr int64_t kMostFloats = 16 * 1024 / 4;
+  PreparedConv conv;
+  conv.plan.form = ConvPackedForm::kPooledColumns;
+  const ConvPackedShape s = conv.plan.shape = MakeShape(layout, window, input, output);
+  const PooledColumns columns(s);
+  if (columns.width < 1 || s.out_h < 2 || columns.floats() > kMostFloats) return std::nullopt;
+  std::vector<std::vector<int32_t>> position_bp(static_cast<size_t>(s.blocks()));
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      const int32_t b = n * s.set_size + Owner(layout, owner_nr, n, layout.RunOf(p));
+      position_bp[static_cast<size_t>(b)].push_back(ToInt32(p));
+    }
+  }
+  const auto positions_of = [&](int32_t o) -> const std::vector<int32_t>& {
+    static const std::vector<int32_t> none;
+    return o < s.out_c ? position_bp[static_cast<size_t>(o / s.lanes)] : none;
+  };
+  std::vector<int64_t> counts;
+  for (int32_t o = 0; o < s.out_c; ++o) counts.push_back(std::ssize(positions_of(o)));
+  conv.macs_per_map = std::accumulate(counts.begin(), counts.end(), int64_t{0}) * s.out_h * s.out_w;
+  std::sort(counts.begin(), counts.end());
+  const int64_t usual = counts[(counts.size() - 1) * 9 / 10];
+  PackedLists& lists = conv.lists;
+  lists.begin_b.push_back(0);
+  for (int32_t o = 0; o < s.out_c; o += 2) {
+    const int64_t entries =
+        std::max<int64_t>({usual, std::ssize(positions_of(o)), std::ssize(positions_of(o + 1))});
+    for (int32_t k = o; k < o + 2; ++k) {
+      for (const int32_t p : positions_of(k)) {
+        const int64_t kx = p % s.kernel_w, row = p / s.kernel_w;  // c·kernel_h + ky
+        const int64_t c = row / s.kernel_h, ky = row % s.kernel_h;
+        lists.input_e.push_back(
+            ToInt32((c * s.padded_h() + ky) * columns.row() + kx * columns.pitch));
+        const int64_t slot = layout.Slot(p, k / s.lanes / s.set_size, k % s.lanes);
+        lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot)]);
+      }
+      lists.input_e.resize(2 * static_cast<size_t>(lists.begin_b.back()) +
+                           static_cast<size_t>((k - o + 1) * entries));
+      lists.weight_copy.resize(lists.input_e.size());
+    }
+    lists.begin_b.push_back(ToInt32(lists.begin_b.back() + entries));
+  }
+  SetPointers(weight_pnl, bias_o, conv);
   return conv;
 }
 

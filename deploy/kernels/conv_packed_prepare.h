@@ -5,6 +5,7 @@
 #define BISPARSE_DEPLOY_KERNELS_CONV_PACKED_PREPARE_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "deploy/kernels/conv_packed.h"
@@ -37,6 +38,14 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
                                        std::span<const uint8_t> owner_nr,
                                        std::span<const float> weight_pnl,
                                        std::span<const float> bias_o);
+
+/// With the 2×2 max-pool of stride 2 behind; nothing where the shifted rows would not fit into L1.
+std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& layout,
+                                                       const packed::Window& window,
+                                                       const Shape& input, const Shape& output,
+                                                       std::span<const uint8_t> owner_nr,
+                                                       std::span<const float> weight_pnl,
+                                                       std::span<const float> bias_o);
 
 PreparedConv PrepareConvPackedWinnersF32(const packed::Layout& layout, const packed::Window& window,
                                          const Shape& input, const Shape& output,

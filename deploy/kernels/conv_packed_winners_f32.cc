@@ -23,26 +23,14 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "deploy/kernels/conv_packed_store-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Args = ConvPackedWinnersF32Args;
-
-/// Stores acc to the outputs from o on that exist.
-template <class D>
-HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, float* position) {
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  if (HWY_LIKELY(o + lanes <= out_c)) {
-    hn::StoreU(acc, d, position + o);
-    return;
-  }
-  HWY_ALIGN float lane[16];
-  hn::Store(acc, d, lane);
-  for (int32_t l = 0; o + l < out_c; ++l) position[o + l] = lane[l];
-}
 
 /// Winners as [padded_h, padded_w, slots]: what an aligned tile reads.
 struct SlotMap {

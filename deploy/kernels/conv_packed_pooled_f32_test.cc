@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pooled convolution gives the bits of the convolution in columns with max_pool_f32 behind it
+// (both sum an output's products in the order of its list); conv_packed_f32_test.cc compares that
+// convolution with the formula. All L, strides, padding, odd sizes, row ranges, on every
+// instruction set.
+#include <gtest/gtest.h>
+
+#include "deploy/kernels/conv_packed.h"
+#include "deploy/kernels/conv_packed_prepare.h"
+#include "deploy/kernels/packed_ref.h"
+#include "deploy/kernels/pool_f32.h"
+
+namespace bisparse::kernels {
+namespace {
+
+struct Case {
+  Shape input;
+  packed::Window window;
+  int32_t outputs;
+  packed::Packing packing;
+};
+
+void Check(const Case& c, Random& random) {
+  const packed::Window& w = c.window;
+  const RandomLayer layer({.outputs = c.outputs,
+                           .channels = c.input.channels,
+                           .kernel_h = w.kernel_h,
+                           .kernel_w = w.kernel_w},
+                          c.packing, random);
+  SCOPED_TRACE(layer.Text() + ", input, stride, pad = " +
+               testing::PrintToString(std::vector<int>{c.input.height, c.input.width, w.stride_h,
+                                                       w.stride_w, w.pad_h, w.pad_w}));
+  const Shape conv = packed::WindowOutput(c.input, w, c.outputs);
+  const Shape out{conv.height / 2, conv.width / 2, conv.channels};
+  const std::vector<float> x = random.Normals(c.input.elements());
+
+  const auto pooled = PrepareConvPackedPooledF32(layer.layout, w, c.input, conv, layer.owner_nr,
+                                                 layer.weight_pnl, layer.bias_o);
+  ASSERT_TRUE(pooled.has_value());
+  Guarded<float> y(out.elements()), pieces(out.elements());
+  Guarded<float> scratch(ConvPackedScratchFloats(pooled->plan));
+  ConvPackedDenseF32Args args{.plan = pooled->plan,
+                              .input = x.data(),
+                              .output = y.data(),
+                              .output_stride = out.channels,
+                              .row_begin = 0,
+                              .row_end = out.height,
+                              .scratch = scratch.data()};
+  ConvPackedPooledF32(args);
+  ASSERT_TRUE(y.Intact() && scratch.Intact());
+  args.output = pieces.data();
+  for (args.row_begin = 0; args.row_begin < out.height; args.row_begin = args.row_end) {
+    args.row_end = random.Int(args.row_begin, out.height);
+    Guarded<float> fresh(ConvPackedScratchFloats(pooled->plan));
+    args.scratch = fresh.data();
+    ConvPackedPooledF32(args);
+    ASSERT_TRUE(fresh.Intact() && pieces.Intact());
+  }
+
+  const PreparedConv dense = PrepareConvPackedDenseF32(
+      layer.layout, w, c.input, conv, layer.owner_nr, layer.weight_pnl, layer.bias_o);
+  std::vector<float> map(static_cast<size_t>(conv.elements())),
+      expected(static_cast<size_t>(out.elements())),
+      dense_scratch(static_cast<size_t>(ConvPackedScratchFloats(dense.plan)));
+  ConvPackedDenseF32({.plan = dense.plan,
+                      .input = x.data(),
+                      .output = map.data(),
+                      .output_stride = conv.channels,
+                      .row_begin = 0,
+                      .row_end = conv.height,
+                      .scratch = dense_scratch.data()});
+  const PoolShape pool{.in_h = conv.height,
+                       .in_w = conv.width,
+                       .channels = conv.channels,
+                       .kernel_h = 2,
+                       .kernel_w = 2,
+                       .stride_h = 2,
+                       .stride_w = 2};
+  MaxPoolF32(pool, map.data(), 0, out.height, expected.data());
+  for (int64_t i = 0; i < out.elements(); ++i) {
+    ASSERT_EQ(y[i], expected[static_cast<size_t>(i)]) << "element " << i;
+    ASSERT_EQ(y[i], pieces[i]) << "differs when split, element " << i;
+  }
+}
+
+TEST(ConvPackedPooledF32, SpeechNetwork) {
+  ForEachIsa([] {
+    Random random(1);
+    for (const int32_t lanes : {1, 16}) {
+      Check({.input = {32, 32, 1},
+             .window = {.kernel_h = 5, .kernel_w = 5},
+             .outputs = 64,
+             .packing = {.set_size = 3, .lanes = lanes}},
+            random);
+    }
+  });
+}
+
+TEST(ConvPackedPooledF32, RandomShapes) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  ForEachIsa([&] {
+    Random random(seed);
+    for (int trial = 0; trial < 300; ++trial) {
+      SCOPED_TRACE("trial " + std::to_string(trial));
+      Case c;
+      c.window = {.kernel_h = random.Int(1, 4),
+                  .kernel_w = random.Int(1, 4),
+                  .stride_h = random.Int(1, 2),
+                  .stride_w = random.Int(1, 2)};
+      c.window.pad_h = random.Int(0, c.window.kernel_h - 1);
+      c.window.pad_w = random.Int(0, c.window.kernel_w - 1);
+      // At least two rows and columns before the pool.
+      c.input = {c.window.kernel_h + c.window.stride_h + random.Int(0, 4),
+                 c.window.kernel_w + c.window.stride_w + random.Int(0, 40), random.Int(1, 2)};
+      c.outputs = random.Int(1, 21);
+      c.packing = {.set_size = random.Int(1, 4),
+                   .lanes = random.Int(1, 3) == 1 ? random.Int(1, 16) : 1,
+                   .run = {.channels = 1, .taps = static_cast<packed::RunTaps>(random.Int(0, 2))}};
+      Check(c, random);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST(ConvPackedPooledF32, IsNotOfferedWhereShiftedRowsOutgrowL1) {
+  Random random(3);
+  const Shape input{32, 32, 64}, output{28, 28, 8};
+  const RandomLayer layer({.outputs = 8, .channels = 64, .kernel_h = 5, .kernel_w = 5},
+                          {.set_size = 2, .lanes = 1}, random);
+  EXPECT_FALSE(PrepareConvPackedPooledF32(layer.layout, {.kernel_h = 5, .kernel_w = 5}, input,
+                                          output, layer.owner_nr, layer.weight_pnl, layer.bias_o)
+                   .has_value());
+}
+
+}  // namespace
+}  // namespace bisparse::kernels
