@@ -91,9 +91,8 @@ class Builder {
     std::vector<uint8_t>& owner_nr =
         storage_->owners.emplace_back(static_cast<size_t>(layout.owners()));
     for (size_t i = 0; i < owner_nr.size(); ++i) {
-      const auto n = static_cast<int32_t>(static_cast<int64_t>(i) / layout.runs);
-      owner_nr[i] = static_cast<uint8_t>(
-          random_.Below(static_cast<uint32_t>(std::max(1, layout.BlocksOfSet(n)))));
+      owner_nr[i] =
+          static_cast<uint8_t>(random_.Below(static_cast<uint32_t>(layout.packing.set_size)));
     }
     std::vector<float>& weight_pnl = Floats(layout.slots());
     for (int64_t p = 0; p < layout.positions; ++p) {

@@ -27,7 +27,7 @@ struct RandomLayer {
       : layout(shape, packing) {
     for (int32_t n = 0; n < layout.sets && packing.set_size > 1; ++n) {
       for (int64_t r = 0; r < layout.runs; ++r) {
-        owner_nr.push_back(static_cast<uint8_t>(random.Int(0, layout.BlocksOfSet(n) - 1)));
+        owner_nr.push_back(static_cast<uint8_t>(random.Int(0, packing.set_size - 1)));
       }
     }
     weight_pnl.assign(static_cast<size_t>(layout.slots()), 0.0f);

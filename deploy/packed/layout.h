@@ -69,7 +69,8 @@ struct Layout {
   int64_t outputs_padded() const { return int64_t{sets} * packing.set_size * packing.lanes; }
   int64_t slots() const { return positions * sets * packing.lanes; }
   int64_t owners() const { return packing.set_size == 1 ? 0 : sets * runs; }
-  /// Kernel blocks of set n that hold at least one real kernel; owners are always below it.
+  /// Kernel blocks of set n that hold at least one real kernel; the others pad the last set (they may
+  /// own positions, whose weights are then 0).
   int32_t BlocksOfSet(int32_t n) const;
   int64_t RunOf(int64_t position) const;
   int64_t Slot(int64_t position, int32_t n, int32_t l) const {

@@ -87,12 +87,11 @@ void ValidateOwners(const Layout& layout, std::span<const uint8_t> owner_nr,
   }
   if (owner_nr.empty()) return;
   for (int32_t n = 0; n < layout.sets; ++n) {
-    const int32_t blocks = layout.BlocksOfSet(n);
     for (int64_t r = 0; r < layout.runs; ++r) {
       const int32_t owner = owner_nr[n * layout.runs + r];
-      if (owner < blocks) continue;
-      Fail(ErrorKind::kData, location,
-           "owner of set {}, run {} is {}, the set has {} kernel blocks", n, r, owner, blocks);
+      if (owner < layout.packing.set_size) continue;
+      Fail(ErrorKind::kData, location, "owner of set {}, run {} is {}, set size is {}", n, r, owner,
+           layout.packing.set_size);
     }
   }
 }

@@ -26,8 +26,8 @@ std::vector<float> Unpack(const Layout& layout, std::span<const float> weight_pn
 /// Weights of real kernels that are owned (structural non-zeros): the layer's non-zero count.
 int64_t CountOwned(const Layout& layout, std::span<const uint8_t> owner_nr);
 
-/// Throws Error (kData) at `location` if an owner is not below BlocksOfSet: "owner of set 3, run 17
-/// is 25, …".
+/// Throws Error (kData) at `location` if an owner is not below S: "owner of set 3, run 17 is 25, set
+/// size is 24". Owners may be kernel blocks that only pad the last set.
 void ValidateOwners(const Layout& layout, std::span<const uint8_t> owner_nr,
                     const std::string& location);
 

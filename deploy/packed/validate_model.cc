@@ -143,17 +143,14 @@ class LayerCheck {
                layout.shape.outputs);
       }
     }
-    const int32_t lanes = layout.packing.lanes;
-    if (layout.shape.outputs % lanes == 0) return;  // every block is full, and owners are blocks
-    const int32_t last_block = layout.blocks - 1;
-    const int32_t n = last_block / layout.packing.set_size,
-                  s = last_block % layout.packing.set_size;
+    if (layout.shape.outputs == layout.outputs_padded()) return;
+    const int32_t n = layout.sets - 1;  // the only set with padding
     for (int64_t p = 0; p < layout.positions; ++p) {
-      const int64_t owner_at = n * layout.runs + layout.RunOf(p);
-      if (layout.packing.set_size > 1 && layer_.owner_nr[owner_at] != s) continue;
-      for (int32_t l = layout.shape.outputs % lanes; l < lanes; ++l) {
+      const int32_t s =
+          layout.packing.set_size > 1 ? layer_.owner_nr[n * layout.runs + layout.RunOf(p)] : 0;
+      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
         const float weight = layer_.weight_pnl[layout.Slot(p, n, l)];
-        if (weight == 0.0f) continue;
+        if (layout.Output(n, s, l) < layout.shape.outputs || weight == 0.0f) continue;
         Refuse(
             "weight_pnl at position {}, set {}, lane {} is {}, outside of the {} outputs it must "
             "be 0",

@@ -30,7 +30,7 @@ std::vector<uint8_t> DrawStaticOwners(const packed::Layout& layout, uint64_t see
   const size_t runs = static_cast<size_t>(layout.runs);
   for (int32_t n = 0; n < layout.sets; ++n) {
     CounterRandom random(seed, {kOwnersStream, layer, static_cast<uint64_t>(n)});
-    std::vector<uint8_t> deck(static_cast<size_t>(layout.BlocksOfSet(n)));
+    std::vector<uint8_t> deck(static_cast<size_t>(layout.packing.set_size));
     std::iota(deck.begin(), deck.end(), uint8_t{0});
     for (size_t r = 0; r < runs; ++r) {
       const size_t dealt = r % deck.size();
