@@ -126,21 +126,11 @@ std::span<const T> InPlace(const Vector<T>* vector, const char* field,
   return {reinterpret_cast<const T*>(vector->Data()), vector->size()};
 }
 
-NumberFormat ReadFormat(schema::NumberFormat stored, const std::string& location) {
-  return ToEnum(stored, NumberFormat::kI8, "number_format", location);
-}
-
-Layer ReadLayer(const schema::Layer& stored, NumberFormat format,
-                const std::string& model_location) {
+Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) {
   Layer layer;
   layer.name = stored.name()->str();
   const std::string location = fmt::format("{}: layer '{:.80}'", model_location, layer.name);
   layer.kind = ToEnum(stored.kind(), LayerKind::kFlatten, "kind", location);
-  const NumberFormat own_format = ReadFormat(stored.number_format(), location);
-  if (own_format != format) {
-    Fail(ErrorKind::kData, location, "number_format = {}, the model's is {}",
-         NumberFormatName(own_format), NumberFormatName(format));
-  }
   layer.input = ToShape(*stored.input());
   layer.output = ToShape(*stored.output());
   if (const schema::Window* w = stored.window()) {
@@ -201,7 +191,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   Model model;
   model.storage = std::move(storage);
   model.name = stored.name()->str();
-  model.format = ReadFormat(stored.number_format(), location);
+  model.format = ToEnum(stored.number_format(), NumberFormat::kI8, "number_format", location);
   if (format_version != FormatVersion(model.format)) {
     Fail(ErrorKind::kData, location, "format version = {}, {} is version {}: altered",
          format_version, NumberFormatName(model.format), FormatVersion(model.format));
@@ -210,7 +200,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   model.input_scale = stored.input_scale();
   model.input_zero = stored.input_zero();
   for (const schema::Layer* layer : *stored.layers())
-    model.layers.push_back(ReadLayer(*layer, model.format, location));
+    model.layers.push_back(ReadLayer(*layer, location));
   if (stored.class_names() != nullptr) {
     // Many offsets to one long string must not become many long strings.
     const int64_t outputs = model.output_count();
@@ -238,12 +228,7 @@ Offset<Vector<T>> WriteVector(FlatBufferBuilder& builder, std::span<const T> val
   return builder.CreateVector(values.data(), values.size());
 }
 
-schema::NumberFormat FromFormat(NumberFormat format) {
-  return static_cast<schema::NumberFormat>(format);
-}
-
-Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
-                                 NumberFormat format) {
+Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer) {
   const auto weights = WriteVector(builder, layer.weight_pnl);
   const auto biases = WriteVector(builder, layer.bias_o);
   const auto owners = WriteVector(builder, layer.owner_nr);
@@ -270,8 +255,8 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
   const schema::Window window(w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_h, w.pad_w);
   const schema::Shape input = FromShape(layer.input), output = FromShape(layer.output);
   return schema::CreateLayer(builder, static_cast<schema::LayerKind>(layer.kind), name, &input,
-                             &output, FromFormat(format), has_window ? &window : nullptr, packing,
-                             kwta, owners, weights, biases, weights_i8, biases_i32, shifts, scales,
+                             &output, has_window ? &window : nullptr, packing, kwta, owners,
+                             weights, biases, weights_i8, biases_i32, shifts, scales,
                              layer.output_scale);
 }
 
@@ -303,8 +288,7 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   }
   FlatBufferBuilder builder(EstimateBytes(model));
   std::vector<Offset<schema::Layer>> layers;
-  for (const Layer& layer : model.layers)
-    layers.push_back(WriteLayer(builder, layer, model.format));
+  for (const Layer& layer : model.layers) layers.push_back(WriteLayer(builder, layer));
   const auto layer_vector = builder.CreateVector(layers);
   Offset<Vector<Offset<flatbuffers::String>>> class_names;
   if (!model.class_names.empty()) class_names = builder.CreateVectorOfStrings(model.class_names);
@@ -317,8 +301,8 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   const schema::Shape input = FromShape(model.input);
   const auto name = builder.CreateString(model.name);
   builder.Finish(schema::CreateModel(builder, name, &input, layer_vector, class_names, front_end,
-                                     provenance, FromFormat(model.format), model.input_scale,
-                                     model.input_zero));
+                                     provenance, static_cast<schema::NumberFormat>(model.format),
+                                     model.input_scale, model.input_zero));
 
   const std::span<const uint8_t> payload(builder.GetBufferPointer(), builder.GetSize());
   Header header;
