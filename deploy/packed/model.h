@@ -8,6 +8,7 @@
 #ifndef BISPARSE_DEPLOY_PACKED_MODEL_H_
 #define BISPARSE_DEPLOY_PACKED_MODEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -127,6 +128,14 @@ struct Model {
 /// owners in range, finite weights, k-WTA that divides, no size overflow). Throws Error (kData):
 /// "<location>: layer 'conv2': …".
 void ValidateModel(const Model& model, const std::string& location);
+
+/// Why int8 cannot hold these layers in this order, whatever their numbers: "layer 'norm': kind =
+/// …"; empty if it can. Activations are u8, so every sum but the logits has to end in a ReLU; see
+/// NumberFormat.
+std::string I8Fault(const Model& model);
+
+/// The index of the last layer with weights, −1 if there is none.
+std::ptrdiff_t LastWithWeights(const Model& model);
 
 /// Output shape of a convolution or pool; height or width <= 0 if the window does not fit.
 Shape WindowOutput(const Shape& input, const Window& window, int32_t channels);

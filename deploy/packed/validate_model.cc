@@ -279,41 +279,6 @@ class LayerCheck {
   const std::string location_;
 };
 
-/// Which layers an int8 model may hold where: activations are u8, so every sum but the logits ends
-/// in a ReLU. See NumberFormat.
-void CheckI8Order(const Model& model, ptrdiff_t last, const std::string& location) {
-  const Layer* front = nullptr;  // the last layer with weights so far
-  bool open = false;             // its sums have not met their ReLU
-  for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
-    const Layer& layer = model.layers[i];
-    const LayerKind kind = layer.kind;
-    const auto refuse = [&](const std::string& allowed) {
-      Fail(ErrorKind::kData, fmt::format("{}: layer '{}'", location, layer.name),
-           "kind = {}, int8 allows {}", LayerKindName(kind), allowed);
-    };
-    const bool max_pool = kind == LayerKind::kMaxPool, flatten = kind == LayerKind::kFlatten;
-    const bool relu = kind == LayerKind::kRelu || kind == LayerKind::kKwta;
-    if (kind == LayerKind::kAffine) {
-      refuse("no affine (hint: a batch_norm directly behind its conv2d or linear is folded)");
-    }
-    if (i > last && !flatten) {
-      refuse(fmt::format("only flatten behind the logits of '{}'", front->name));
-    }
-    if (front == nullptr && relu) {
-      refuse("only pools and flatten in front of the first conv2d or linear");
-    }
-    if (open && !max_pool && !flatten && !relu) {
-      refuse(
-          fmt::format("only max_pool and flatten between '{}' and its relu or kwta", front->name));
-    }
-    if (relu) open = false;
-    if (layer.HasWeights()) {
-      front = &layer;
-      open = i < last;
-    }
-  }
-}
-
 void CheckInputScale(const Model& model, const std::string& location) {
   switch (model.format) {
     case NumberFormat::kF32:
@@ -377,8 +342,7 @@ void ValidateModel(const Model& model, const std::string& location) {
   if (model.layers.empty() || model.layers.size() > kMaxLayers) {
     Fail(ErrorKind::kData, location, "{} layers, not 1 to {}", model.layers.size(), kMaxLayers);
   }
-  ptrdiff_t last = std::ssize(model.layers) - 1;  // the last layer with weights
-  while (last >= 0 && !model.layers[last].HasWeights()) --last;
+  const ptrdiff_t last = LastWithWeights(model);
   Shape shape = model.input;
   std::set<std::string_view> seen;
   for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
@@ -393,8 +357,8 @@ void ValidateModel(const Model& model, const std::string& location) {
     shape = layer.output;
   }
   if (model.format == NumberFormat::kI8) {
-    if (last < 0) Fail(ErrorKind::kData, location, "int8 needs a conv2d or linear");
-    CheckI8Order(model, last, location);
+    const std::string fault = I8Fault(model);
+    if (!fault.empty()) Fail(ErrorKind::kData, location, "{}", fault);
   }
   CheckClassNames(model, location);
   if (model.front_end) CheckFrontEnd(model, location);
