@@ -7,18 +7,27 @@
 #include "apps/support/benchmark.h"
 #include "apps/support/evaluation.h"
 #include "apps/support/program.h"
+#include "deploy/base/check.h"
 #include "deploy/packed/model_file.h"
 #include "train/config/assemble.h"
 #include "train/config/load.h"
+#include "train/export/quantise.h"
 
 namespace {
 
 using namespace bisparse;
 
-packed::Model OpenModel(const std::string& path) {
-  if (!path.ends_with(".yaml") && !path.ends_with(".yml")) return packed::ReadModel(path);
+packed::Model OpenModel(const std::string& path, const std::string& format) {
+  if (!path.ends_with(".yaml") && !path.ends_with(".yml")) {
+    packed::Model model = packed::ReadModel(path);
+    if (format.empty() || format == packed::NumberFormatName(model.format)) return model;
+    Fail(ErrorKind::kConfiguration, path, "holds {} numbers (hint: bisparse-export --format {})",
+         packed::NumberFormatName(model.format), format);
+  }
   const train::Config config = train::LoadConfig(path);
-  return train::MakeRandomModel(config, config.seed);
+  packed::Model model = train::MakeRandomModel(config, config.seed);
+  if (format != "int8") return model;
+  return train::QuantiseModel(model, apps::RandomInputs(model.input, 16));
 }
 
 }  // namespace
@@ -27,12 +36,14 @@ int main(int argc, char** argv) {
   CLI::App app("Times a packed model, or a configuration with random weights, in each mode.",
                "bisparse-bench");
   app.footer(apps::Footer("bisparse-bench models/gsc_aligned.bisparse --threads 2 --batch 64"));
-  std::string path, json;
+  std::string path, json, format;
   std::vector<std::string> modes = {"dense", "sparse_dense", "sparse_sparse"};
   apps::BenchmarkOptions options;
   apps::EvaluationData data;
   bool sweep = false;
   app.add_option("MODEL", path, "A .bisparse file or a CONFIG.yaml")->required();
+  app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
+      ->check(CLI::IsMember({"f32", "int8"}));
   app.add_option("--threads", options.threads, "Over the samples of a batch; 0 = all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -52,7 +63,7 @@ int main(int argc, char** argv) {
   return apps::RunProgram(app, argc, argv, [&] {
     options.modes.clear();
     for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));
-    const packed::Model model = OpenModel(path);
+    const packed::Model model = OpenModel(path, format);
     std::vector<float> inputs_bi = apps::RandomInputs(model.input, 256);
     if (!data.path.empty()) {
       inputs_bi = apps::SplitFeatures(*apps::OpenForModel(model, data), data.split, 256);

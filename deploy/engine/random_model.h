@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Networks of random layers for tests of the engine: sizes that do not divide, padding, strides,
-// every form of packing and k-WTA. Read first: deploy/packed/model.h. Used by: engine_test.cc.
+// every form of packing and k-WTA. Read first: deploy/packed/model.h. Used by: engine_test.cc,
+// reference_test.cc.
 #ifndef BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
 #define BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
 
@@ -17,6 +18,11 @@ struct RandomModelOptions {
 
 /// The same network for the same seed and options; it owns its weights (storage).
 packed::Model MakeRandomModel(uint64_t seed, const RandomModelOptions& options = {});
+
+/// An int8 network of the same kinds of layers, as far as int8 allows them: small, extreme and few
+/// weights, every shift, any zero of the input; shifts and biases such that most maps have zeros,
+/// values between and values at 255, for features of about unit variance.
+packed::Model MakeRandomI8Model(uint64_t seed);
 
 }  // namespace bisparse
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network straight from its definitions: scalar, sums in double, each layer's output rounded to
-// float; no kernel, no plan. For tests of the engine. Read first: deploy/packed/model.h.
-// Tested in: engine_test.cc.
+// A network straight from its definitions: scalar; no kernel, no plan. f32: sums in double, each
+// layer's output rounded to float. int8: sums in int64, exact. For tests of the engine, and what an
+// int8 model is checked against before it is written. Read first: deploy/packed/model.h.
+// Tested in: engine_test.cc, reference_test.cc.
 #ifndef BISPARSE_DEPLOY_ENGINE_REFERENCE_H_
 #define BISPARSE_DEPLOY_ENGINE_REFERENCE_H_
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -20,6 +22,17 @@ struct ReferenceRun {
 };
 
 ReferenceRun RunReference(const packed::Model& model, std::span<const float> features);
+
+struct ReferenceRunI8 {
+  std::vector<int32_t> input;  ///< the features as u8
+  /// Of every layer, channels last: u8, from the last layer with weights on its sums.
+  std::vector<std::vector<int32_t>> layer_output;
+  std::vector<float> logits;
+};
+
+/// An int8 model (valid, see packed::ValidateModel) on one sample: every engine must give these
+/// bits.
+ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float> features);
 
 }  // namespace bisparse
 

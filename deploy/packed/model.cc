@@ -2,7 +2,11 @@
 // Read first: model.h. The checks are in validate_model.cc.
 #include "deploy/packed/model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
+#include <string>
 
 namespace bisparse::packed {
 namespace {
@@ -52,6 +56,46 @@ KernelShape Layer::kernel() const {
 Shape WindowOutput(const Shape& input, const Window& window, int32_t channels) {
   return {Places(input.height, window.kernel_h, window.stride_h, window.pad_h),
           Places(input.width, window.kernel_w, window.stride_w, window.pad_w), channels};
+}
+
+ptrdiff_t LastWithWeights(const Model& model) {
+  ptrdiff_t last = std::ssize(model.layers) - 1;
+  while (last >= 0 && !model.layers[last].HasWeights()) --last;
+  return last;
+}
+
+std::string I8Fault(const Model& model) {
+  const ptrdiff_t last = LastWithWeights(model);
+  if (last < 0) return "int8 needs a conv2d or linear";
+  const Layer* front = nullptr;  // the layer with weights in front
+  bool open = false;             // its sums have not met their ReLU
+  for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
+    const Layer& layer = model.layers[i];
+    const LayerKind kind = layer.kind;
+    const bool max_pool = kind == LayerKind::kMaxPool, flatten = kind == LayerKind::kFlatten;
+    const bool relu = kind == LayerKind::kRelu || kind == LayerKind::kKwta;
+    std::string allowed;
+    if (kind == LayerKind::kAffine) {
+      allowed = "no affine (hint: a batch_norm directly behind its conv2d or linear is folded)";
+    } else if (i > last && !flatten) {
+      allowed = fmt::format("only flatten behind the logits of '{}'", front->name);
+    } else if (front == nullptr && relu) {
+      allowed = "only pools and flatten in front of the first conv2d or linear";
+    } else if (open && !max_pool && !flatten && !relu) {
+      allowed =
+          fmt::format("only max_pool and flatten between '{}' and its relu or kwta", front->name);
+    }
+    if (!allowed.empty()) {
+      return fmt::format("layer '{}': kind = {}, int8 allows {}", layer.name, LayerKindName(kind),
+                         allowed);
+    }
+    if (relu) open = false;
+    if (layer.HasWeights()) {
+      front = &layer;
+      open = i < last;
+    }
+  }
+  return {};
 }
 
 }  // namespace bisparse::packed

@@ -8,6 +8,7 @@
 #ifndef BISPARSE_DEPLOY_PACKED_MODEL_H_
 #define BISPARSE_DEPLOY_PACKED_MODEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,12 +58,17 @@ struct Kwta {
 /// How numbers are stored and computed with.
 ///   f32  weights and activations are floats.
 ///   int8 activations u8, weights s8, sums i32. A map's real values are output_scale · q; the
-///   network's
-///        input is input_scale · (q − input_zero). Between layers, for every conv2d and linear but
-///        the last:  q = clamp((acc + 2^(shift−1)) >> shift, 0, 255)  (no rounding term for shift
-///        0), which is ReLU too. Powers of two make it exact integer arithmetic on every CPU. The
-///        last one's acc · scale_o are the logits. Pools, k-WTA and flatten work on u8 (avg_pool
-///        rounds half up).
+///        network's input is input_scale · (q − input_zero):
+///          q = rint(clamp(x / input_scale, −input_zero, 255 − input_zero)) + input_zero
+///        one float division, ties to even, NaN as −∞. Between layers, for every conv2d and linear
+///        but the last:  q = clamp((acc + 2^(shift−1)) >> shift, 0, 255)  (no rounding term for
+///        shift 0), which is ReLU too. Powers of two make it exact integer arithmetic on every CPU.
+///        The last one's logits are float(acc) · scale_o, one float multiplication. Pools, k-WTA
+///        (rank = sum of a chunk's u8) and flatten work on u8 (avg_pool rounds half up); relu does
+///        nothing.
+///        What follows, and ValidateModel checks: no affine layer; between a conv2d or linear and
+///        the next one a relu or kwta with only max_pool and flatten in front of it; behind the
+///        last one only flatten; in front of the first one only pools and flatten.
 enum class NumberFormat : uint8_t { kF32, kI8 };
 const char* NumberFormatName(NumberFormat format);  ///< "f32", "int8"
 
@@ -122,6 +128,14 @@ struct Model {
 /// owners in range, finite weights, k-WTA that divides, no size overflow). Throws Error (kData):
 /// "<location>: layer 'conv2': …".
 void ValidateModel(const Model& model, const std::string& location);
+
+/// Why int8 cannot hold these layers in this order, whatever their numbers: "layer 'norm': kind =
+/// …"; empty if it can. Activations are u8, so every sum but the logits has to end in a ReLU; see
+/// NumberFormat.
+std::string I8Fault(const Model& model);
+
+/// The index of the last layer with weights, −1 if there is none.
+std::ptrdiff_t LastWithWeights(const Model& model);
 
 /// Output shape of a convolution or pool; height or width <= 0 if the window does not fit.
 Shape WindowOutput(const Shape& input, const Window& window, int32_t channels);

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "deploy/base/aligned_buffer.h"
@@ -29,14 +30,18 @@ using flatbuffers::Offset;
 template <typename T>
 using Vector = flatbuffers::Vector<T>;
 
-constexpr uint32_t kFormatVersion = 1;
+// An f32 file is what it was before there was int8, so that older programs read it too.
+constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2;
+uint32_t FormatVersion(NumberFormat format) {
+  return format == NumberFormat::kI8 ? kVersionI8 : kVersionF32;
+}
 constexpr size_t kAlignment = 64;  // of weights: a cache line, an AVX-512 register
 // FlatBuffers' offsets are signed 32-bit numbers.
 constexpr uint64_t kMaxPayloadBytes = FLATBUFFERS_MAX_BUFFER_SIZE - kAlignment;
 
 struct Header {
   std::array<char, 8> magic = {'B', 'I', 'S', 'P', 'A', 'R', 'S', 'E'};
-  uint32_t format_version = kFormatVersion;
+  uint32_t format_version = kVersionF32;
   uint32_t header_bytes = 64;
   uint64_t payload_bytes = 0;
   uint64_t payload_xxhash64 = 0;
@@ -44,8 +49,13 @@ struct Header {
 };
 static_assert(sizeof(Header) == 64);
 
+struct Checked {
+  uint32_t format_version;
+  std::span<const uint8_t> payload;
+};
+
 /// The payload of a file whose header and checksum are right.
-std::span<const uint8_t> CheckHeader(std::span<const uint8_t> bytes, const std::string& location) {
+Checked CheckHeader(std::span<const uint8_t> bytes, const std::string& location) {
   const auto refuse = [&location](auto format, const auto&... args) {
     throw Error(ErrorKind::kData, location, fmt::format(fmt::runtime(format), args...));
   };
@@ -59,11 +69,11 @@ std::span<const uint8_t> CheckHeader(std::span<const uint8_t> bytes, const std::
     refuse("has {} bytes, a header alone has {}: truncated", bytes.size(), sizeof header);
   }
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.format_version != kFormatVersion) {
-    refuse("format version = {}, this program reads {} (hint: {})", header.format_version,
-           kFormatVersion,
-           header.format_version > kFormatVersion ? "too new, update bisparse"
-                                                  : "export the model again");
+  if (header.format_version < kVersionF32 || header.format_version > kVersionI8) {
+    refuse(
+        "format version = {}, this program reads {} and {} (hint: {})", header.format_version,
+        kVersionF32, kVersionI8,
+        header.format_version > kVersionI8 ? "too new, update bisparse" : "export the model again");
   }
   if (header.header_bytes != sizeof header) {
     refuse("header bytes = {}, {} expected: altered", header.header_bytes, sizeof header);
@@ -85,7 +95,7 @@ std::span<const uint8_t> CheckHeader(std::span<const uint8_t> bytes, const std::
     refuse("checksum = {:016x}, the header says {:016x}: altered (hint: copy or export it again)",
            checksum, header.payload_xxhash64);
   }
-  return payload;
+  return {header.format_version, payload};
 }
 
 std::string ToString(const flatbuffers::String* text) { return text ? text->str() : std::string(); }
@@ -107,7 +117,7 @@ template <typename T>
 std::span<const T> InPlace(const Vector<T>* vector, const char* field,
                            const std::string& location) {
   if (vector == nullptr || vector->size() == 0) return {};
-  if constexpr (sizeof(T) > 1) {
+  if constexpr (!std::is_same_v<T, uint8_t>) {  // owners and shifts are read one at a time
     if (reinterpret_cast<uintptr_t>(vector->Data()) % kAlignment != 0) {
       Fail(ErrorKind::kData, location, "{} does not lie at a multiple of {} bytes", field,
            kAlignment);
@@ -121,7 +131,6 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.name = stored.name()->str();
   const std::string location = fmt::format("{}: layer '{:.80}'", model_location, layer.name);
   layer.kind = ToEnum(stored.kind(), LayerKind::kFlatten, "kind", location);
-  ToEnum(stored.number_format(), schema::NumberFormat::F32, "number_format", location);
   layer.input = ToShape(*stored.input());
   layer.output = ToShape(*stored.output());
   if (const schema::Window* w = stored.window()) {
@@ -139,6 +148,11 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.owner_nr = InPlace(stored.owner_nr(), "owner_nr", location);
   layer.weight_pnl = InPlace(stored.weight_pnl(), "weight_pnl", location);
   layer.bias_o = InPlace(stored.bias_o(), "bias_o", location);
+  layer.weight_i8_pnl = InPlace(stored.weight_i8_pnl(), "weight_i8_pnl", location);
+  layer.bias_i32_o = InPlace(stored.bias_i32_o(), "bias_i32_o", location);
+  layer.shift_o = InPlace(stored.shift_o(), "shift_o", location);
+  layer.scale_o = InPlace(stored.scale_o(), "scale_o", location);
+  layer.output_scale = stored.output_scale();
   return layer;
 }
 
@@ -165,7 +179,7 @@ FrontEnd ReadFrontEnd(const schema::FrontEnd& stored, const std::string& model_l
 /// `bytes` lie at a 64-byte boundary and live as long as `storage`.
 Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
                    std::shared_ptr<const void> storage) {
-  const std::span<const uint8_t> payload = CheckHeader(bytes, location);
+  const auto [format_version, payload] = CheckHeader(bytes, location);
   // Tables: the model, its provenance and front end, and for each of at most 4096 layers three.
   // Without a limit many offsets to one table would cost more time than the file has bytes.
   flatbuffers::Verifier verifier(payload.data(), payload.size(), /*max_depth=*/8,
@@ -177,7 +191,14 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   Model model;
   model.storage = std::move(storage);
   model.name = stored.name()->str();
+  model.format = ToEnum(stored.number_format(), NumberFormat::kI8, "number_format", location);
+  if (format_version != FormatVersion(model.format)) {
+    Fail(ErrorKind::kData, location, "format version = {}, {} is version {}: altered",
+         format_version, NumberFormatName(model.format), FormatVersion(model.format));
+  }
   model.input = ToShape(*stored.input());
+  model.input_scale = stored.input_scale();
+  model.input_zero = stored.input_zero();
   for (const schema::Layer* layer : *stored.layers())
     model.layers.push_back(ReadLayer(*layer, location));
   if (stored.class_names() != nullptr) {
@@ -202,7 +223,8 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
 template <typename T>
 Offset<Vector<T>> WriteVector(FlatBufferBuilder& builder, std::span<const T> values) {
   if (values.empty()) return 0;
-  if (sizeof(T) > 1) builder.ForceVectorAlignment(values.size(), sizeof(T), kAlignment);
+  if (!std::is_same_v<T, uint8_t>)
+    builder.ForceVectorAlignment(values.size(), sizeof(T), kAlignment);
   return builder.CreateVector(values.data(), values.size());
 }
 
@@ -210,6 +232,10 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer)
   const auto weights = WriteVector(builder, layer.weight_pnl);
   const auto biases = WriteVector(builder, layer.bias_o);
   const auto owners = WriteVector(builder, layer.owner_nr);
+  const auto weights_i8 = WriteVector(builder, layer.weight_i8_pnl);
+  const auto biases_i32 = WriteVector(builder, layer.bias_i32_o);
+  const auto shifts = WriteVector(builder, layer.shift_o);
+  const auto scales = WriteVector(builder, layer.scale_o);
   const auto name = builder.CreateString(layer.name);
   Offset<schema::Packing> packing;
   if (layer.HasWeights()) {
@@ -229,8 +255,9 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer)
   const schema::Window window(w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_h, w.pad_w);
   const schema::Shape input = FromShape(layer.input), output = FromShape(layer.output);
   return schema::CreateLayer(builder, static_cast<schema::LayerKind>(layer.kind), name, &input,
-                             &output, schema::NumberFormat::F32, has_window ? &window : nullptr,
-                             packing, kwta, owners, weights, biases);
+                             &output, has_window ? &window : nullptr, packing, kwta, owners,
+                             weights, biases, weights_i8, biases_i32, shifts, scales,
+                             layer.output_scale);
 }
 
 Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEnd& f) {
@@ -244,8 +271,9 @@ Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEn
 uint64_t EstimateBytes(const Model& model) {
   uint64_t bytes = 4096 + model.provenance.config_text.size() + model.class_names.size() * 300;
   for (const Layer& layer : model.layers) {
-    bytes +=
-        1024 + layer.owner_nr.size() + layer.weight_pnl.size_bytes() + layer.bias_o.size_bytes();
+    bytes += 1024 + layer.owner_nr.size() + layer.weight_pnl.size_bytes() +
+             layer.bias_o.size_bytes() + layer.weight_i8_pnl.size_bytes() +
+             layer.bias_i32_o.size_bytes() + layer.shift_o.size() + layer.scale_o.size_bytes();
   }
   return bytes;
 }
@@ -272,11 +300,13 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
       builder.CreateString(p.created_utc), p.seed, p.validation_accuracy);
   const schema::Shape input = FromShape(model.input);
   const auto name = builder.CreateString(model.name);
-  builder.Finish(
-      schema::CreateModel(builder, name, &input, layer_vector, class_names, front_end, provenance));
+  builder.Finish(schema::CreateModel(builder, name, &input, layer_vector, class_names, front_end,
+                                     provenance, static_cast<schema::NumberFormat>(model.format),
+                                     model.input_scale, model.input_zero));
 
   const std::span<const uint8_t> payload(builder.GetBufferPointer(), builder.GetSize());
   Header header;
+  header.format_version = FormatVersion(model.format);
   header.payload_bytes = payload.size();
   header.payload_xxhash64 = XxHash64(payload);
   std::vector<uint8_t> bytes(sizeof header + payload.size());

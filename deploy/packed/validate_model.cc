@@ -4,8 +4,14 @@
 // a file says. Read first: model.h, layout.h. Tested in: model_test.cc.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
 #include <set>
+#include <span>
 #include <string>
+#include <type_traits>
+#include <vector>
 
 #include "deploy/base/check.h"
 #include "deploy/frontend/log_mel.h"
@@ -19,6 +25,7 @@ namespace {
 constexpr int64_t kMaxElements = int64_t{1} << 26;
 constexpr size_t kMaxLayers = 4096;
 constexpr size_t kMaxNameBytes = 256;
+constexpr int32_t kMaxShift = 30;  // 2^(shift − 1) and what it is added to fit 32 bits
 
 std::string Text(const Shape& s) { return fmt::format("{}x{}x{}", s.height, s.width, s.channels); }
 
@@ -29,10 +36,16 @@ bool IsSane(const Shape& s) {
          int64_t{s.height} * s.width <= kMaxElements && s.elements() <= kMaxElements;
 }
 
+bool IsScale(float scale) { return std::isfinite(scale) && scale > 0.0f; }
+
 class LayerCheck {
  public:
-  LayerCheck(const Layer& layer, const std::string& location)
-      : layer_(layer), location_(fmt::format("{}: layer '{}'", location, layer.name)) {}
+  /// `last`: no layer behind has weights.
+  LayerCheck(const Layer& layer, NumberFormat format, bool last, const std::string& location)
+      : layer_(layer),
+        format_(format),
+        last_(last),
+        location_(fmt::format("{}: layer '{}'", location, layer.name)) {}
 
   void Check() const {
     if (layer_.kind > LayerKind::kFlatten) Refuse("kind = {} is unknown", int(layer_.kind));
@@ -51,6 +64,7 @@ class LayerCheck {
         CheckFloats("weight_pnl (scale)", layer_.weight_pnl, layer_.input.channels);
         CheckFloats("bias_o (shift)", layer_.bias_o, layer_.input.channels);
         CheckNoOwners();
+        CheckNoI8();
         return;
       case LayerKind::kMaxPool:
       case LayerKind::kAvgPool:
@@ -67,8 +81,8 @@ class LayerCheck {
         CheckOutput({1, 1, static_cast<int32_t>(layer_.input.elements())});
         break;
     }
-    CheckFloats("weight_pnl", layer_.weight_pnl, 0);
-    CheckFloats("bias_o", layer_.bias_o, 0);
+    CheckNoF32();
+    CheckNoI8();
     CheckNoOwners();
   }
 
@@ -111,10 +125,30 @@ class LayerCheck {
     CheckOutput(expected);
   }
 
-  void CheckFloats(const char* what, std::span<const float> floats, int64_t expected) const {
-    if (static_cast<int64_t>(floats.size()) != expected) {
-      Refuse("{} has {} floats, {} expected", what, floats.size(), expected);
+  template <typename T>
+  void CheckSize(const char* what, std::span<const T> values, int64_t expected) const {
+    if (static_cast<int64_t>(values.size()) == expected) return;
+    Refuse("{} has {} {}, {} expected", what, values.size(),
+           std::is_same_v<T, float> ? "floats" : "integers", expected);
+  }
+
+  void CheckNoF32() const {
+    CheckSize("weight_pnl", layer_.weight_pnl, 0);
+    CheckSize("bias_o", layer_.bias_o, 0);
+  }
+
+  void CheckNoI8() const {
+    CheckSize("weight_i8_pnl", layer_.weight_i8_pnl, 0);
+    CheckSize("bias_i32_o", layer_.bias_i32_o, 0);
+    CheckSize("shift_o", layer_.shift_o, 0);
+    CheckSize("scale_o", layer_.scale_o, 0);
+    if (layer_.output_scale != 0.0f) {
+      Refuse("output_scale = {}, 0 expected", layer_.output_scale);
     }
+  }
+
+  void CheckFloats(const char* what, std::span<const float> floats, int64_t expected) const {
+    CheckSize(what, floats, expected);
     for (size_t i = 0; i < floats.size(); ++i) {
       if (!std::isfinite(floats[i]))
         Refuse("{}[{}] is {}, not a finite number", what, i, floats[i]);
@@ -129,17 +163,78 @@ class LayerCheck {
     const std::string fault = LayoutFault(layer_.kernel(), layer_.packing);
     if (!fault.empty()) Refuse("{}", fault);
     const Layout layout(layer_.kernel(), layer_.packing);
+    ValidateOwners(layout, layer_.owner_nr, location_);
+    if (format_ == NumberFormat::kI8) return CheckPackedI8(layout);
+    CheckNoI8();
     CheckFloats("weight_pnl", layer_.weight_pnl, layout.slots());
     CheckFloats("bias_o", layer_.bias_o, layout.outputs_padded());
-    ValidateOwners(layout, layer_.owner_nr, location_);
-    CheckPadding(layout);
+    CheckPadding(layout, "weight_pnl", layer_.weight_pnl, "bias_o", layer_.bias_o);
+  }
+
+  void CheckPackedI8(const Layout& layout) const {
+    CheckNoF32();
+    CheckSize("weight_i8_pnl", layer_.weight_i8_pnl, layout.slots());
+    CheckSize("bias_i32_o", layer_.bias_i32_o, layout.outputs_padded());
+    CheckSize("shift_o", layer_.shift_o, last_ ? 0 : layout.outputs_padded());
+    CheckSize("scale_o", layer_.scale_o, last_ ? layout.outputs_padded() : 0);
+    for (size_t i = 0; i < layer_.weight_i8_pnl.size(); ++i) {
+      if (layer_.weight_i8_pnl[i] == -128) {
+        Refuse("weight_i8_pnl[{}] is -128, not in [-127, 127]", i);
+      }
+    }
+    for (size_t o = 0; o < layer_.shift_o.size(); ++o) {
+      if (layer_.shift_o[o] > kMaxShift) {
+        Refuse("shift_o[{}] is {}, not in [0, {}]", o, layer_.shift_o[o], kMaxShift);
+      }
+    }
+    for (size_t o = 0; o < layer_.scale_o.size(); ++o) {
+      if (!IsScale(layer_.scale_o[o])) {
+        Refuse("scale_o[{}] is {}, not a finite number above 0", o, layer_.scale_o[o]);
+      }
+    }
+    if (last_ && layer_.output_scale != 0.0f) {
+      Refuse("output_scale = {}, 0 expected: logits are floats", layer_.output_scale);
+    }
+    if (!last_ && !IsScale(layer_.output_scale)) {
+      Refuse("output_scale = {} is not a finite number above 0", layer_.output_scale);
+    }
+    CheckPadding(layout, "weight_i8_pnl", layer_.weight_i8_pnl, "bias_i32_o", layer_.bias_i32_o);
+    CheckSums(layout);
+  }
+
+  // In whatever order a kernel adds, with every activation 255, no sum leaves 32 bits.
+  void CheckSums(const Layout& layout) const {
+    std::vector<int64_t> magnitude_o(static_cast<size_t>(layout.outputs_padded()));
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      const int64_t r = layout.RunOf(p);
+      for (int32_t n = 0; n < layout.sets; ++n) {
+        const int32_t s = layer_.owner_nr.empty() ? 0 : layer_.owner_nr[n * layout.runs + r];
+        for (int32_t l = 0; l < layout.packing.lanes; ++l) {
+          magnitude_o[layout.Output(n, s, l)] +=
+              255 * std::abs(layer_.weight_i8_pnl[layout.Slot(p, n, l)]);
+        }
+      }
+    }
+    for (size_t o = 0; o < magnitude_o.size(); ++o) {
+      int64_t sum = magnitude_o[o] + std::abs(int64_t{layer_.bias_i32_o[o]});
+      if (!last_ && layer_.shift_o[o] > 0) sum += int64_t{1} << (layer_.shift_o[o] - 1);
+      if (sum > std::numeric_limits<int32_t>::max()) {
+        Refuse(
+            "output {}: 255 x the sum of |weight_i8_pnl| + |bias_i32_o| + rounding = {} does not "
+            "fit 32 bits",
+            o, sum);
+      }
+    }
   }
 
   // Engines compute with whole registers: what lies past the last kernel must add nothing.
-  void CheckPadding(const Layout& layout) const {
+  template <typename Weight, typename Bias>
+  void CheckPadding(const Layout& layout, const char* weight_name,
+                    std::span<const Weight> weight_pnl, const char* bias_name,
+                    std::span<const Bias> bias_o) const {
     for (int64_t o = layout.shape.outputs; o < layout.outputs_padded(); ++o) {
-      if (layer_.bias_o[o] != 0.0f) {
-        Refuse("bias_o[{}] is {}, outside of the {} outputs it must be 0", o, layer_.bias_o[o],
+      if (bias_o[o] != 0) {
+        Refuse("{}[{}] is {}, outside of the {} outputs it must be 0", bias_name, o, bias_o[o],
                layout.shape.outputs);
       }
     }
@@ -149,12 +244,10 @@ class LayerCheck {
       const int32_t s =
           layout.packing.set_size > 1 ? layer_.owner_nr[n * layout.runs + layout.RunOf(p)] : 0;
       for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-        const float weight = layer_.weight_pnl[layout.Slot(p, n, l)];
-        if (layout.Output(n, s, l) < layout.shape.outputs || weight == 0.0f) continue;
-        Refuse(
-            "weight_pnl at position {}, set {}, lane {} is {}, outside of the {} outputs it must "
-            "be 0",
-            p, n, l, weight, layout.shape.outputs);
+        const Weight weight = weight_pnl[layout.Slot(p, n, l)];
+        if (layout.Output(n, s, l) < layout.shape.outputs || weight == 0) continue;
+        Refuse("{} at position {}, set {}, lane {} is {}, outside of the {} outputs it must be 0",
+               weight_name, p, n, l, weight, layout.shape.outputs);
       }
     }
   }
@@ -178,8 +271,29 @@ class LayerCheck {
   }
 
   const Layer& layer_;
+  const NumberFormat format_;
+  const bool last_;
   const std::string location_;
 };
+
+void CheckInputScale(const Model& model, const std::string& location) {
+  switch (model.format) {
+    case NumberFormat::kF32:
+      if (model.input_scale == 0.0f && model.input_zero == 0) return;
+      Fail(ErrorKind::kData, location, "input_scale = {}, input_zero = {}, 0 expected in f32",
+           model.input_scale, model.input_zero);
+    case NumberFormat::kI8:
+      if (!IsScale(model.input_scale)) {
+        Fail(ErrorKind::kData, location, "input_scale = {} is not a finite number above 0",
+             model.input_scale);
+      }
+      if (model.input_zero < 0 || model.input_zero > 255) {
+        Fail(ErrorKind::kData, location, "input_zero = {} is not in [0, 255]", model.input_zero);
+      }
+      return;
+  }
+  Fail(ErrorKind::kData, location, "number format = {} is unknown", int(model.format));
+}
 
 void CheckName(const std::string& what, const std::string& name, const std::string& location) {
   if (!name.empty() && name.size() <= kMaxNameBytes) return;
@@ -217,6 +331,7 @@ void CheckClassNames(const Model& model, const std::string& location) {
 
 void ValidateModel(const Model& model, const std::string& location) {
   CheckName("the model's name", model.name, location);
+  CheckInputScale(model, location);
   if (!IsSane(model.input)) {
     Fail(ErrorKind::kData, location, "input = {} is no map of 1 to {} elements", Text(model.input),
          kMaxElements);
@@ -224,18 +339,23 @@ void ValidateModel(const Model& model, const std::string& location) {
   if (model.layers.empty() || model.layers.size() > kMaxLayers) {
     Fail(ErrorKind::kData, location, "{} layers, not 1 to {}", model.layers.size(), kMaxLayers);
   }
+  const ptrdiff_t last = LastWithWeights(model);
   Shape shape = model.input;
   std::set<std::string_view> seen;
-  for (size_t i = 0; i < model.layers.size(); ++i) {
+  for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
     const Layer& layer = model.layers[i];
     CheckName(fmt::format("the name of layer {}", i), layer.name, location);
-    const LayerCheck check(layer, location);
+    const LayerCheck check(layer, model.format, i == last, location);
     if (!seen.insert(layer.name).second) check.Refuse("another layer has this name too");
     if (layer.input != shape) {
       check.Refuse("input = {}, what comes before gives {}", Text(layer.input), Text(shape));
     }
     check.Check();
     shape = layer.output;
+  }
+  if (model.format == NumberFormat::kI8) {
+    const std::string fault = I8Fault(model);
+    if (!fault.empty()) Fail(ErrorKind::kData, location, "{}", fault);
   }
   CheckClassNames(model, location);
   if (model.front_end) CheckFrontEnd(model, location);
