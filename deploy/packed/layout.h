@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The packed layout's one home: which slot holds which weight, and who owns it.
 //
-//   position  p = (c·kh + ky)·kw + kx           of P = I·kh·kw         (a linear layer: kh = kw =
-//   1, p = input) output    o = (n·S + s)·L + l               of O, padded to N·S·L  (N sets of S
-//   kernel blocks of L lanes) run       r = (c / run.channels)·T + tap group, T = kh·kw | kh | 1
-//   for run.taps = one | row | all slot      weight_pnl[(p·N + n)·L + l]       the weight at
-//   position p of kernel o with s = owner_nr[n·R + r(p)]
+//   position  p = (c·kh + ky)·kw + kx       of P = I·kh·kw (linear layer: kh = kw = 1, p = input)
+//   output    o = (n·S + s)·L + l           of O, padded to N·S·L (N sets of S blocks of L lanes)
+//   run       r = (c / run.channels)·T + t  of R; T tap groups: t = tap, ky or 0, and
+//                                           T = kh·kw, kh or 1, for run.taps = one, row or all
+//   slot      weight_pnl[(p·N + n)·L + l]   the weight at p of the output with lane l in the
+//                                           block s = owner_nr[n·R + r(p)] of set n
 //
 // At every position exactly one kernel block of a set is not zero. A dense layer is S = 1 (no
 // owners). Sizes that do not divide are padded: the last run is shorter, kernels o >= O are empty.
-// Source: Hunter, Spracklen, Ahmad 2022, section 3 (L = 1, run = one position). Tested in:
-// layout_test.cc. Read first: docs/packing.md (a layer packed by hand).
+// Source: Hunter, Spracklen, Ahmad 2022, section 3 (L = 1, run = one position).
+// Read first: docs/packing.md (a layer packed by hand). Tested in: layout_test.cc, pack_test.cc.
 #ifndef BISPARSE_DEPLOY_PACKED_LAYOUT_H_
 #define BISPARSE_DEPLOY_PACKED_LAYOUT_H_
 

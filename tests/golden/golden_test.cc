@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// small.bisparse is MakeExampleModel(1) as a file, small.txt a sample and the logits of its
+// definition. Both are kept: a program that no longer reads them, or gives other logits, breaks
+// every file in the field. Written anew, where that is meant, by
+//   BISPARSE_WRITE_GOLDEN=1 build/release/bin/golden_test
+// Then what may happen to a file on its way: cut anywhere, any bit altered, once as it is (the
+// checksum tells) and once with the checksum made right again (verifier and ValidateModel hold).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "bisparse/error.h"
+#include "deploy/base/checksum.h"
+#include "deploy/base/file.h"
+#include "deploy/base/random.h"
+#include "deploy/engine/engine_access.h"
+#include "deploy/engine/reference.h"
+#include "deploy/packed/example_model.h"
+#include "deploy/packed/model_file.h"
+#include "tests/golden/float_bound.h"
+
+namespace bisparse {
+namespace {
+
+constexpr Mode kModes[] = {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
+constexpr size_t kHeaderBytes = 64;
+const std::string kModelPath = BISPARSE_GOLDEN_DIR "/small.bisparse";
+const std::string kSamplePath = BISPARSE_GOLDEN_DIR "/small.txt";
+
+struct Sample {
+  std::vector<float> features, logits;
+};
+
+Sample ReadSample() {
+  std::istringstream text(ReadTextFile(kSamplePath));
+  Sample sample;
+  for (auto [name, values] :
+       {std::pair{"features", &sample.features}, std::pair{"logits", &sample.logits}}) {
+    std::string word;
+    size_t count = 0;
+    text >> word >> count;
+    EXPECT_EQ(word, name);
+    values->resize(count);
+    for (float& value : *values) text >> value;
+  }
+  EXPECT_TRUE(text) << kSamplePath << " ends early or holds something that is no number";
+  return sample;
+}
+
+/// Random features, as a front end with a mean of 0 gives them.
+void WriteGolden() {
+  const packed::Model model = packed::MakeExampleModel(1);
+  packed::WriteModel(model, kModelPath);
+  CounterRandom random(1, {});
+  std::vector<float> features(static_cast<size_t>(model.input.elements()));
+  for (float& x : features) x = random.Normal();
+  std::ostringstream text;
+  text.precision(9);  // enough to read the same float back
+  const std::vector<float> logits = RunReference(model, features).layer_output.back();
+  text << "features " << features.size() << '\n';
+  for (const float x : features) text << x << '\n';
+  text << "logits " << logits.size() << '\n';
+  for (const float logit : logits) text << logit << '\n';
+  WriteFileAtomically(kSamplePath, text.str());
+}
+
+std::vector<uint8_t> GoldenBytes() {
+  const std::string text = ReadTextFile(kModelPath);
+  return {text.begin(), text.end()};
+}
+
+class Golden : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (std::getenv("BISPARSE_WRITE_GOLDEN") != nullptr) WriteGolden();
+  }
+};
+
+TEST_F(Golden, FileHoldsTheExampleModel) {
+  const packed::Model model = packed::ReadModel(kModelPath);
+  EXPECT_EQ(packed::SerialiseModel(model), packed::SerialiseModel(packed::MakeExampleModel(1)));
+  EXPECT_LE(GoldenBytes().size(), 20'000u) << "small, so that every bit can be tried";
+}
+
+TEST_F(Golden, EveryModeGivesTheStoredLogits) {
+  const Sample sample = ReadSample();
+  const packed::Model model = packed::ReadModel(kModelPath);
+  const std::vector<double> bound = LogitBound(model, sample.features);
+  ASSERT_EQ(bound.size(), sample.logits.size());
+  for (const Mode mode : kModes) {
+    const Engine engine = Engine::Load(kModelPath, {.mode = mode});
+    std::vector<float> logits(sample.logits.size(), NAN);
+    engine.Run(sample.features, logits);
+    for (size_t o = 0; o < logits.size(); ++o) {
+      EXPECT_NEAR(logits[o], sample.logits[o], bound[o]) << ModeName(mode) << ", logit " << o;
+    }
+  }
+  // A bound as large as the logits would let everything pass: here no winner is a close call.
+  for (size_t o = 0; o < bound.size(); ++o) EXPECT_LT(bound[o], 1e-3 * std::abs(sample.logits[o]));
+}
+
+/// Whether the bytes are refused as they must be; any other exception ends the test.
+bool IsRefused(std::span<const uint8_t> bytes) {
+  try {
+    packed::ParseModel(bytes, "altered");
+    return false;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData) << error.what();
+    return true;
+  }
+}
+
+TEST_F(Golden, IsRefusedWhereverItIsCut) {
+  const std::vector<uint8_t> bytes = GoldenBytes();
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    ASSERT_TRUE(IsRefused(std::span(bytes).first(length))) << "cut to " << length << " bytes";
+  }
+  ASSERT_FALSE(IsRefused(bytes));
+}
+
+TEST_F(Golden, IsRefusedWhicheverBitIsAltered) {
+  std::vector<uint8_t> bytes = GoldenBytes();
+  for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    const auto mask = static_cast<uint8_t>(1u << bit % 8);
+    bytes[bit / 8] ^= mask;
+    ASSERT_TRUE(IsRefused(bytes)) << "byte " << bit / 8 << ", bit " << bit % 8;
+    bytes[bit / 8] ^= mask;
+  }
+  ASSERT_FALSE(IsRefused(bytes));
+}
+
+// The result may be any: an altered weight is a weight.
+TEST_F(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
+  std::vector<uint8_t> bytes = GoldenBytes();
+  const std::span<const uint8_t> payload = std::span(bytes).subspan(kHeaderBytes);
+  int64_t refused = 0, ran = 0;
+  for (size_t bit = 8 * kHeaderBytes; bit < 8 * bytes.size(); ++bit) {
+    const auto mask = static_cast<uint8_t>(1u << bit % 8);
+    bytes[bit / 8] ^= mask;
+    const uint64_t checksum = XxHash64(payload);
+    std::memcpy(bytes.data() + 24, &checksum, sizeof checksum);
+    try {
+      const Mode mode = kModes[bit % std::size(kModes)];
+      const Engine engine =
+          EngineAccess::FromModel(packed::ParseModel(bytes, "altered"), {.mode = mode});
+      const std::vector<float> features(static_cast<size_t>(engine.input_shape().elements()), 0.5f);
+      std::vector<float> logits(static_cast<size_t>(engine.output_count()));
+      engine.Run(features, logits);
+      ++ran;
+    } catch (const Error& error) {
+      ASSERT_EQ(error.kind(), ErrorKind::kData)
+          << "byte " << bit / 8 << ", bit " << bit % 8 << ": " << error.what();
+      ++refused;
+    }
+    bytes[bit / 8] ^= mask;
+  }
+  EXPECT_GT(refused, 1000);
+  EXPECT_GT(ran, 1000);
+  RecordProperty("refused", std::to_string(refused));
+  RecordProperty("ran", std::to_string(ran));
+}
+
+}  // namespace
+}  // namespace bisparse
