@@ -82,12 +82,13 @@ void TimeInTurn(std::vector<Lane>& lanes, const InputRing& ring, const Benchmark
 
 std::vector<LayerTiming> TimeLayers(const Engine& engine, const InputRing& ring) {
   const auto& layers = engine.layers();
+  const auto elements = static_cast<size_t>(engine.input_shape().elements());
   std::vector<float> logits(static_cast<size_t>(engine.output_count()));
   std::vector<int64_t> layer_ns(layers.size());
   std::vector<std::vector<double>> us(layers.size());
   for (int64_t call = 0; call < 600; ++call) {
     std::fill(layer_ns.begin(), layer_ns.end(), 0);
-    engine.RunProfiled(ring.Batch(call), logits, layer_ns);
+    engine.RunProfiled(ring.Batch(call).first(elements), logits, layer_ns);
     if (call < 100) continue;
     for (size_t i = 0; i < layers.size(); ++i) {
       us[i].push_back(static_cast<double>(layer_ns[i]) * 1e-3);
