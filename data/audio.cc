@@ -8,7 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <mutex>
+#include <string_view>
 
 #include "deploy/base/check.h"
 
@@ -21,6 +25,39 @@ struct CloseSound {
 using SoundFile = std::unique_ptr<SNDFILE, CloseSound>;
 
 constexpr int64_t kMaxSeconds = 3600;
+
+/// libsndfile keeps the reason why a file could not be opened in one variable of the process.
+SoundFile Open(const std::string& path, SF_INFO& format) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  SoundFile file(sf_open(path.c_str(), SFM_READ, &format));
+  if (file == nullptr) {
+    Fail(ErrorKind::kData, path, "not a readable recording: {}", sf_strerror(nullptr));
+  }
+  return file;
+}
+
+/// Bytes that a WAV's data chunk claims beyond the end of the file, 0 for other formats. libsndfile
+/// reads such a file up to its end and says nothing.
+int64_t MissingWavBytes(const std::string& path) {
+  constexpr int64_t kUnknownLength = 0x7FFF'0000;  // and above: written to a pipe
+  std::ifstream file(path, std::ios::binary);
+  char riff[12] = {};
+  file.read(riff, sizeof riff);
+  if (std::string_view(riff, 4) != "RIFF" || std::string_view(riff + 8, 4) != "WAVE") return 0;
+  for (int64_t at = sizeof riff;;) {
+    unsigned char chunk[8];
+    if (!file.seekg(at).read(reinterpret_cast<char*>(chunk), sizeof chunk)) return 0;
+    int64_t bytes = 0;
+    for (int i = 7; i >= 4; --i) bytes = bytes << 8 | chunk[i];
+    at += static_cast<int64_t>(sizeof chunk);
+    if (std::equal(chunk, chunk + 4, "data")) {
+      const auto file_bytes = static_cast<int64_t>(std::filesystem::file_size(path));
+      return bytes >= kUnknownLength ? 0 : std::max<int64_t>(0, at + bytes - file_bytes);
+    }
+    at += bytes + (bytes & 1);
+  }
+}
 
 std::vector<float> Resample(const std::string& path, const std::vector<float>& samples,
                             int32_t from_hz, int32_t to_hz) {
@@ -49,12 +86,12 @@ std::vector<float> Resample(const std::string& path, const std::vector<float>& s
 
 Audio ReadAudio(const std::string& path, int32_t target_rate_hz) {
   SF_INFO format = {};
-  const SoundFile file(sf_open(path.c_str(), SFM_READ, &format));
-  if (file == nullptr) {
-    Fail(ErrorKind::kData, path, "not a readable recording: {}", sf_strerror(nullptr));
-  }
+  const SoundFile file = Open(path, format);
   if (format.samplerate <= 0 || format.channels <= 0) {
     Fail(ErrorKind::kData, path, "{} channels at {} Hz", format.channels, format.samplerate);
+  }
+  if (const int64_t missing = MissingWavBytes(path); missing > 0) {
+    Fail(ErrorKind::kData, path, "is cut short, {} bytes are missing", missing);
   }
   // A header's frame count is a claim: read what is there, block by block.
   constexpr sf_count_t kBlockFrames = 16384;

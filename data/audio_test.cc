@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 #include <numbers>
+#include <thread>
 
 #include "bisparse/error.h"
 
@@ -120,6 +121,32 @@ TEST(ReadAudio, RefusesATruncatedFlac) {
   Write(path, noise, 1, 16000, SF_FORMAT_FLAC | SF_FORMAT_PCM_16);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   EXPECT_THAT(Refusal(path), HasSubstr("whole.flac: "));
+}
+
+TEST(ReadAudio, RefusesAWavThatIsCutShort) {
+  const std::string path = TempFile("whole.wav");
+  WriteWav(path, Tone(1601, 440.0, 16000.0), 16000);
+  const auto bytes = std::filesystem::file_size(path);
+  EXPECT_EQ(ReadAudio(path, 0).samples.size(), 1601u);
+  for (const auto cut : {1u, 2u, 1000u}) {
+    std::filesystem::resize_file(path, bytes - cut);
+    EXPECT_THAT(Refusal(path), HasSubstr("is cut short, " + std::to_string(cut) + " bytes"));
+    WriteWav(path, Tone(1601, 440.0, 16000.0), 16000);
+  }
+  // Written to a pipe: nobody knew the length.
+  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out)
+      .seekp(40)
+      .write("\xff\xff\xff\xff", 4);
+  EXPECT_EQ(ReadAudio(path, 0).samples.size(), 1601u);
+}
+
+TEST(ReadAudio, GivesTheReasonOfItsOwnFile) {
+  WriteWav(TempFile("good.wav"), Tone(16, 440.0, 16000.0), 16000);
+  const std::string absent = TempFile("absent.wav");
+  const std::jthread other([&](std::stop_token stop) {
+    while (!stop.stop_requested()) ReadAudio(TempFile("good.wav"), 0);
+  });
+  for (int i = 0; i < 2000; ++i) ASSERT_THAT(Refusal(absent), HasSubstr("No such file")) << i;
 }
 
 TEST(WriteWav, KeepsSixteenBitSamplesAndClipsTheRest) {

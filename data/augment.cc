@@ -47,22 +47,29 @@ NoiseBank::Cut NoiseBank::Draw(CounterRandom& random, int64_t length) const {
   return {recording, IndexBelow(random, room > 0 ? room + 1 : std::ssize(recording))};
 }
 
+template <typename Use>
+void NoiseBank::Cut::ForEachPiece(int64_t length, const Use& use) const {
+  int64_t at = start;
+  for (int64_t done = 0; done < length; at = 0) {
+    const int64_t count = std::min(length - done, std::ssize(recording) - at);
+    use(done, recording.subspan(at, count));
+    done += count;
+  }
+}
+
 double NoiseBank::Cut::RootMeanSquare(int64_t length) const {
-  const int64_t count = std::min(length, std::ssize(recording) - start);
-  return data::RootMeanSquare(recording.subspan(start, count));
+  double sum = 0.0;
+  ForEachPiece(length, [&](int64_t, std::span<const float> piece) {
+    for (float sample : piece) sum += static_cast<double>(sample) * sample;
+  });
+  return length == 0 ? 0.0 : std::sqrt(sum / static_cast<double>(length));
 }
 
 void NoiseBank::Cut::AddTo(std::span<float> samples, float gain) const {
-  // Pieces without a wrap inside, so that the inner loop is a plain vector operation.
-  int64_t at = start;
-  for (int64_t done = 0; done < std::ssize(samples);) {
-    const int64_t count = std::min(std::ssize(samples) - done, std::ssize(recording) - at);
-    const float* const from = recording.data() + at;
+  ForEachPiece(std::ssize(samples), [&](int64_t done, std::span<const float> piece) {
     float* const to = samples.data() + done;
-    for (int64_t i = 0; i < count; ++i) to[i] += gain * from[i];
-    done += count;
-    at = 0;
-  }
+    for (size_t i = 0; i < piece.size(); ++i) to[i] += gain * piece[i];
+  });
 }
 
 void Warp(std::span<const float> source, int64_t first, double speed, double shift,

@@ -36,6 +36,12 @@ class NoiseBank {
     int64_t start = 0;
     double RootMeanSquare(int64_t length) const;
     void AddTo(std::span<float> samples, float gain) const;
+
+   private:
+    /// use(samples done before, piece) for pieces without a wrap inside, so that loops over them
+    /// are plain vector operations.
+    template <typename Use>
+    void ForEachPiece(int64_t length, const Use& use) const;
   };
   /// Requires !empty().
   Cut Draw(CounterRandom& random, int64_t length) const;

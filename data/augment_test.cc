@@ -130,6 +130,22 @@ TEST(AugmentWaveform, NoiseHasTheRatioThatIsAsked) {
   }
 }
 
+TEST(AugmentWaveform, NoiseHasItsRatioWhereAShortRecordingRunsOn) {
+  NoiseBank noise;
+  std::vector<float> recording(150, 0.1f);
+  std::fill(recording.end() - 20, recording.end(), 1e-6f);  // a cut may begin in near-silence
+  noise.Add(recording);
+  AugmentConfig config = Off();
+  config.background_probability = 1.0;
+  config.background_snr_db_min = config.background_snr_db_max = 12.0;
+  const std::vector<float> source = Tone(400, 300.0);
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    std::vector<float> out = Augment(config, noise, source, seed);
+    for (size_t i = 0; i < out.size(); ++i) out[i] -= source[i];
+    EXPECT_NEAR(20 * std::log10(RootMeanSquare(source) / RootMeanSquare(out)), 12.0, 1e-3) << seed;
+  }
+}
+
 TEST(AugmentWaveform, ProbabilityIsKept) {
   NoiseBank noise;
   noise.Add(std::vector<float>(100, 0.5f));

@@ -186,20 +186,34 @@ class SpeechCommands : public Dataset {
 
   void AddTestSet(const WordFolders& test, SplitPaths& paths) {
     paths = {};
+    std::string left_out;
+    const auto leave_out = [&](const std::string& folder, size_t count) {
+      if (count > 0)
+        left_out += fmt::format("{}{} ({})", left_out.empty() ? "" : ", ", folder, count);
+    };
     for (const auto& [word, clips] : test.words) {
-      const auto label = labels_.find(word);
-      for (const std::string& path : clips) {
-        if (label != labels_.end()) {
-          paths.words.emplace_back(path, label->second);
-        } else if (unknown_label_ >= 0) {
-          paths.unknown.push_back(path);
-        }
+      if (const auto label = labels_.find(word); label != labels_.end()) {
+        for (const std::string& path : clips) paths.words.emplace_back(path, label->second);
+      } else if (unknown_label_ >= 0) {
+        paths.unknown.insert(paths.unknown.end(), clips.begin(), clips.end());
+      } else {
+        leave_out(word, clips.size());
       }
     }
     if (unknown_label_ >= 0) {
       paths.unknown.insert(paths.unknown.end(), test.unknown.begin(), test.unknown.end());
+    } else {
+      leave_out(kUnknownClass, test.unknown.size());
     }
-    if (silence_label_ >= 0) paths.silence = test.silence;
+    if (silence_label_ >= 0) {
+      paths.silence = test.silence;
+    } else {
+      leave_out(kSilenceClass, test.silence.size());
+    }
+    if (!left_out.empty()) {
+      warnings_.push_back(config_.test_root +
+                          ": left out recordings of what is no class: " + left_out);
+    }
   }
 
   void Decode(const std::map<Split, SplitPaths>& paths, bool strict, const OpenOptions& options) {

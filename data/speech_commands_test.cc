@@ -277,6 +277,11 @@ TEST(SpeechCommands, OwnTestSetIsReadWholeAndAlone) {
   OpenOptions options;
   options.train = options.validation = false;
   EXPECT_EQ(Open(config, options)->size(Split::kTest), 7);
+
+  config.speech_commands.unknown.amount = ExtraAmount::kNone;
+  const auto without = Open(config, options);
+  EXPECT_EQ(without->size(Split::kTest), 5);
+  EXPECT_THAT(without->warnings(), ElementsAre(HasSubstr("no class: cat (1), _unknown_ (1)")));
 }
 
 TEST(SpeechCommands, NamesAWordThatIsMissing) {
