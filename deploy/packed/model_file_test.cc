@@ -204,13 +204,16 @@ TEST(ModelFile, HeaderIsAsDocumented) {
 
 TEST(ModelFile, RefusesOtherVersions) {
   std::vector<uint8_t> bytes = ExampleBytes();
-  Put<uint32_t>(bytes, kVersionAt, 2);
+  Put<uint32_t>(bytes, kVersionAt, 3);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 2, this program reads 1 (hint: too new, update "
+            "m.bisparse: format version = 3, this program reads 1 and 2 (hint: too new, update "
             "bisparse)");
+  Put<uint32_t>(bytes, kVersionAt, 2);
+  EXPECT_EQ(RefusalOf(bytes), "m.bisparse: format version = 2, f32 is version 1: altered");
   Put<uint32_t>(bytes, kVersionAt, 0);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 0, this program reads 1 (hint: export the model again)");
+            "m.bisparse: format version = 0, this program reads 1 and 2 (hint: export the model "
+            "again)");
 }
 
 TEST(ModelFile, RefusesWhatIsNoModelFile) {

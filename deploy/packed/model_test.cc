@@ -162,7 +162,7 @@ const Refusal kWeightRefusals[] = {
      [](B& m) { m.Own(m.At("output").weight_pnl)[2 * 16 + 3] = 1; }},
     {"MissingOwner", "layer 'linear1': 191 owners, 3 sets of 64 runs want 192",
      [](B& m) { m.Own(m.At("linear1").owner_nr, 191); }},
-    {"OwnerThatIsNoBlock", "layer 'conv2': owner of set 0, run 3 is 2, the set has 2 kernel blocks",
+    {"OwnerThatIsNoBlock", "layer 'conv2': owner of set 0, run 3 is 2, set size is 2",
      [](B& m) { m.Own(m.At("conv2").owner_nr)[3] = 2; }},
     {"OwnersOfADenseLayer", "layer 'output': 1 owners, 1 sets of 20 runs want 0",
      [](B& m) { m.Own(m.At("output").owner_nr, 1); }},
