@@ -21,7 +21,16 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "Validation samples to verify on")
       ->check(CLI::Range(train::kVerifySamples, int64_t{1} << 20))
       ->capture_default_str();
+  std::string format = "f32";
+  app.add_option("--format", format, "Numbers: f32, or int8 (smaller and faster)")
+      ->check(CLI::IsMember({"f32", "int8"}))
+      ->capture_default_str();
+  app.add_option("--max-loss", options.max_loss,
+                 "int8: percentage points of validation accuracy that it may lose")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
   return apps::RunProgram(app, argc, argv, [&] {
+    if (format == "int8") options.format = packed::NumberFormat::kI8;
     const train::ExportResult result = train::ExportRun(options);
     fmt::print("{}\n", apps::FormatLayers(result.model));
     for (const train::Verification& v : result.verifications) {
@@ -31,6 +40,11 @@ int main(int argc, char** argv) {
       fmt::print("{}\n", v.nearly_tied == 0
                              ? ""
                              : fmt::format("; {} nearly tied, left out", v.nearly_tied));
+    }
+    if (result.loss) {
+      fmt::print("validation f32 {:.2f} %, int8 {:.2f} % of {} samples\n",
+                 100.0 * result.loss->f32_accuracy, 100.0 * result.loss->i8_accuracy,
+                 result.loss->samples);
     }
     fmt::print("wrote {}: {} bytes\n", options.output, result.file_bytes);
     return 0;

@@ -60,7 +60,9 @@ std::string FormatLayers(const packed::Model& model) {
       const int64_t layer_weights = layer.kernel().weights();
       const int64_t layer_nonzeros = packed::CountOwned(layout, layer.owner_nr);
       const int64_t layer_bytes = static_cast<int64_t>(
-          layer.weight_pnl.size_bytes() + layer.owner_nr.size_bytes() + layer.bias_o.size_bytes());
+          layer.weight_pnl.size_bytes() + layer.owner_nr.size_bytes() + layer.bias_o.size_bytes() +
+          layer.weight_i8_pnl.size_bytes() + layer.bias_i32_o.size_bytes() +
+          layer.shift_o.size_bytes() + layer.scale_o.size_bytes());
       const bool sparse = layer.packing.set_size > 1;
       text += fmt::format(
           "{:>3}{:>4} {:<11}{:>10}{:>10}{:>8.2f}%{:>10}\n", layer.packing.set_size,
@@ -85,9 +87,10 @@ std::string FormatLayers(const packed::Model& model) {
 }
 
 std::string FormatSummary(const packed::Model& model) {
-  std::string text = fmt::format("name        {}\ninput       {}\nclasses     {} {}\n", model.name,
-                                 ShapeText(model.input), model.class_names.size(),
-                                 fmt::join(model.class_names, " "));
+  std::string text =
+      fmt::format("name        {}\nnumbers     {}\ninput       {}\nclasses     {} {}\n", model.name,
+                  packed::NumberFormatName(model.format), ShapeText(model.input),
+                  model.class_names.size(), fmt::join(model.class_names, " "));
   if (model.front_end) {
     const FrontEnd& fe = *model.front_end;
     text += fmt::format(

@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fold, pack, verify, write; see export.h.
+// Fold, pack, verify, quantise, write; see export.h.
 #include "train/export/export.h"
 
+#include <algorithm>
+#include <cmath>
 #include <ctime>
+#include <filesystem>
+#include <memory>
+#include <utility>
 
 #include "data/dataset.h"
 #include "deploy/base/check.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/reference.h"
 #include "deploy/packed/model_file.h"
 #include "train/config/assemble.h"
 #include "train/config/network.h"
 #include "train/config/print.h"
 #include "train/export/near_ties.h"
+#include "train/export/quantise.h"
 #include "train/loop/trained_run.h"
 
 namespace bisparse::train {
 namespace {
 
 constexpr int64_t kVerifyBatch = 64;
+constexpr int64_t kDefinitionSamples = 16;  // the definition is scalar: milliseconds each
+constexpr Mode kModes[] = {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
 
 std::span<const float> Values(const torch::Tensor& tensor) {
   if (!tensor.defined()) return {};
@@ -38,23 +47,48 @@ std::string UtcNow() {
   return text;
 }
 
-/// Validation samples spread over the split, back to back.
-std::vector<float> ValidationFeatures(const Config& config, int64_t limit, int64_t* samples) {
-  const auto dataset = data::OpenDataset(config.data, config.front_end,
-                                         {.seed = config.seed, .train = false, .test = false});
-  const int64_t size = dataset->size(data::Split::kValidation);
+/// Training samples come as validation sees them: not augmented.
+std::unique_ptr<data::Dataset> Open(const Config& config, bool train) {
+  data::DatasetConfig plain = config.data;
+  plain.augment.enabled = false;
+  return data::OpenDataset(plain, config.front_end,
+                           {.seed = config.seed, .train = train, .test = false});
+}
+
+/// At most `limit` samples spread over the split.
+LabelledSamples Take(const data::Dataset& dataset, data::Split split, int64_t limit,
+                     const Config& config) {
+  const int64_t size = dataset.size(split), samples = std::min(limit, size);
   if (size == 0) {
     Fail(ErrorKind::kData, config.path,
-         "no validation samples to verify the model on (hint: --data names the recordings)");
+         "no {} samples to verify the model on (hint: --data names the recordings)",
+         data::SplitName(split));
   }
-  *samples = std::min(limit, size);
-  const auto floats = static_cast<size_t>(dataset->shape().elements());
-  std::vector<float> x_bhwc(static_cast<size_t>(*samples) * floats);
-  for (int64_t b = 0; b < *samples; ++b) {
-    dataset->Features(data::Split::kValidation, b * size / *samples, 0,
-                      std::span(x_bhwc).subspan(static_cast<size_t>(b) * floats, floats));
+  const auto floats = static_cast<size_t>(dataset.shape().elements());
+  LabelledSamples taken;
+  taken.x_bhwc.resize(static_cast<size_t>(samples) * floats);
+  for (int64_t b = 0; b < samples; ++b) {
+    const int64_t index = b * size / samples;
+    dataset.Features(split, index, 0,
+                     std::span(taken.x_bhwc).subspan(static_cast<size_t>(b) * floats, floats));
+    taken.class_b.push_back(dataset.Label(split, index));
   }
-  return x_bhwc;
+  return taken;
+}
+
+double Accuracy(const packed::Model& model, const LabelledSamples& samples) {
+  const Engine engine = EngineAccess::FromModel(model, {.threads = 0});
+  const size_t count = samples.class_b.size();
+  const auto classes = static_cast<size_t>(engine.output_count());
+  std::vector<float> logits_bo(count * classes);
+  engine.RunBatch(samples.x_bhwc, static_cast<int64_t>(count), logits_bo);
+  int64_t right = 0;
+  for (size_t b = 0; b < count; ++b) {
+    const auto row = logits_bo.begin() + static_cast<ptrdiff_t>(b * classes);
+    const auto best = std::max_element(row, row + static_cast<ptrdiff_t>(classes)) - row;
+    right += best == samples.class_b[b];
+  }
+  return static_cast<double>(right) / static_cast<double>(count);
 }
 
 }  // namespace
@@ -144,23 +178,75 @@ void RequireVerified(const Verification& v) {
   }
 }
 
+FormatLoss MeasureLoss(const packed::Model& f32, const packed::Model& i8,
+                       const LabelledSamples& samples) {
+  return {.samples = static_cast<int64_t>(samples.class_b.size()),
+          .f32_accuracy = Accuracy(f32, samples),
+          .i8_accuracy = Accuracy(i8, samples)};
+}
+
+void RequireSmallLoss(const FormatLoss& loss, double max_loss, const std::string& location) {
+  const double points = 100.0 * (loss.f32_accuracy - loss.i8_accuracy);
+  if (points <= max_loss + 1e-9) return;
+  Fail(ErrorKind::kData, location,
+       "int8 is right in {:.2f} % of {} validation samples, f32 in {:.2f} %: loses {:.2f} points "
+       "(allowed: {:.2f}); no file was written (hint: --max-loss {:.2f}, or --format f32)",
+       100.0 * loss.i8_accuracy, loss.samples, 100.0 * loss.f32_accuracy, points, max_loss,
+       std::ceil(100.0 * points - 1e-6) / 100.0);
+}
+
+void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc) {
+  const auto floats = static_cast<size_t>(i8.input.elements());
+  for (const Mode mode : kModes) {
+    const Engine engine = EngineAccess::FromModel(i8, {.mode = mode});
+    std::vector<float> logits(static_cast<size_t>(engine.output_count()));
+    for (size_t b = 0; b < x_bhwc.size() / floats; ++b) {
+      const std::span<const float> x = std::span(x_bhwc).subspan(b * floats, floats);
+      engine.Run(x, logits);
+      const std::vector<float> definition = RunReferenceI8(i8, x).logits;
+      for (size_t o = 0; o < logits.size(); ++o) {
+        if (logits[o] == definition[o]) continue;
+        Fail(ErrorKind::kInternal, fmt::format("{}, mode {}", i8.name, ModeName(mode)),
+             "logit {} of sample {} is {} in the engine, {} by the definition of int8; no file was "
+             "written",
+             o, b, logits[o], definition[o]);
+      }
+    }
+  }
+}
+
 ExportResult ExportRun(const ExportOptions& options) {
   TrainedRun run = LoadTrainedRun(options.run);
   if (!options.data.empty()) run.config.data.speech_commands.root = options.data;
-  int64_t samples = 0;
-  const std::vector<float> x_bhwc = ValidationFeatures(run.config, options.samples, &samples);
+  const bool i8 = options.format == packed::NumberFormat::kI8;
+  const std::unique_ptr<data::Dataset> dataset = Open(run.config, /*train=*/i8);
+  const auto take = [&](data::Split split, int64_t limit) {
+    return Take(*dataset, split, limit, run.config);
+  };
+  const std::vector<float> x_bhwc = take(data::Split::kValidation, options.samples).x_bhwc;
   ExportResult result;
   result.model =
       BuildModel(run.config, run.network, ClassNames(run.config.data), run.validation_accuracy);
 
-  const std::vector<uint8_t> bytes = packed::SerialiseModel(result.model);
-  result.file_bytes = static_cast<int64_t>(bytes.size());
-  const packed::Model read_back = packed::ParseModel(bytes, options.output);
-  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse}) {
+  packed::Model read_back =
+      packed::ParseModel(packed::SerialiseModel(result.model), options.output);
+  for (const Mode mode : kModes) {
     result.verifications.push_back(VerifyModel(read_back, run.network, x_bhwc, mode));
     RequireVerified(result.verifications.back());
   }
+  if (i8) {
+    const LabelledSamples calibration = take(data::Split::kTrain, options.calibration_samples);
+    const LabelledSamples validation = take(data::Split::kValidation, INT64_MAX);
+    const packed::Model f32 =
+        std::exchange(result.model, QuantiseModel(result.model, calibration.x_bhwc));
+    read_back = packed::ParseModel(packed::SerialiseModel(result.model), options.output);
+    RequireDefinition(read_back, take(data::Split::kValidation, kDefinitionSamples).x_bhwc);
+    result.loss = MeasureLoss(f32, read_back, validation);
+    RequireSmallLoss(*result.loss, options.max_loss, options.output);
+    result.model.provenance.validation_accuracy = result.loss->i8_accuracy;
+  }
   packed::WriteModel(result.model, options.output);
+  result.file_bytes = static_cast<int64_t>(std::filesystem::file_size(options.output));
   return result;
 }
 

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Run folder → packed model file: fold batch norm, pack (deploy/packed), verify (deploy/engine
-// against LibTorch), write.
+// against LibTorch), quantise if asked to, write.
 //   RunFolder/best.pt → TrainedLayer… → packed::Model → bytes → engine == LibTorch on validation
 //   samples → file
-// Read first: train/config/assemble.h (folding), near_ties.h. Tested in: export_test.cc.
+//   int8: … → QuantiseModel on training samples → accuracy against f32 on all of validation; engine
+//   == definition bit for bit → file
+// Read first: train/config/assemble.h (folding), near_ties.h, quantise.h. Tested in:
+// export_test.cc.
 #ifndef BISPARSE_TRAIN_EXPORT_EXPORT_H_
 #define BISPARSE_TRAIN_EXPORT_EXPORT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,19 +49,44 @@ Verification VerifyModel(const packed::Model& model, Network& network,
 /// Throws Error (kInternal) where a verification shows a model that may not be deployed.
 void RequireVerified(const Verification& verification);
 
+/// Samples of a split with their classes.
+struct LabelledSamples {
+  std::vector<float> x_bhwc;
+  std::vector<int32_t> class_b;
+};
+
+/// What int8 costs on the same samples, both through the engine. Fractions.
+struct FormatLoss {
+  int64_t samples = 0;
+  double f32_accuracy = 0, i8_accuracy = 0;
+};
+FormatLoss MeasureLoss(const packed::Model& f32, const packed::Model& i8,
+                       const LabelledSamples& samples);
+
+/// Throws Error (kData) where int8 loses more than `max_loss` percentage points.
+void RequireSmallLoss(const FormatLoss& loss, double max_loss, const std::string& location);
+
+/// Throws Error (kInternal) where the engine, in any mode, gives other bits than the int8 format's
+/// definition (deploy/engine/reference.h) on x_bhwc.
+void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc);
+
 struct ExportOptions {
   std::string run, output;
-  std::string data;       ///< validation recordings; empty: where the run's configuration says
+  std::string data;       ///< recordings; empty: where the run's configuration says
   int64_t samples = 512;  ///< validation samples to verify on
+  packed::NumberFormat format = packed::NumberFormat::kF32;
+  int64_t calibration_samples = 512;  ///< int8: training samples, not augmented
+  double max_loss = 0.2;              ///< int8: of validation accuracy, percentage points
 };
 
 struct ExportResult {
   packed::Model model;
-  std::vector<Verification> verifications;  ///< one a mode
+  std::vector<Verification> verifications;  ///< of the f32 model, one a mode
+  std::optional<FormatLoss> loss;           ///< int8
   int64_t file_bytes = 0;
 };
 
-/// The file appears only when every mode has been verified. Throws Error.
+/// The file appears only when every mode has been verified, and int8 loses little. Throws Error.
 ExportResult ExportRun(const ExportOptions& options);
 
 }  // namespace bisparse::train

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/export/export.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <string>
 
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
 #include "train/config/load.h"
 #include "train/export/near_ties.h"
+#include "train/export/quantise.h"
+#include "train/loop/trained_run.h"
 
 namespace bisparse::train {
 namespace {
@@ -32,11 +37,12 @@ network:
 )";
 
 struct Trained {
-  Config config = ParseConfig(kConfig, "export_test.yaml");
+  Config config;
   Network network{nullptr};
   std::vector<float> x_bhwc;
 
-  explicit Trained(int64_t samples) {
+  explicit Trained(int64_t samples, const std::string& text = kConfig)
+      : config(ParseConfig(text, "export_test.yaml")) {
     torch::manual_seed(7);
     network = Network(config.network, config.seed);
     CounterRandom random(11, {1});
@@ -83,6 +89,53 @@ TEST(Export, RefusesTooManyNearTies) {
   EXPECT_NO_THROW(RequireVerified(v));
   v.nearly_tied = 4;
   EXPECT_THROW(RequireVerified(v), Error);
+}
+
+TEST(Export, RefusesAnInt8ModelThatLosesMoreThanAllowed) {
+  const FormatLoss loss{.samples = 1000, .f32_accuracy = 0.961, .i8_accuracy = 0.959};
+  EXPECT_NO_THROW(RequireSmallLoss(loss, 0.2, "m.bisparse"));
+  try {
+    RequireSmallLoss(loss, 0.1, "m.bisparse");
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_STREQ(error.what(),
+                 "m.bisparse: int8 is right in 95.90 % of 1000 validation samples, f32 in 96.10 %: "
+                 "loses 0.20 points (allowed: 0.10); no file was written (hint: --max-loss 0.20, "
+                 "or --format f32)");
+  }
+}
+
+/// The same network without the batch norm that does not fold.
+TEST(Export, Int8ComputesItsDefinitionAndLosesLittle) {
+  std::string text = kConfig;
+  const std::string not_folded = "  - batch_norm\n  - kwta: {winners: 2, groups: 2}\n";
+  text.replace(text.find(not_folded), not_folded.size(), "  - kwta: {winners: 2, groups: 2}\n");
+  Trained trained(256, text);
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  const packed::Model i8 = QuantiseModel(f32, trained.x_bhwc);
+  EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
+  // f32's own choices as classes: f32 is always right, and int8 wherever it chooses the same.
+  LabelledSamples samples{.x_bhwc = trained.x_bhwc};
+  const torch::Tensor choice =
+      Logits(trained.network, samples.x_bhwc, 256).argmax(1).to(torch::kInt32);
+  samples.class_b.assign(choice.data_ptr<int32_t>(), choice.data_ptr<int32_t>() + 256);
+  const FormatLoss loss = MeasureLoss(f32, i8, samples);
+  EXPECT_EQ(loss.samples, 256);
+  EXPECT_GT(loss.f32_accuracy, 0.98);
+  EXPECT_GT(loss.i8_accuracy, 0.9);
+}
+
+TEST(Export, Int8NamesTheBatchNormThatDoesNotFold) {
+  Trained trained(16);
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  try {
+    QuantiseModel(f32, trained.x_bhwc);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
+    EXPECT_THAT(error.what(), testing::HasSubstr("layer 'batch_norm2': kind = affine"));
+  }
 }
 
 TEST(NearTies, AreThoseWithinRounding) {
