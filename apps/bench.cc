@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
   bool sweep = false;
   app.add_option("MODEL", path, "A .bisparse file or a CONFIG.yaml")->required();
   app.add_option("--threads", options.threads, "Over the samples of a batch; 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--batch", options.batch, "Samples in one call")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
