@@ -4,10 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <new>
 
 #include "bisparse/error.h"
+#include "deploy/base/file.h"
 
 namespace bisparse::apps {
 namespace {
@@ -37,15 +39,20 @@ int RunProgram(CLI::App& app, int argc, char** argv, const std::function<int()>&
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    fmt::print(stderr, "{0}: flags: {1} (hint: {0} --help)\n", app.get_name(), error.what());
+    return 2;
   }
   try {
-    return body();
+    const int code = body();
+    // A full disk shows when the last of the output leaves its buffer.
+    if (std::fflush(stdout) != 0) FailErrno("stdout", "cannot be written", errno);
+    return code;
   } catch (const Error& error) {
-    fmt::print(stderr, "{}: error: {}\n", app.get_name(), error.what());
+    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
     return ExitCode(error.kind());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "{}: error: out of memory\n", app.get_name());
+    fmt::print(stderr, "{}: out of memory\n", app.get_name());
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: internal error: {}\n", app.get_name(), error.what());
