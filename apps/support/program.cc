@@ -34,6 +34,15 @@ std::string Footer(const std::string& example) {
          "130 stopped by a signal.";
 }
 
+void AddTextFlag(CLI::App& app, const std::string& flag, std::string (*text)(),
+                 const std::string& help) {
+  const auto print = [text] {
+    fmt::print("{}", text());
+    throw CLI::Success();
+  };
+  app.add_flag_callback(flag, print, help);
+}
+
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
   app.set_version_flag("--version", "bisparse " BISPARSE_VERSION);
   try {
