@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
       ->check(CLI::IsMember({"f32", "int8"}));
   app.add_option("--threads", options.threads, "Over the samples of a batch; 0 = all cores")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--batch", options.batch, "Samples in one call")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))

@@ -18,15 +18,19 @@ int main(int argc, char** argv) {
   EngineOptions options{.threads = 0};
   app.add_option("MODEL", path, "A .bisparse file")->required();
   app.add_option("--data", data.path,
-                 "Speech Commands (official archive or test-set layout), or x.npy")
+                 "A test set (a folder a class, taken whole; known by _silence_ or _unknown_), an "
+                 "archive of Speech Commands, or x.npy")
       ->required();
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
   app.add_option("--split", split, "Split of an archive: test or validation")
       ->check(CLI::IsMember({"test", "validation"}))
       ->capture_default_str();
-  app.add_option("--mode", mode, "dense, sparse_dense, sparse_sparse or auto")
+  app.add_option("--mode", mode,
+                 "dense, sparse_dense, sparse_sparse or auto (the best of each layer)")
       ->capture_default_str();
-  app.add_option("--threads", options.threads, "0 = all cores")->capture_default_str();
+  app.add_option("--threads", options.threads, "Over the samples; 0 = all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
@@ -36,9 +40,8 @@ int main(int argc, char** argv) {
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);
     const apps::Evaluation evaluation = apps::Evaluate(engine, *dataset, data.split);
-    for (const auto& file : dataset->skipped()) {
-      fmt::print(stderr, "skipped {}: {}\n", file.path, file.reason);
-    }
+    for (const auto& warning : dataset->warnings()) fmt::print(stderr, "{}\n", warning);
+    for (const auto& file : dataset->skipped()) fmt::print(stderr, "skipped {}\n", file.reason);
     if (json != "-") fmt::print("{}: {}", path, apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);
     return 0;

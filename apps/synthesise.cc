@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", config.seed, "Of voices, speeds and pitches")->capture_default_str();
   app.add_option("--jobs", config.jobs, "Processes at a time; 0 = all cores")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   return apps::RunProgram(app, argc, argv, [&] {
     std::optional<ProgressBar> bar;

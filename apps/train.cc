@@ -67,6 +67,8 @@ int main(int argc, char** argv) {
       ->excludes("--resume");
   app.add_flag("--dry-run", dry_run, "Check, print the network's table, stop");
   app.add_flag("--print-config", print_config, "Print the configuration with every default, stop");
+  apps::AddTextFlag(app, "--document-config", train::DocumentSchema,
+                    "Print docs/configuration.md, the reference of all settings, stop");
   sets("--epochs", "train.epochs", "Passes over the training data");
   sets("--threads", "train.threads", "Threads of LibTorch; 0 = one per core");
   sets("--seed", "seed", "Of weights, owners and data");
@@ -78,9 +80,7 @@ int main(int argc, char** argv) {
     if (print_config) fmt::print("{}", train::PrintConfig(config));
     if (dry_run) fmt::print("{}", train::DescribeNetwork(config));
     if (print_config || dry_run) return 0;
-
-    std::signal(SIGINT, RequestStop);
-    std::signal(SIGTERM, RequestStop);
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, RequestStop);
     std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error like a full disk
     options.open = resume  ? train::OpenRun::kResume
                    : force ? train::OpenRun::kForce

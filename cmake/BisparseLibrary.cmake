@@ -10,8 +10,9 @@ function(bisparse_options target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(BISPARSE_SANITIZE)
+    # g++ 12 takes what AddressSanitizer inserts for uses of uninitialised memory (GCC bug 105562).
     target_compile_options(${target} PRIVATE -fsanitize=${BISPARSE_SANITIZE} -fno-omit-frame-pointer
-                                             -fno-sanitize-recover=all)
+                                             -fno-sanitize-recover=all -Wno-maybe-uninitialized)
     target_link_options(${target} PRIVATE -fsanitize=${BISPARSE_SANITIZE})
   endif()
 endfunction()
@@ -42,7 +43,7 @@ function(bisparse_library name)
   endif()
 endfunction()
 
-# bisparse_program(name SOURCES … LINK …): a program in bin/, part of the target `programs`.
+# bisparse_program(name SOURCES … LINK …): a program in bin/, part of the target `programs`; installed where it was built.
 if(NOT TARGET programs)
   add_custom_target(programs)
 endif()
@@ -52,5 +53,5 @@ function(bisparse_program name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK})
   bisparse_options(${name})
   add_dependencies(programs ${name})
-  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs OPTIONAL)
 endfunction()

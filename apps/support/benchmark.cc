@@ -82,13 +82,13 @@ void TimeInTurn(std::vector<Lane>& lanes, const InputRing& ring, const Benchmark
 
 std::vector<LayerTiming> TimeLayers(const Engine& engine, const InputRing& ring) {
   const auto& layers = engine.layers();
-  const auto elements = static_cast<size_t>(engine.input_shape().elements());
+  const auto sample_floats = static_cast<size_t>(engine.input_shape().elements());
   std::vector<float> logits(static_cast<size_t>(engine.output_count()));
   std::vector<int64_t> layer_ns(layers.size());
   std::vector<std::vector<double>> us(layers.size());
   for (int64_t call = 0; call < 600; ++call) {
     std::fill(layer_ns.begin(), layer_ns.end(), 0);
-    engine.RunProfiled(ring.Batch(call).first(elements), logits, layer_ns);
+    engine.RunProfiled(ring.Batch(call).first(sample_floats), logits, layer_ns);
     if (call < 100) continue;
     for (size_t i = 0; i < layers.size(); ++i) {
       us[i].push_back(static_cast<double>(layer_ns[i]) * 1e-3);
@@ -146,7 +146,7 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
                          .isa = lanes.front().engine.isa(),
                          .machine = MachineName(),
                          .inputs = inputs_name,
-                         .threads = options.threads,
+                         .threads = lanes.front().engine.options().threads,
                          .batch = options.batch};
   for (size_t i = 0; i < lanes.size(); ++i) {
     std::vector<double>& us = lanes[i].call_us;
@@ -176,7 +176,7 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
                         timing.median_us, timing.p10_us, timing.p90_us, timing.samples_per_second,
                         ratio);
   }
-  text += fmt::format("\nlayers in {}, one sample\n{:<12}{:<22}{:>11}{:>14}{:>14}{:>15}\n",
+  text += fmt::format("\nlayers in {}, one sample\n{:<12}{:<30}{:>11}{:>14}{:>14}{:>15}\n",
                       ModeName(result.layer_mode), "layer", "kernel", "median us", "MACs dense",
                       "executed", "active inputs");
   for (const LayerTiming& layer : result.layers) {

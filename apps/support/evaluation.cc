@@ -61,11 +61,27 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
   if (!model.provenance.config_text.empty()) {
     const train::Config trained =
         train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)");
+    const data::SpeechCommandsConfig by_names = config.speech_commands;
     config = trained.data;
     seed = trained.seed;
+    if (config.speech_commands.words.empty()) {  // every folder that training found
+      config.speech_commands.words = by_names.words;
+      config.speech_commands.unknown = by_names.unknown;
+    }
   }
   config.strict = data.strict;
-  if (!data.labels.empty()) {
+  const bool npy = data.path.ends_with(".npy");
+  if (npy == data.labels.empty()) {
+    Fail(ErrorKind::kConfiguration, "--labels", "{}",
+         npy ? "missing (hint: y.npy with the labels of " + data.path + ")"
+             : "given without x.npy as --data");
+  }
+  const bool test_set = npy || IsTestSetLayout(data.path);
+  if (test_set && data.split != data::Split::kTest) {
+    Fail(ErrorKind::kConfiguration, data.path,
+         "is a test set without a {} split (hint: --split test)", data::SplitName(data.split));
+  }
+  if (npy) {
     config = NpyForModel(config, model, data);
   } else {
     if (!model.front_end) {
@@ -76,8 +92,7 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
     }
     config.kind = data::DatasetKind::kSpeechCommands;
     config.speech_commands.root = config.speech_commands.test_root = "";
-    (IsTestSetLayout(data.path) ? config.speech_commands.test_root : config.speech_commands.root) =
-        data.path;
+    (test_set ? config.speech_commands.test_root : config.speech_commands.root) = data.path;
   }
   data::OpenOptions options{.seed = seed,
                             .train = false,
@@ -140,28 +155,32 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
                   evaluation.correct, evaluation.samples, evaluation.samples_per_second);
   if (evaluation.skipped > 0)
     text += fmt::format(", {} broken recordings skipped", evaluation.skipped);
-  text += fmt::format("\n\n{:<12}{:>9}{:>11}{:>9}  confused with\n", "class", "samples",
-                      "precision", "recall");
+  text += fmt::format("\n\n{:<16}{:>9}{:>11}{:>9}\n", "class", "samples", "precision", "recall");
   const size_t classes = evaluation.class_names.size();
+  std::string matrix =
+      "\nconfusion: a row is the true class, a column the predicted one\n" + std::string(16, ' ');
   for (size_t c = 0; c < classes; ++c) {
     const auto& row = evaluation.confusion[c];
     const int64_t of_class = std::accumulate(row.begin(), row.end(), int64_t{0});
     int64_t predicted = 0;
-    for (size_t t = 0; t < classes; ++t) predicted += evaluation.confusion[t][c];
+    for (const auto& of_true : evaluation.confusion) predicted += of_true[c];
     const auto percent = [&](int64_t whole) {
       return whole == 0 ? std::string("-")
                         : fmt::format("{:.1f} %", 100.0 * static_cast<double>(row[c]) /
                                                       static_cast<double>(whole));
     };
-    text += fmt::format("{:<12}{:>9}{:>11}{:>9} ", evaluation.class_names[c], of_class,
-                        percent(predicted), percent(of_class));
-    for (size_t other = 0; other < classes; ++other) {
-      if (other != c && row[other] > 0)
-        text += fmt::format(" {}:{}", evaluation.class_names[other], row[other]);
-    }
-    text += '\n';
+    const std::string name = fmt::format("{:>3} {}", c, evaluation.class_names[c]);
+    text += fmt::format("{:<16}{:>9}{:>11}{:>9}\n", name, of_class, percent(predicted),
+                        percent(of_class));
+    matrix += fmt::format("{:>6}", c);
   }
-  return text;
+  matrix += '\n';
+  for (size_t c = 0; c < classes; ++c) {
+    matrix += fmt::format("{:<16}", fmt::format("{:>3} {}", c, evaluation.class_names[c]));
+    for (const int64_t count : evaluation.confusion[c]) matrix += fmt::format("{:>6}", count);
+    matrix += '\n';
+  }
+  return text + matrix;
 }
 
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation) {

@@ -44,6 +44,7 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
 /// Features of a split's samples back to back, samples × input floats (at most `limit`).
 std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split, int64_t limit);
 
+/// Accuracy, precision and recall of each class, the confusion matrix.
 std::string FormatEvaluation(const Evaluation& evaluation);
 /// {"accuracy" (fraction), "samples", "samples_per_second", "classes", "confusion", "skipped"}
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);

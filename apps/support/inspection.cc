@@ -48,9 +48,9 @@ const char* NormName(FeatureNorm norm) {
 }  // namespace
 
 std::string FormatLayers(const packed::Model& model) {
-  std::string text = fmt::format("{:<10}{:<9}{:<11}{:>3}{:>4} {:<11}{:>10}{:>10}{:>9}{:>10}  {}\n",
-                                 "layer", "kind", "output", "S", "L", "run", "weights", "non-zero",
-                                 "density", "bytes", "k-WTA");
+  std::string text = fmt::format(
+      "{:<10}{:<9}{:<11}{:>5}{:>4}{:>4} {:<11}{:>10}{:>10}{:>9}{:>10}  {}\n", "layer", "kind",
+      "output", "N", "S", "L", "run", "weights", "non-zero", "density", "bytes", "k-WTA");
   int64_t weights = 0, nonzeros = 0, bytes = 0;
   for (const packed::Layer& layer : model.layers) {
     text += fmt::format("{:<10}{:<9}{:<11}", layer.name, packed::LayerKindName(layer.kind),
@@ -65,7 +65,8 @@ std::string FormatLayers(const packed::Model& model) {
           layer.shift_o.size_bytes() + layer.scale_o.size_bytes());
       const bool sparse = layer.packing.set_size > 1;
       text += fmt::format(
-          "{:>3}{:>4} {:<11}{:>10}{:>10}{:>8.2f}%{:>10}\n", layer.packing.set_size,
+          "{:>5}{:>4}{:>4} {:<11}{:>10}{:>10}{:>8.2f}%{:>10}\n",
+          sparse ? fmt::format("{}", layout.sets) : "-", layer.packing.set_size,
           sparse ? fmt::format("{}", layer.packing.lanes) : "-",
           sparse ? RunText(layer.packing) : "dense", layer_weights, layer_nonzeros,
           100.0 * static_cast<double>(layer_nonzeros) / static_cast<double>(layer_weights),
@@ -74,13 +75,13 @@ std::string FormatLayers(const packed::Model& model) {
       nonzeros += layer_nonzeros;
       bytes += layer_bytes;
     } else if (layer.kind == packed::LayerKind::kKwta) {
-      text += fmt::format("{:>58}  {}\n", "", KwtaText(layer));
+      text += fmt::format("{:>64}  {}\n", "", KwtaText(layer));
     } else {
       text += '\n';
     }
   }
   text += fmt::format(
-      "{:<49}{:>10}{:>10}{:>8.2f}%{:>10}\n", "total", weights, nonzeros,
+      "{:<55}{:>10}{:>10}{:>8.2f}%{:>10}\n", "total", weights, nonzeros,
       weights == 0 ? 0.0 : 100.0 * static_cast<double>(nonzeros) / static_cast<double>(weights),
       bytes);
   return text;
@@ -115,10 +116,10 @@ std::string FormatSummary(const packed::Model& model) {
 std::string FormatPlan(const packed::Model& model) {
   const Engine engine = EngineAccess::FromModel(model, {});
   std::string text = fmt::format(
-      "plan on {}, workspace {} bytes a thread\n{:<10}{:<22}{:>13}{:>13}  {}\n", engine.isa(),
+      "plan on {}, workspace {} bytes a thread\n{:<10}{:<30}{:>13}{:>13}  {}\n", engine.isa(),
       engine.workspace_bytes(), "layer", "kernel", "MACs dense", "executed", "reason");
   for (const LayerSummary& layer : engine.layers()) {
-    text += fmt::format("{:<10}{:<22}{:>13}{:>13}  {}\n", layer.name, layer.kernel,
+    text += fmt::format("{:<10}{:<30}{:>13}{:>13}  {}\n", layer.name, layer.kernel,
                         layer.macs_dense, layer.macs_executed, layer.reason);
   }
   return text;

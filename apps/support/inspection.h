@@ -10,8 +10,8 @@
 
 namespace bisparse::apps {
 
-/// A line a layer: output shape, set size, lanes, run, non-zeros, density, winners, bytes; totals
-/// below.
+/// A line a layer: output shape, sets, set size, lanes, run, non-zeros, density, winners, bytes;
+/// totals below.
 std::string FormatLayers(const packed::Model& model);
 
 /// Input, classes, front end, provenance.

@@ -13,8 +13,12 @@ namespace bisparse::apps {
 /// The footer of --help: an example and the exit codes.
 std::string Footer(const std::string& example);
 
-/// Parses the flags, then runs `body`; whatever is thrown becomes a line on stderr and the exit
-/// code above.
+/// A flag that prints `text` and ends the program, whatever else is or is not given.
+void AddTextFlag(CLI::App& app, const std::string& flag, std::string (*text)(),
+                 const std::string& help);
+
+/// Parses the flags, then runs `body`; whatever is thrown becomes a line on stderr, "program:
+/// where: what, allowed, hint", and the exit code above.
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
 
 }  // namespace bisparse::apps

@@ -1,5 +1,5 @@
-# cmake -D … -P install_consumer.cmake: every step must succeed, both consumers must print the same logits, and the
-# installed library must not reach LibTorch, OpenMP or a BLAS.
+# cmake -D … -P install_consumer.cmake: every step must succeed, installed programs must start, both consumers must print
+# the same logits, and the installed library must not reach LibTorch, OpenMP or a BLAS.
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE error)
   if(NOT result EQUAL 0)
@@ -11,7 +11,11 @@ endfunction()
 
 file(REMOVE_RECURSE ${WORK_DIR})
 set(prefix ${WORK_DIR}/prefix)
-run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix} --component package)
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix})
+file(GLOB programs ${prefix}/bin/bisparse-*)  # those that were built
+foreach(program IN LISTS programs)
+  run(${program} --version)
+endforeach()
 
 run(${CMAKE_COMMAND} -S ${CONSUMER_DIR} -B ${WORK_DIR}/build -D CMAKE_PREFIX_PATH=${prefix}
     -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_BUILD_TYPE=Release)

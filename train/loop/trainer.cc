@@ -413,7 +413,7 @@ TrainResult Train(const Config& config, const TrainOptions& options) {
       fmt::print(options.progress, "warning: {}\n", warning);
     }
     for (const data::SkippedFile& file : dataset->skipped()) {
-      fmt::print(options.progress, "skipped: {}: {}\n", file.path, file.reason);
+      fmt::print(options.progress, "skipped: {}\n", file.reason);
     }
   }
   return Trainer(config, *dataset, options, run).Run();

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the programs on a small model and on recordings made here, and checks what their users rely
+// on: help, output, JSON keys, one-line errors, exit codes. The example model answers at random:
+// its answers are compared with the engine's, not with the truth.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <regex>
+#include <sstream>
+
+#include "bisparse/engine.h"
+#include "data/audio.h"
+#include "deploy/base/file.h"
+#include "deploy/packed/example_model.h"
+#include "deploy/packed/model_file.h"
+
+namespace bisparse {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::StartsWith;
+using Json = nlohmann::ordered_json;
+
+const std::vector<std::string> kPrograms = {"bisparse-bench", "bisparse-classify",
+                                            "bisparse-evaluate", "bisparse-inspect",
+                                            "bisparse-synthesise"};
+
+struct Result {
+  int code;
+  std::string out, err;
+};
+
+std::vector<std::string> KeysOf(const Json& json) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : json.items()) keys.push_back(key);
+  return keys;
+}
+
+class Programs : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    packed::Model model = packed::MakeExampleModel(1);
+    model.provenance.config_text = "";
+    packed::WriteModel(model, model_path_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+
+  /// `before` is shell text in front of the program: a limit, a variable.
+  Result Run(const std::string& program, const std::string& arguments,
+             const std::string& before = "") const {
+    const std::string command = fmt::format("cd '{}' && {} '{}/{}' >out 2>err </dev/null {}",
+                                            folder_, before, BISPARSE_BIN_DIR, program, arguments);
+    const int status = std::system(command.c_str());
+    EXPECT_TRUE(WIFEXITED(status)) << command;
+    return {WEXITSTATUS(status), ReadTextFile(Path("out")), ReadTextFile(Path("err"))};
+  }
+
+  /// A failure: nothing on stdout, "program: where: what …" on one line of stderr.
+  void ExpectError(const std::string& program, const std::string& arguments, int code,
+                   const std::string& message, const std::string& before = "") const {
+    SCOPED_TRACE(program + " " + arguments);
+    const Result result = Run(program, arguments, before);
+    EXPECT_EQ(result.code, code);
+    EXPECT_EQ(result.out, "");
+    EXPECT_THAT(result.err, AllOf(StartsWith(program + ": "), HasSubstr(message)));
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+
+  void WriteText(const std::string& name, const std::string& text) const {
+    fs::create_directories(fs::path(Path(name)).parent_path());
+    WriteFileAtomically(Path(name), text);
+  }
+
+  void WriteTone(const std::string& name, double hz, int32_t rate_hz = 8000) const {
+    fs::create_directories(fs::path(Path(name)).parent_path());
+    std::vector<float> samples(static_cast<size_t>(rate_hz / 4));
+    for (size_t i = 0; i < samples.size(); ++i) {
+      samples[i] = static_cast<float>(
+          0.3 * std::sin(2 * std::numbers::pi * hz * static_cast<double>(i) / rate_hz));
+    }
+    data::WriteWav(Path(name), samples, rate_hz);
+  }
+
+  /// Test-set layout: 12 recordings of the example's three classes.
+  void WriteTestSet(const std::string& root) const {
+    const char* const classes[] = {"yes", "no", "_silence_"};
+    for (int i = 0; i < 12; ++i) {
+      WriteTone(fmt::format("{}/{}/{}.wav", root, classes[i % 3], i), 200 + 290 * i);
+    }
+  }
+
+  /// Softmax of the model's answer to a recording.
+  std::vector<double> Scores(const std::string& recording) const {
+    std::vector<float> logits(3);
+    engine().RunPcm(data::ReadAudio(recording, engine().sample_rate_hz()).samples, logits);
+    std::vector<double> scores(logits.begin(), logits.end());
+    double sum = 0;
+    for (double& score : scores) sum += score = std::exp(score);
+    for (double& score : scores) score /= sum;
+    return scores;
+  }
+  size_t Answer(const std::string& recording) const {
+    const std::vector<double> scores = Scores(recording);
+    return static_cast<size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  }
+  const Engine& engine() const {
+    if (!engine_) engine_ = std::make_unique<Engine>(Engine::Load(model_path_));
+    return *engine_;
+  }
+
+  const std::string folder_ = fmt::format("{}bisparse_programs_{}", testing::TempDir(), ::getpid());
+  const std::string model_path_ = folder_ + "/model.bisparse";
+  const std::string no_path_ = folder_ + "/absent";
+  mutable std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(Programs, HelpExplainsEveryFlagWithAnExampleAndTheExitCodes) {
+  for (const std::string& program : kPrograms) {
+    SCOPED_TRACE(program);
+    const Result help = Run(program, "--help");
+    EXPECT_EQ(help.code, 0);
+    EXPECT_EQ(help.err, "");
+    EXPECT_THAT(help.out,
+                AllOf(HasSubstr("Example:\n  " + program + " "),
+                      HasSubstr("Exit codes: 0 done, 1 internal error, 2 configuration or flags, "
+                                "3 data or file")));
+    std::vector<std::string> lines;
+    std::istringstream text(help.out);
+    for (std::string line; std::getline(text, line);) lines.push_back(line);
+    constexpr size_t kColumn =
+        30;  // of the meanings, which begin on the next line after long flags
+    int flags = 0;
+    for (size_t i = 0; i + 1 < lines.size() && lines[i] != "Example:"; ++i) {
+      if (!std::regex_search(lines[i], std::regex("^  [-A-Z]"))) continue;
+      ++flags;
+      const bool beside = lines[i].size() > kColumn && lines[i][kColumn - 1] == ' ';
+      const bool below = lines[i + 1].starts_with(std::string(kColumn, ' '));
+      EXPECT_TRUE(beside || below) << lines[i];
+    }
+    EXPECT_GE(flags, 4);
+  }
+}
+
+TEST_F(Programs, PrintTheirVersion) {
+  for (const std::string& program : kPrograms) {
+    const Result version = Run(program, "--version");
+    EXPECT_EQ(version.code, 0);
+    EXPECT_EQ(version.out, "bisparse " BISPARSE_VERSION "\n");
+  }
+}
+
+TEST_F(Programs, RefuseFlagsThatTheyDoNotHave) {
+  for (const std::string& program : kPrograms) {
+    ExpectError(program, "--no-such-flag x", 2, "(hint: " + program + " --help)");
+    ExpectError(program, "", 2, "flags: ");
+  }
+}
+
+TEST_F(Programs, RefuseModelsThatAreMissingBrokenOrSomethingElse) {
+  const std::string whole = ReadTextFile(model_path_);
+  WriteText("cut.bisparse", whole.substr(0, whole.size() / 2));
+  std::string altered = whole;
+  altered[whole.size() - 9] ^= 4;
+  WriteText("altered.bisparse", altered);
+  WriteText("text.bisparse", "this is not a model");
+  WriteTestSet("test");
+  WriteTone("a.wav", 300);
+  for (const std::string& program : kPrograms) {
+    if (program == "bisparse-synthesise") continue;
+    const std::string more = program == "bisparse-classify"   ? " a.wav"
+                             : program == "bisparse-evaluate" ? " --data test"
+                                                              : "";
+    ExpectError(program, "absent.bisparse" + more, 3, "absent.bisparse: cannot be opened: ");
+    for (const char* name : {"cut.bisparse", "altered.bisparse", "text.bisparse"}) {
+      ExpectError(program, name + more, 3, std::string(": ") + name + ": ");
+    }
+  }
+}
+
+TEST_F(Programs, EndWithOneWhereMemoryIsShort) {
+  if (BISPARSE_SANITIZED) GTEST_SKIP() << "a sanitizer needs the whole address space";
+  ExpectError("bisparse-bench", "model.bisparse --batch 1048576", 1, "out of memory",
+              "ulimit -v 250000 &&");
+}
+
+TEST_F(Programs, SayWhereOutputCannotGo) {
+  WriteTestSet("test");
+  const std::string evaluate = "model.bisparse --data test --json ";
+  const Result no_folder = Run("bisparse-evaluate", evaluate + "absent/result.json");
+  EXPECT_EQ(no_folder.code, 3);
+  EXPECT_THAT(no_folder.err,
+              StartsWith("bisparse-evaluate: absent/result.json: cannot be created"));
+  // A full disk:
+  ExpectError("bisparse-evaluate", evaluate + "- >/dev/full", 3,
+              "stdout: cannot be written: No space left on device");
+}
+
+TEST_F(Programs, BenchWritesItsJson) {
+  const Result result =
+      Run("bisparse-bench", "model.bisparse --seconds 0.01 --batch 3 --json bench.json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("speed-up"), HasSubstr("sparse_sparse"),
+                                HasSubstr("executed"), HasSubstr("conv2")));
+  const Json json = Json::parse(ReadTextFile(Path("bench.json")));
+  EXPECT_THAT(KeysOf(json), ElementsAre("model", "isa", "threads", "batch", "machine", "inputs",
+                                        "modes", "layers"));
+  EXPECT_EQ(json["model"], "example");
+  EXPECT_EQ(json["isa"], engine().isa());
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_EQ(json["batch"], 3);
+  EXPECT_THAT(KeysOf(json["modes"]), ElementsAre("dense", "sparse_dense", "sparse_sparse"));
+  for (const Json& mode : json["modes"]) {
+    EXPECT_THAT(KeysOf(mode), ElementsAre("median_us", "p10_us", "p90_us", "samples_per_second"));
+    EXPECT_GT(mode["p10_us"], 0.0);
+    EXPECT_LE(mode["p10_us"], mode["median_us"]);
+    EXPECT_LE(mode["median_us"], mode["p90_us"]);
+    EXPECT_DOUBLE_EQ(mode["samples_per_second"].get<double>() * mode["median_us"].get<double>(),
+                     3e6);
+  }
+  ASSERT_EQ(json["layers"].size(), engine().layers().size());
+  for (size_t i = 0; i < json["layers"].size(); ++i) {
+    const Json& layer = json["layers"][i];
+    const LayerSummary& expected = engine().layers()[i];
+    EXPECT_THAT(KeysOf(layer), ElementsAre("name", "median_us", "macs_dense", "macs_executed",
+                                           "kernel", "active_inputs"));
+    EXPECT_EQ(layer["name"], expected.name);
+    EXPECT_GE(layer["median_us"], 0.0);
+    EXPECT_EQ(layer["macs_dense"], expected.macs_dense);
+    EXPECT_EQ(layer["macs_executed"], expected.macs_executed);
+  }
+}
+
+TEST_F(Programs, BenchSweepsAndTakesModesRealInputsAndConfigurations) {
+  WriteTestSet("test");
+  const Result sweep = Run("bisparse-bench",
+                           "model.bisparse --seconds 0.01 --mode auto,dense --data test --sweep "
+                           "--json -");
+  ASSERT_EQ(sweep.code, 0) << sweep.err;
+  const Json runs = Json::parse(sweep.out)["runs"];  // nothing but JSON is on stdout
+  ASSERT_EQ(runs.size(), 4u);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_EQ(runs[i]["batch"], i % 2 == 0 ? 1 : 64);
+    EXPECT_EQ(runs[i]["inputs"], "real");
+    EXPECT_THAT(KeysOf(runs[i]["modes"]), ElementsAre("auto", "dense"));
+  }
+
+  const std::string config =
+      "data: {type: npy, train_x: x.npy, train_y: y.npy, input: [1, 1, 8], class_names: [a, b]}\n"
+      "network: [linear: {units: 8}, kwta: {winners: WINNERS}, linear: {units: classes}]\n";
+  const auto with_winners = [&](const char* winners) {
+    return std::regex_replace(config, std::regex("WINNERS"), winners);
+  };
+  WriteText("good.yaml", with_winners("2"));
+  WriteText("bad.yaml", with_winners("9"));
+  const Result random = Run("bisparse-bench", "good.yaml --seconds 0.01 --json -");
+  ASSERT_EQ(random.code, 0) << random.err;
+  EXPECT_EQ(Json::parse(random.out)["layers"][0]["name"], "linear1");
+  ExpectError("bisparse-bench", "bad.yaml", 2, "bad.yaml:2:");
+  ExpectError("bisparse-bench", "absent.yaml", 3, "absent.yaml: cannot be opened");
+  ExpectError("bisparse-bench", "model.bisparse --mode fast", 2,
+              "mode: 'fast' is no mode (allowed: auto, dense, sparse_dense, sparse_sparse)");
+  ExpectError("bisparse-bench", "model.bisparse --batch 0", 2, "--batch: ");
+}
+
+TEST_F(Programs, EvaluateCountsWhatTheEngineAnswers) {
+  WriteTestSet("test");
+  const std::vector<std::string> classes = {"yes", "no", "_silence_"};
+  std::vector<std::vector<int64_t>> confusion(3, std::vector<int64_t>(3, 0));
+  int64_t correct = 0;
+  for (size_t label = 0; label < 3; ++label) {
+    for (const auto& recording : fs::directory_iterator(Path("test/" + classes[label]))) {
+      const size_t answer = Answer(recording.path());
+      ++confusion[label][answer];
+      correct += answer == label;
+    }
+  }
+  WriteText("test/no/broken.wav", "this is not sound");
+  WriteTone("test/maybe/1.wav", 500);
+  const Result result = Run("bisparse-evaluate", "model.bisparse --data test --json result.json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("skipped test/no/broken.wav: not a readable recording"),
+                    HasSubstr("test: left out recordings of what is no class: maybe (1)")));
+  const Json json = Json::parse(ReadTextFile(Path("result.json")));
+  EXPECT_THAT(KeysOf(json), ElementsAre("accuracy", "samples", "samples_per_second", "classes",
+                                        "confusion", "skipped"));
+  EXPECT_EQ(json["accuracy"], static_cast<double>(correct) / 12);
+  EXPECT_EQ(json["samples"], 12);
+  EXPECT_GT(json["samples_per_second"], 0.0);
+  EXPECT_EQ(json["classes"], classes);
+  EXPECT_EQ(json["confusion"], confusion);
+  EXPECT_EQ(json["skipped"], 1);
+
+  EXPECT_THAT(result.out,
+              HasSubstr(fmt::format("accuracy {:.2f} % ({} of 12)", correct / 0.12, correct)));
+  EXPECT_THAT(result.out, HasSubstr("1 broken recordings skipped"));
+  for (size_t c = 0; c < 3; ++c) {
+    int64_t predicted = 0;
+    for (const auto& row : confusion) predicted += row[c];
+    const auto percent = [&](int64_t whole) {
+      return whole == 0 ? std::string("-")
+                        : fmt::format("{:.1f} %", 100.0 * static_cast<double>(confusion[c][c]) /
+                                                      static_cast<double>(whole));
+    };
+    EXPECT_THAT(result.out, HasSubstr(fmt::format("{:<16}{:>9}{:>11}{:>9}\n",
+                                                  fmt::format("{:>3} {}", c, classes[c]), 4,
+                                                  percent(predicted), percent(4))));
+    EXPECT_THAT(result.out, HasSubstr(fmt::format(
+                                "{:<16}{:>6}{:>6}{:>6}\n", fmt::format("{:>3} {}", c, classes[c]),
+                                confusion[c][0], confusion[c][1], confusion[c][2])));
+  }
+}
+
+TEST_F(Programs, EvaluateTakesTheSplitsOfAnArchive) {
+  for (const char* word : {"yes", "no", "other"}) {
+    for (int i = 0; i < 5; ++i) WriteTone(fmt::format("archive/{}/{}.wav", word, i), 300 + 100 * i);
+  }
+  WriteTone("archive/_background_noise_/hum.wav", 50);
+  WriteText("archive/testing_list.txt", "yes/0.wav\nno/1.wav\nno/2.wav\nother/3.wav\n");
+  WriteText("archive/validation_list.txt", "yes/1.wav\nno/4.wav\n");
+  const auto samples = [&](const std::string& split) {
+    const Result result =
+        Run("bisparse-evaluate", "model.bisparse --data archive --json - --split " + split);
+    EXPECT_EQ(result.code, 0) << result.err;
+    const Json json = Json::parse(result.out);
+    std::vector<int64_t> counts;
+    for (const auto& row : json["confusion"]) {
+      counts.push_back(row[0].get<int64_t>() + row[1].get<int64_t>() + row[2].get<int64_t>());
+    }
+    return counts;
+  };
+  EXPECT_THAT(samples("test"), ElementsAre(1, 2, 2));  // of _silence_ as many as a word has
+  EXPECT_THAT(samples("validation"), ElementsAre(1, 1, 1));
+}
+
+TEST_F(Programs, EvaluateReadsArraysAsTheModelsConfigurationSays) {
+  packed::Model model = packed::MakeExampleModel(1);
+  model.provenance.config_text =
+      "data: {type: npy, train_x: x.npy, train_y: y.npy, input: [8, 8, 1], offset: 100, "
+      "scale: 0.05, class_names: [yes, no, _silence_]}\n"
+      "network: [flatten, linear: {units: classes}]\n";
+  packed::WriteModel(model, Path("npy.bisparse"));
+  const auto npy = [](const std::string& dictionary, const std::string& payload) {
+    const std::string header = dictionary + std::string(117 - dictionary.size(), ' ') + "\n";
+    return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + payload;
+  };
+  std::string x, y;
+  std::vector<std::vector<int64_t>> confusion(3, std::vector<int64_t>(3, 0));
+  for (int sample = 0; sample < 6; ++sample) {
+    std::vector<float> features, logits(3);
+    for (int i = 0; i < 64; ++i) {
+      const auto byte = static_cast<uint8_t>((sample + 3) * (i + 7) * 37);
+      x += static_cast<char>(byte);
+      features.push_back((byte - 100.0f) * 0.05f);
+    }
+    engine().Run(features, logits);
+    y += static_cast<char>(sample % 3);
+    ++confusion[static_cast<size_t>(sample % 3)][static_cast<size_t>(
+        std::max_element(logits.begin(), logits.end()) - logits.begin())];
+  }
+  WriteText("x.npy", npy("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 8, 8), }", x));
+  WriteText("y.npy", npy("{'descr': '|u1', 'fortran_order': False, 'shape': (6,), }", y));
+  const Result result =
+      Run("bisparse-evaluate", "npy.bisparse --data x.npy --labels y.npy --json -");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(Json::parse(result.out)["confusion"], confusion);
+  ExpectError("bisparse-evaluate", "npy.bisparse --data x.npy", 2,
+              "--labels: missing (hint: y.npy");
+}
+
+TEST_F(Programs, EvaluateNamesWhatIsWrongWithTheRecordings) {
+  const std::string model = "model.bisparse --data ";
+  ExpectError("bisparse-evaluate", model + "absent", 3, "absent: not a folder (hint: ");
+  fs::create_directories(Path("empty"));
+  ExpectError("bisparse-evaluate", model + "empty", 3, "empty: holds no folder with .wav or .flac");
+  WriteTone("words/yes/1.wav", 300);
+  WriteTone("words/maybe/2.wav", 300);
+  ExpectError("bisparse-evaluate", model + "words", 3,
+              "words: has no recordings of the word 'no', only of: maybe yes");
+  WriteTestSet("test");
+  ExpectError("bisparse-evaluate", model + "test --split validation", 2,
+              "test: is a test set without a validation split (hint: --split test)");
+  ExpectError("bisparse-evaluate", model + "test --split training", 2, "--split: ");
+  WriteText("test/no/broken.wav", "this is not sound");
+  ExpectError("bisparse-evaluate", model + "test --strict", 3,
+              "test/no/broken.wav: not a readable recording: ");
+}
+
+TEST_F(Programs, ClassifyPrintsTheTopClassesAndBothTimes) {
+  WriteTone("a.wav", 300);
+  WriteTone("b.wav", 1700, 44100);
+  const Result result = Run("bisparse-classify", "model.bisparse a.wav b.wav --top 2");
+  ASSERT_EQ(result.code, 0) << result.err;
+  std::istringstream lines(result.out);
+  for (const char* name : {"a.wav", "b.wav"}) {
+    std::string line;
+    ASSERT_TRUE(std::getline(lines, line));
+    const std::vector<double> scores = Scores(Path(name));
+    std::vector<size_t> order = {0, 1, 2};
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+    const auto& classes = engine().class_names();
+    EXPECT_THAT(line, StartsWith(fmt::format("{}:  {} {:.1f} %  {} {:.1f} %  (", name,
+                                             classes[order[0]], 100 * scores[order[0]],
+                                             classes[order[1]], 100 * scores[order[1]])));
+    EXPECT_THAT(line, MatchesRegex(".*\\(front end [0-9]+ us, network [0-9]+\\.[0-9] us\\)"));
+  }
+}
+
+TEST_F(Programs, ClassifyRefusesWhatItCannotHear) {
+  WriteText("broken.wav", "this is not sound");
+  ExpectError("bisparse-classify", "model.bisparse broken.wav", 3,
+              "broken.wav: not a readable recording: ");
+  ExpectError("bisparse-classify", "model.bisparse absent.wav", 3, "absent.wav: ");
+  WriteTone("a.wav", 300);
+  packed::Model deaf = packed::MakeExampleModel(1);
+  deaf.front_end.reset();
+  packed::WriteModel(deaf, Path("deaf.bisparse"));
+  ExpectError("bisparse-classify", "deaf.bisparse a.wav", 2, "the model has no front end");
+}
+
+TEST_F(Programs, InspectShowsLayersPlanAndConfiguration) {
+  const Result result = Run("bisparse-inspect", "model.bisparse --plan");
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* text :
+       {"input +8x8x1\n", "classes +3 yes no _silence_\n", "front end +8000 Hz, 2048 samples",
+        "made +2026-01-01T00:00:00Z by bisparse example, seed 1, validation 50.00 %\n",
+        // name, kind, output, N, S, L, run, weights, non-zero, density, bytes
+        "conv2 +conv2d +4x4x16 +1 +2 +8 4 ch, row +512 +256 +50.00% +[0-9]+\n",
+        "kwta1 +kwta +3x3x8 +2 of 8 a position, 2 groups\n", "kwta2 +kwta +2x2x16 +8 of 64 a map\n",
+        "total +1924 +[0-9]+ +[0-9.]+% +[0-9]+\n",
+        "conv2 +conv_packed_f32[^ ]* +8192 +[0-9]+  weights and inputs are sparse\n"}) {
+    EXPECT_TRUE(std::regex_search(result.out, std::regex(text))) << text << "\n" << result.out;
+  }
+  packed::Model model = packed::MakeExampleModel(1);
+  model.provenance.config_text = "name: example\nseed: 7\n";
+  packed::WriteModel(model, model_path_);
+  EXPECT_EQ(Run("bisparse-inspect", "model.bisparse --config").out, "name: example\nseed: 7\n");
+}
+
+TEST_F(Programs, SynthesiseSpeaksOnceAndOnlyWithEspeak) {
+  const std::string arguments = "--out speech --words yes --clips-per-word 4";
+  ExpectError("bisparse-synthesise", arguments, 3,
+              "espeak-ng: the program is not on the PATH (hint: apt-get install espeak-ng)",
+              "PATH=");
+  ExpectError("bisparse-synthesise", "--out speech --words yes,n0", 2, "'n0' is not a word");
+  WriteText("mine/notes.txt", "keep");
+  ExpectError("bisparse-synthesise", "--out mine", 3, "mine: exists, but was not made with these");
+  if (std::system("espeak-ng --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "no espeak-ng";
+  const Result made = Run("bisparse-synthesise", arguments);
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(made.out, "speech: 4 recordings by 4 voices, 0 skipped\n");
+  EXPECT_TRUE(fs::exists(Path("speech/_background_noise_/pink_noise.wav")));
+  EXPECT_EQ(Run("bisparse-synthesise", arguments).out, "speech: complete already, 4 recordings\n");
+}
+
+}  // namespace
+}  // namespace bisparse
