@@ -203,14 +203,15 @@ TEST(ModelFile, HeaderIsAsDocumented) {
 }
 
 TEST(ModelFile, RefusesOtherVersions) {
+  using testing::AllOf, testing::EndsWith, testing::StartsWith;
   std::vector<uint8_t> bytes = ExampleBytes();
-  Put<uint32_t>(bytes, kVersionAt, 2);
-  EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 2, this program reads 1 (hint: too new, update "
-            "bisparse)");
+  Put<uint32_t>(bytes, kVersionAt, 1000);
+  EXPECT_THAT(RefusalOf(bytes), AllOf(StartsWith("m.bisparse: format version = 1000, this program "
+                                                 "reads 1"),
+                                      EndsWith("(hint: too new, update bisparse)")));
   Put<uint32_t>(bytes, kVersionAt, 0);
-  EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 0, this program reads 1 (hint: export the model again)");
+  EXPECT_THAT(RefusalOf(bytes), AllOf(HasSubstr("format version = 0, this program reads 1"),
+                                      EndsWith("(hint: export the model again)")));
 }
 
 TEST(ModelFile, RefusesWhatIsNoModelFile) {
