@@ -186,8 +186,10 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   for (const schema::Layer* layer : *stored.layers())
     model.layers.push_back(ReadLayer(*layer, location));
   if (stored.class_names() != nullptr) {
-    const int64_t outputs = model.output_count();
-    if (stored.class_names()->size() > std::max<int64_t>(outputs, 0)) {
+    // In double: shapes are not validated yet, their product may not fit 64 bits.
+    const Shape shape = model.layers.empty() ? model.input : model.layers.back().output;
+    const double outputs = double(shape.height) * double(shape.width) * double(shape.channels);
+    if (double(stored.class_names()->size()) > outputs) {
       Fail(ErrorKind::kData, location, "{} class names for {} outputs",
            stored.class_names()->size(), outputs);
     }
