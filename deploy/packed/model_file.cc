@@ -99,6 +99,11 @@ Checked CheckHeader(std::span<const uint8_t> bytes, const std::string& location)
 }
 
 std::string ToString(const flatbuffers::String* text) { return text ? text->str() : std::string(); }
+/// Of a layer or class, cut behind the first byte that is too many (ValidateModel allows 256): many
+/// offsets to one long string must not become many long strings.
+std::string ToName(const flatbuffers::String& name) {
+  return std::string(name.c_str(), std::min<size_t>(name.size(), 257));
+}
 Shape ToShape(const schema::Shape& s) { return {s.height(), s.width(), s.channels()}; }
 schema::Shape FromShape(const Shape& s) { return {s.height, s.width, s.channels}; }
 
@@ -128,7 +133,7 @@ std::span<const T> InPlace(const Vector<T>* vector, const char* field,
 
 Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) {
   Layer layer;
-  layer.name = stored.name()->str();
+  layer.name = ToName(*stored.name());
   const std::string location = fmt::format("{}: layer '{:.80}'", model_location, layer.name);
   layer.kind = ToEnum(stored.kind(), LayerKind::kFlatten, "kind", location);
   layer.input = ToShape(*stored.input());
@@ -202,14 +207,15 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   for (const schema::Layer* layer : *stored.layers())
     model.layers.push_back(ReadLayer(*layer, location));
   if (stored.class_names() != nullptr) {
-    // Many offsets to one long string must not become many long strings.
-    const int64_t outputs = model.output_count();
-    if (stored.class_names()->size() > std::max<int64_t>(outputs, 0)) {
+    // In double: shapes are not validated yet, their product may not fit 64 bits.
+    const Shape shape = model.layers.empty() ? model.input : model.layers.back().output;
+    const double outputs = double(shape.height) * double(shape.width) * double(shape.channels);
+    if (double(stored.class_names()->size()) > outputs) {
       Fail(ErrorKind::kData, location, "{} class names for {} outputs",
            stored.class_names()->size(), outputs);
     }
     for (const flatbuffers::String* name : *stored.class_names()) {
-      model.class_names.push_back(std::string(name->c_str(), std::min<size_t>(name->size(), 257)));
+      model.class_names.push_back(ToName(*name));
     }
   }
   if (stored.front_end() != nullptr) model.front_end = ReadFrontEnd(*stored.front_end(), location);

@@ -126,6 +126,25 @@ TEST(ModelFile, ReadsWhatIsLeftOut) {
   EXPECT_LT(read.provenance.validation_accuracy, 0) << "not known";
 }
 
+// The example's maps and windows are square.
+TEST(ModelFile, KeepsHeightApartFromWidth) {
+  Model model;
+  model.name = "pool";
+  model.input = {6, 9, 2};
+  Layer& pool = model.layers.emplace_back();
+  pool.kind = LayerKind::kAvgPool;
+  pool.name = "pool";
+  pool.input = model.input;
+  pool.window = {5, 7, 3, 4, 2, 1};
+  pool.output = {2, 2, 2};
+  Layer& rows = model.layers.emplace_back(pool);
+  rows.name = "rows";
+  rows.input = pool.output;
+  rows.window = {1, 2, 1, 1, 0, 0};
+  rows.output = {2, 1, 2};
+  ExpectSame(ParseModel(SerialiseModel(model), "memory"), model);
+}
+
 TEST(ModelFile, SameModelSameBytes) {
   EXPECT_EQ(ExampleBytes(), ExampleBytes());
   const std::string path = NewFolder("bytes") + "/a.bisparse";
@@ -203,6 +222,7 @@ TEST(ModelFile, HeaderIsAsDocumented) {
 }
 
 TEST(ModelFile, RefusesOtherVersions) {
+  using testing::AllOf, testing::EndsWith, testing::StartsWith;
   std::vector<uint8_t> bytes = ExampleBytes();
   Put<uint32_t>(bytes, kVersionAt, 3);
   EXPECT_EQ(RefusalOf(bytes),
