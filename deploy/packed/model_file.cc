@@ -211,7 +211,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
     const Shape shape = model.layers.empty() ? model.input : model.layers.back().output;
     const double outputs = double(shape.height) * double(shape.width) * double(shape.channels);
     if (double(stored.class_names()->size()) > outputs) {
-      Fail(ErrorKind::kData, location, "{} class names for {} outputs",
+      Fail(ErrorKind::kData, location, "{} class names for {:.0f} outputs",
            stored.class_names()->size(), outputs);
     }
     for (const flatbuffers::String* name : *stored.class_names()) {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzzes the YAML reader: whatever the bytes are, ParseConfig returns a configuration or throws
-// Error (kConfiguration), and what it accepted prints to text that reads back the same. Seeds:
-// configs/*.yaml.
-//   fuzz_config -max_total_time=60 -max_len=4096 NEW_CORPUS configs
-// Read first: train/config/load.h.
+// Error (kConfiguration), and what it accepted prints to text that reads back the same. Commands
+// and seeds: CMakeLists.txt. Read first: train/config/load.h.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
