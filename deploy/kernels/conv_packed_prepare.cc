@@ -221,8 +221,7 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
     }
   }
   const auto positions_of = [&](int32_t o) -> const std::vector<int32_t>& {
-    static const std::vector<int32_t> none;
-    return o < s.out_c ? position_bp[static_cast<size_t>(o / s.lanes)] : none;
+    return position_bp[static_cast<size_t>(o / s.lanes)];
   };
   std::vector<int64_t> counts;
   for (int32_t o = 0; o < s.out_c; ++o) counts.push_back(std::ssize(positions_of(o)));
@@ -231,23 +230,19 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
   const int64_t usual = counts[(counts.size() - 1) * 9 / 10];
   PackedLists& lists = conv.lists;
   lists.begin_b.push_back(0);
-  for (int32_t o = 0; o < s.out_c; o += 2) {
-    const int64_t entries =
-        std::max<int64_t>({usual, std::ssize(positions_of(o)), std::ssize(positions_of(o + 1))});
-    for (int32_t k = o; k < o + 2; ++k) {
-      for (const int32_t p : positions_of(k)) {
-        const int64_t kx = p % s.kernel_w, row = p / s.kernel_w;  // c·kernel_h + ky
-        const int64_t c = row / s.kernel_h, ky = row % s.kernel_h;
-        lists.input_e.push_back(
-            ToInt32((c * s.padded_h() + ky) * columns.row() + kx * columns.pitch));
-        const int64_t slot = layout.Slot(p, k / s.lanes / s.set_size, k % s.lanes);
-        lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot)]);
-      }
-      lists.input_e.resize(2 * static_cast<size_t>(lists.begin_b.back()) +
-                           static_cast<size_t>((k - o + 1) * entries));
-      lists.weight_copy.resize(lists.input_e.size());
+  for (int32_t o = 0; o < s.out_c; ++o) {
+    for (const int32_t p : positions_of(o)) {
+      const int64_t kx = p % s.kernel_w, row = p / s.kernel_w;  // c·kernel_h + ky
+      const int64_t c = row / s.kernel_h, ky = row % s.kernel_h;
+      lists.input_e.push_back(
+          ToInt32((c * s.padded_h() + ky) * columns.row() + kx * columns.pitch));
+      const int64_t slot = layout.Slot(p, o / s.lanes / s.set_size, o % s.lanes);
+      lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot)]);
     }
+    const int64_t entries = std::max<int64_t>(usual, std::ssize(positions_of(o)));
     lists.begin_b.push_back(ToInt32(lists.begin_b.back() + entries));
+    lists.input_e.resize(static_cast<size_t>(lists.begin_b.back()));
+    lists.weight_copy.resize(lists.input_e.size());
   }
   SetPointers(weight_pnl, bias_o, conv);
   return conv;

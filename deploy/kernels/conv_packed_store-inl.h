@@ -32,6 +32,43 @@ HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, floa
   for (int32_t l = 0; o + l < out_c; ++l) position[o + l] = lane[l];
 }
 
+#if HWY_MAX_BYTES >= 64
+/// tile[16 kernels][16 positions] to rows of `stride` floats, one for each of `count` positions:
+/// 4×4 transpositions inside blocks of 128 bits, then of the blocks.
+HWY_INLINE void StoreSixteenTransposed(const float* tile, int32_t count, float* y, int64_t stride) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<hn::CappedTag<double, 8>> d64;
+  using V = hn::Vec<decltype(d)>;
+  V v[4][4];  // [i][g]: block j holds kernels 4g … 4g + 3 at position 4j + i
+  HWY_UNROLL(4) for (int g = 0; g < 4; ++g) {
+    const float* k = tile + g * 64;
+    const V k0 = hn::Load(d, k), k1 = hn::Load(d, k + 16), k2 = hn::Load(d, k + 32),
+            k3 = hn::Load(d, k + 48);
+    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, k0, k1));
+    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, k2, k3));
+    const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, k0, k1));
+    const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, k2, k3));
+    v[0][g] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+    v[1][g] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+    v[2][g] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+    v[3][g] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+  }
+  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+    const V a = hn::ConcatLowerLower(d, v[i][2], v[i][0]);
+    const V b = hn::ConcatLowerLower(d, v[i][3], v[i][1]);
+    const V c = hn::ConcatUpperUpper(d, v[i][2], v[i][0]);
+    const V e = hn::ConcatUpperUpper(d, v[i][3], v[i][1]);
+    const V row[4] = {hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a),
+                      hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)),
+                      hn::OddEvenBlocks(hn::SwapAdjacentBlocks(e), c),
+                      hn::OddEvenBlocks(e, hn::SwapAdjacentBlocks(c))};
+    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
+      if (4 * j + i < count) hn::StoreU(row[j], d, y + (4 * j + i) * stride);
+    }
+  }
+}
+#endif
+
 /// tile[4][size] to outputs o … o + 3 of the positions that exist.
 HWY_INLINE void StoreTransposed(const float* tile, int32_t size, float* const* position, int32_t o,
                                 int32_t out_c) {
