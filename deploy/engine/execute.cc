@@ -202,7 +202,8 @@ Workspace::Workspace(const Plan& plan)
       winner_value(static_cast<size_t>(plan.winner_elements)),
       features(static_cast<size_t>(plan.input_elements)),
       winner_index(static_cast<size_t>(plan.winner_elements)),
-      position_begin(static_cast<size_t>(plan.begin_elements)) {
+      position_begin(static_cast<size_t>(plan.begin_elements)),
+      arena_i8(static_cast<size_t>(plan.i8 ? plan.i8->arena_bytes() : 0)) {
   for (int i = 0; i < 2; ++i) {
     chain[i] = AlignedBuffer<float>(static_cast<size_t>(plan.chain_floats));
     block[i] = AlignedBuffer<float>(static_cast<size_t>(plan.block_floats));
@@ -211,6 +212,13 @@ Workspace::Workspace(const Plan& plan)
 
 void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
              Workspace& workspace) {
+  if (plan.i8) {
+    for (int64_t b = 0; b < count; ++b) {
+      ExecuteI8(*plan.i8, x_bi + b * plan.input_elements, y_bo + b * plan.output_elements,
+                workspace.arena_i8.data());
+    }
+    return;
+  }
   RunSegments(plan, x_bi, count, y_bo, workspace, [](size_t, const Activation&) {});
 }
 
@@ -218,16 +226,39 @@ void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& 
                      std::span<int64_t> layer_ns) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point begin = Clock::now();
-  RunSegments(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation&) {
+  const auto add_time = [&](size_t i, const auto&) {
     const Clock::time_point end = Clock::now();
     layer_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
     begin = end;
-  });
+  };
+  if (plan.i8) return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), add_time);
+  RunSegments(plan, x_i, 1, y_o, workspace, add_time);
 }
 
 void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                    const TraceCallback& callback) {
   std::vector<float> map;
+  if (plan.i8) {
+    float scale = plan.i8->input_scale;
+    int32_t zero = plan.i8->input_zero;
+    bool logits = false;
+    const auto real_map = [&](size_t i, const uint8_t* q) {
+      const packed::Layer& layer = *plan.i8->steps[i].layer;
+      const auto elements = static_cast<size_t>(layer.output.elements());
+      if (layer.HasWeights()) {
+        scale = layer.output_scale;
+        zero = 0;
+        logits = layer.shift_o.empty();
+      }
+      if (logits) return callback(i, {y_o, elements});
+      map.resize(elements);
+      for (size_t e = 0; e < elements; ++e) {
+        map[e] = scale * static_cast<float>(int32_t{q[e]} - zero);
+      }
+      callback(i, map);
+    };
+    return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), real_map, /*maps=*/true);
+  }
   RunSegments(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation& x) {
     const int64_t elements = plan.steps[i].output.elements();
     if (x.map != nullptr) return callback(i, {x.map, static_cast<size_t>(elements)});

@@ -22,6 +22,7 @@ struct Workspace {
   AlignedBuffer<float> block[2];  ///< maps of a block of samples between segments, in turn
   AlignedBuffer<float> scratch, winner_value, features;
   AlignedBuffer<int32_t> winner_index, position_begin;
+  AlignedBuffer<uint8_t> arena_i8;  ///< all that an int8 plan needs
 };
 
 /// Samples [0, count), count <= kBlockSamples: features x_bi → logits y_bo, back to back.

@@ -346,13 +346,18 @@ void MeasureWorkspace(Plan& plan) {
 int64_t Plan::workspace_bytes() const {
   // Every buffer begins at a cache line; see Workspace.
   return 4 * (2 * chain_floats + 2 * block_floats + scratch_floats + 2 * winner_elements +
-              begin_elements + RoundToLine(input_elements));
+              begin_elements + RoundToLine(input_elements)) +
+         (i8 ? i8->arena_bytes() : 0);
 }
 
 Plan MakePlan(const packed::Model& model, Mode mode, bool fuse) {
   Plan plan;
   plan.input_elements = model.input.elements();
   plan.output_elements = model.output_count();
+  if (model.format == packed::NumberFormat::kI8) {
+    plan.i8 = MakePlanI8(model, mode, fuse, plan.layers);
+    return plan;
+  }
   plan.steps.reserve(model.layers.size());
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];

@@ -11,10 +11,12 @@
 #define BISPARSE_DEPLOY_ENGINE_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "bisparse/engine.h"
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/engine/plan_i8.h"
 #include "deploy/kernels/conv_dense_f32.h"
 #include "deploy/kernels/conv_packed_prepare.h"
 #include "deploy/kernels/kwta.h"
@@ -90,6 +92,7 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Segment> segments;
   std::vector<LayerSummary> layers;
+  std::optional<PlanI8> i8;  ///< of an int8 model: it has steps of its own, and no f32 steps
   int64_t input_elements = 0, output_elements = 0;
   // Sizes of a workspace, see execute.h.
   int64_t chain_floats = 0;    ///< each of two: the largest map inside a chain

@@ -46,7 +46,8 @@ void ForceIsa(const std::string& name) {
     Fail(ErrorKind::kConfiguration, "BISPARSE_ISA",
          "instruction set \"{}\" is not one that this CPU runs (it runs {})", name, known);
   }
-  hwy::SetSupportedTargetsForTest(name.empty() ? 0 : chosen);
+  // A lower bit is a better target. The worse ones stay: not every kernel is built for every target.
+  hwy::SetSupportedTargetsForTest(name.empty() ? 0 : all & ~(chosen - 1));
   // Without this the functions chosen before stay in use.
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }

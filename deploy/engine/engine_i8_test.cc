@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 engines give the bits of the number format's definition: every layer and the logits of random
+// networks, in every mode, on every instruction set, for any batch and number of threads.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "deploy/base/random.h"
+#include "deploy/engine/engine_access.h"
+#include "deploy/engine/random_model.h"
+#include "deploy/engine/reference.h"
+#include "deploy/kernels/test_util.h"
+
+namespace bisparse {
+namespace {
+
+constexpr Mode kModes[] = {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
+
+std::vector<float> Features(const packed::Model& model, int64_t samples, uint64_t seed) {
+  CounterRandom random(seed, {2});
+  std::vector<float> x(static_cast<size_t>(samples * model.input.elements()));
+  for (float& value : x) value = random.Normal();
+  return x;
+}
+
+void CheckAgainstReference(const packed::Model& model, uint64_t seed) {
+  const std::vector<float> x = Features(model, 1, seed);
+  const ReferenceRunI8 reference = RunReferenceI8(model, x);
+  for (const Mode mode : kModes) {
+    SCOPED_TRACE(ModeName(mode));
+    const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+    float scale = model.input_scale;
+    int32_t zero = model.input_zero;
+    size_t layers = 0;
+    EngineAccess::RunTraced(engine, x, [&](size_t i, std::span<const float> output) {
+      ++layers;
+      const packed::Layer& layer = model.layers[i];
+      if (layer.HasWeights()) {
+        scale = layer.output_scale;
+        zero = 0;
+      }
+      if (scale == 0) return;  // logits are compared below
+      ASSERT_EQ(output.size(), reference.layer_output[i].size());
+      for (size_t e = 0; e < output.size(); ++e) {
+        ASSERT_EQ(output[e], scale * static_cast<float>(reference.layer_output[i][e] - zero))
+            << "layer '" << layer.name << "' (" << packed::LayerKindName(layer.kind) << ", "
+            << engine.layers()[i].kernel << "), element " << e;
+      }
+    });
+    ASSERT_EQ(layers, model.layers.size());
+    std::vector<float> logits(static_cast<size_t>(engine.output_count()));
+    engine.Run(x, logits);
+    ASSERT_EQ(logits, reference.logits);
+  }
+}
+
+TEST(EngineI8, RandomNetworksEqualTheDefinitionOnEveryIsa) {
+  kernels::ForEachIsa([] {
+    for (uint64_t seed = 0; seed < 150; ++seed) {
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      CheckAgainstReference(MakeRandomI8Model(seed), seed);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const packed::Model model = MakeRandomI8Model(seed);
+    const int64_t batch = 37;
+    const std::vector<float> x = Features(model, batch, seed);
+    const Engine one = EngineAccess::FromModel(model),
+                 two = EngineAccess::FromModel(model, {.threads = 2});
+    const auto floats = static_cast<size_t>(model.input.elements());
+    const auto outputs = static_cast<size_t>(one.output_count());
+    std::vector<float> single(batch * outputs), together(batch * outputs);
+    for (size_t b = 0; b < static_cast<size_t>(batch); ++b) {
+      one.Run(std::span(x).subspan(b * floats, floats),
+              std::span(single).subspan(b * outputs, outputs));
+    }
+    two.RunBatch(x, batch, together);
+    EXPECT_EQ(single, together) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace bisparse

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls the kernels that an int8 plan chose. Read first: plan_i8.h.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "deploy/engine/plan_i8.h"
+#include "deploy/kernels/matmul_i8.h"
+
+namespace bisparse {
+namespace {
+
+struct Arena {
+  uint8_t* map[2];
+  uint8_t* scratch;
+  int32_t* acc;
+  int32_t* index_k;
+  uint8_t* value_k;
+};
+
+Arena CutArena(const PlanI8& plan, uint8_t* bytes) {
+  uint8_t* scratch = bytes + 2 * plan.map_bytes;
+  uint8_t* acc = scratch + plan.scratch_bytes;
+  uint8_t* index = acc + plan.acc_bytes;
+  return {{bytes, bytes + plan.map_bytes},
+          scratch,
+          reinterpret_cast<int32_t*>(acc),
+          reinterpret_cast<int32_t*>(index),
+          index + 4 * plan.winner_elements};
+}
+
+/// Sums of one position or sample to what the next layer reads, or to logits.
+void Finish(const StepI8& step, const int32_t* acc, int64_t position, uint8_t* y, float* logits) {
+  const int64_t channels = step.layer->output.channels;
+  if (step.layer->shift_o.empty()) {
+    kernels::LogitsI8(acc, channels, step.layer->scale_o.data(), logits + position * channels);
+  } else {
+    kernels::RequantiseI8(acc, channels, step.shift_o.data(), y + position * channels);
+  }
+}
+
+void RunConvDense(const StepI8& step, const uint8_t* x, uint8_t* y, float* logits,
+                  const Arena& arena) {
+  const packed::Layer& layer = *step.layer;
+  const int64_t positions = int64_t{layer.output.height} * layer.output.width;
+  for (int64_t begin = 0; begin < positions; begin += step.rows) {
+    const int64_t end = std::min(positions, begin + step.rows);
+    kernels::Im2RowI8(layer.input, layer.window, layer.output.width, x, step.zero, begin, end,
+                      step.depth, arena.scratch);
+    kernels::MatMulI8({.rows = end - begin,
+                       .depth = step.depth,
+                       .outputs = step.outputs,
+                       .x = arena.scratch,
+                       .x_stride = step.depth,
+                       .weight = step.weight.data(),
+                       .bias_o = step.bias_o.data(),
+                       .acc = arena.acc});
+    for (int64_t p = begin; p < end; ++p) {
+      Finish(step, arena.acc + (p - begin) * step.outputs, p, y, logits);
+    }
+  }
+}
+
+void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8_t* y,
+               float* logits, const Arena& arena) {
+  const packed::Layer& layer = *step.layer;
+  if (step.kernel == StepKernelI8::kLinearDense) {
+    const int64_t inputs = layer.input.elements();
+    std::copy_n(x, inputs, arena.scratch);
+    std::fill(arena.scratch + inputs, arena.scratch + step.depth, uint8_t{0});
+    kernels::MatMulI8({.rows = 1,
+                       .depth = step.depth,
+                       .outputs = step.outputs,
+                       .x = arena.scratch,
+                       .x_stride = step.depth,
+                       .weight = step.weight.data(),
+                       .bias_o = step.bias_o.data(),
+                       .acc = arena.acc});
+  } else {
+    kernels::LinearWinnersI8(
+        {.set_size = layer.packing.set_size,
+         .lanes = layer.packing.lanes,
+         .sets = static_cast<int32_t>(step.outputs / layer.packing.set_size / layer.packing.lanes),
+         .weight_pnl = layer.weight_i8_pnl.data(),
+         .bias_o = step.bias_o.data(),
+         .owner_pn = step.owner_pn.empty() ? nullptr : step.owner_pn.data(),
+         .index_k = step.reads_winners ? arena.index_k : nullptr,
+         .value_k = step.reads_winners ? arena.value_k : x,
+         .count = step.reads_winners ? winner_count : layer.input.elements(),
+         .acc = arena.acc});
+  }
+  Finish(step, arena.acc, 0, y, logits);
+}
+
+}  // namespace
+
+void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
+               const AfterStepI8& after, bool maps) {
+  const Arena arena = CutArena(plan, bytes);
+  int from = 0;
+  int64_t winner_count = 0;
+  kernels::QuantiseI8(x_i, plan.steps.front().layer->input.elements(), plan.input_scale,
+                      plan.input_zero, arena.map[0]);
+  std::vector<uint8_t> scattered;
+  bool list = false;  // the map is a list of winners, until a step makes a map again
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const StepI8& step = plan.steps[i];
+    const uint8_t* x = arena.map[from];
+    uint8_t* y = arena.map[1 - from];
+    bool moved = true;
+    switch (step.done_by_other ? StepKernelI8::kNone : step.kernel) {
+      case StepKernelI8::kNone:
+        moved = false;
+        break;
+      case StepKernelI8::kConvDense:
+        RunConvDense(step, x, y, y_o, arena);
+        break;
+      case StepKernelI8::kConvTaps:
+        kernels::ConvTapsI8Run(
+            {.conv = &*step.taps, .input = x, .output = y, .scratch = arena.scratch});
+        break;
+      case StepKernelI8::kConvQuads:
+        kernels::ConvQuadsI8Run({.conv = &*step.quads,
+                                 .index_k = step.reads_winners ? arena.index_k : nullptr,
+                                 .value_k = step.reads_winners ? arena.value_k : x,
+                                 .output = y,
+                                 .scratch = arena.scratch});
+        break;
+      case StepKernelI8::kLinearDense:
+      case StepKernelI8::kLinearPacked:
+        RunLinear(step, x, winner_count, y, y_o, arena);
+        break;
+      case StepKernelI8::kMaxPool:
+        kernels::MaxPoolU8(step.pool, x, y);
+        break;
+      case StepKernelI8::kAvgPool:
+        kernels::AvgPoolU8(step.pool, x, y);
+        break;
+      case StepKernelI8::kKwta: {
+        kernels::KwtaU8Args args = step.kwta;
+        args.x = x;
+        args.index_k = arena.index_k;
+        args.value_k = arena.value_k;
+        kernels::KwtaU8(args);
+        winner_count = step.winner_count;
+        moved = !step.emits_winners;
+        if (moved) {
+          kernels::ScatterWinnersU8(args.index_k, args.value_k, winner_count, y,
+                                    step.layer->output.elements());
+        }
+        break;
+      }
+    }
+    if (moved) from = 1 - from;
+    if (moved || step.emits_winners) list = !moved;
+    if (!after) continue;
+    if (maps && step.emits_winners) {
+      scattered.resize(static_cast<size_t>(step.layer->output.elements()));
+      kernels::ScatterWinnersU8(arena.index_k, arena.value_k, winner_count, scattered.data(),
+                                step.layer->output.elements());
+    }
+    after(i, !maps ? nullptr : list ? scattered.data() : arena.map[from]);
+  }
+}
+
+}  // namespace bisparse

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses the int8 kernels. Read first: plan_i8.h.
+#include "deploy/engine/plan_i8.h"
+
+#include <algorithm>
+
+#include "deploy/base/check.h"
+#include "deploy/kernels/matmul_i8.h"
+#include "deploy/packed/pack.h"
+
+namespace bisparse {
+namespace {
+
+using packed::Layer;
+using packed::LayerKind;
+
+int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+int32_t Owner(const packed::Layout& layout, const Layer& layer, int32_t n, int64_t p) {
+  if (layout.packing.set_size == 1) return 0;
+  return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
+}
+
+/// The k-WTA whose list the layer behind `steps` could read.
+StepI8* KwtaInFront(std::vector<StepI8>& steps, bool through_flatten) {
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (step->kernel == StepKernelI8::kKwta) return &*step;
+    if (step->kernel != StepKernelI8::kNone || !through_flatten) return nullptr;
+  }
+  return nullptr;
+}
+
+/// Biases with the rounding term and shifts, padded to 16 outputs.
+void PrepareEnds(const Layer& layer, int64_t outputs, StepI8& step) {
+  step.bias_o = AlignedBuffer<int32_t>(static_cast<size_t>(RoundUp(outputs, 16)));
+  step.shift_o = AlignedBuffer<int32_t>(step.bias_o.size());
+  for (size_t o = 0; o < std::min<size_t>(layer.bias_i32_o.size(), step.bias_o.size()); ++o) {
+    const int32_t shift = layer.shift_o.empty() ? 0 : layer.shift_o[o];
+    step.shift_o.data()[o] = shift;
+    step.bias_o.data()[o] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
+  }
+}
+
+/// Unpacked weights in the order of matmul_i8: p = (ky, kx, c).
+void PrepareDense(const Layer& layer, const packed::Layout& layout, StepI8& step,
+                  LayerSummary& summary) {
+  step.depth = RoundUp(layout.positions, 4);
+  step.outputs = RoundUp(layout.shape.outputs, 16);
+  step.weight = AlignedBuffer<int8_t>(static_cast<size_t>(step.depth * step.outputs));
+  const int64_t taps = int64_t{layout.shape.kernel_h} * layout.shape.kernel_w;
+  for (int64_t p = 0; p < layout.positions; ++p) {
+    const int64_t at = p % taps * layout.shape.channels + p / taps;
+    for (int32_t n = 0; n < layout.sets; ++n) {
+      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
+        const int64_t o = layout.Output(n, Owner(layout, layer, n, p), l);
+        if (o >= layout.shape.outputs) break;
+        step.weight.data()[kernels::MatMulWeightAt(at, o, step.outputs)] =
+            layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
+      }
+    }
+  }
+  PrepareEnds(layer, layout.shape.outputs, step);
+  // A few tiles of rows whose sums stay in L1.
+  step.rows = std::clamp<int64_t>(16 * 1024 / (4 * step.outputs), 6, 24);
+  summary.weight_bytes = step.depth * step.outputs + 4 * step.outputs;
+}
+
+/// The 2×2 max-pool of stride 2 that conv_taps_i8 does too.
+bool IsPoolOfTwo(const Layer* layer) {
+  return layer != nullptr && layer->kind == LayerKind::kMaxPool &&
+         layer->window ==
+             packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+}
+
+/// `behind`: the layer whose work may be done here, or null.
+void PlanConv(const packed::Model& model, const Layer& layer, const Layer* behind, Mode mode,
+              std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
+  const packed::Layout layout(layer.kernel(), layer.packing);
+  const bool first = std::none_of(before.begin(), before.end(),
+                                  [](const StepI8& s) { return s.layer->HasWeights(); });
+  step.zero = static_cast<uint8_t>(first ? model.input_zero : 0);
+  if (IsPoolOfTwo(behind) && kernels::HasConvTapsI8()) {
+    const bool dense = mode == Mode::kDense;
+    step.taps = kernels::PrepareConvTapsI8(layer, behind->output, step.zero, dense);
+    if (step.taps) {
+      step.kernel = StepKernelI8::kConvTaps;
+      summary.kernel = "conv_taps_i8";
+      summary.reason = dense ? "mode dense" : "one channel: any owners";
+      if (!dense) {
+        summary.macs_executed = summary.nonzeros * layer.output.height * layer.output.width;
+      }
+      summary.weight_bytes = static_cast<int64_t>(2 * step.taps->weight.size());
+      return;
+    }
+  }
+  StepI8* kwta =
+      mode == Mode::kDense || mode == Mode::kSparseDense ? nullptr : KwtaInFront(before, false);
+  if (kwta != nullptr && kwta->kwta.global) kwta = nullptr;
+  summary.reason = mode == Mode::kDense ? "mode dense" : "";
+  if (mode != Mode::kDense && (kwta != nullptr || layer.packing.set_size > 1)) {
+    const int32_t channels = layer.input.channels;
+    const int32_t slots = kwta ? kwta->kwta.winners * kwta->kwta.chunk : channels;
+    step.quads = kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels);
+    if (step.quads) {
+      step.kernel = StepKernelI8::kConvQuads;
+      step.reads_winners = kwta != nullptr;
+      if (kwta) kwta->emits_winners = true;
+      int64_t entries = 0;
+      for (size_t b = 0; b + 1 < step.quads->begin_b.size(); ++b) {
+        entries += step.quads->begin_b[b + 1] - step.quads->begin_b[b];
+      }
+      summary.kernel = kwta ? "conv_quads_i8/winners" : "conv_quads_i8/dense";
+      summary.reason = kwta ? "weights and inputs are sparse" : "input is dense";
+      summary.macs_executed =
+          entries * layer.window.kernel_w * 4 * 16 * layer.output.height * layer.output.width;
+      summary.active_inputs = kwta ? kwta->winner_count : layer.input.elements();
+      summary.weight_bytes = static_cast<int64_t>(step.quads->weight.size());
+      return;
+    }
+    summary.reason = "no sparse int8 kernel for these owners: dense";
+  }
+  step.kernel = StepKernelI8::kConvDense;
+  summary.kernel = "matmul_i8/conv";
+  if (summary.reason.empty()) summary.reason = "weights are dense";
+  PrepareDense(layer, layout, step, summary);
+}
+
+void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, StepI8& step,
+                LayerSummary& summary) {
+  const packed::Layout layout(layer.kernel(), layer.packing);
+  StepI8* kwta =
+      mode == Mode::kDense || mode == Mode::kSparseDense ? nullptr : KwtaInFront(before, true);
+  if (kwta != nullptr && mode == Mode::kAuto && 2 * kwta->winner_count > layer.input.elements()) {
+    kwta = nullptr;
+  }
+  const bool sparse = layer.packing.set_size > 1;
+  if (mode == Mode::kDense || (kwta == nullptr && !sparse)) {
+    step.kernel = StepKernelI8::kLinearDense;
+    summary.kernel = "matmul_i8/linear";
+    summary.reason = mode == Mode::kDense ? "mode dense" : "weights are dense";
+    return PrepareDense(layer, layout, step, summary);
+  }
+  step.kernel = StepKernelI8::kLinearPacked;
+  step.reads_winners = kwta != nullptr;
+  if (kwta) kwta->emits_winners = true;
+  if (sparse) {
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      for (int32_t n = 0; n < layout.sets; ++n) {
+        step.owner_pn.push_back(static_cast<uint8_t>(Owner(layout, layer, n, p)));
+      }
+    }
+  }
+  PrepareEnds(layer, layout.outputs_padded(), step);
+  step.outputs = layout.outputs_padded();
+  const int64_t active = kwta ? kwta->winner_count : layer.input.elements();
+  summary.kernel = kwta ? "linear_i8/winners" : "linear_i8/dense";
+  summary.reason = kwta ? "inputs are sparse" : "input is dense";
+  summary.active_inputs = active;
+  summary.macs_executed = active * summary.nonzeros / layout.positions;
+  summary.weight_bytes = static_cast<int64_t>(layer.weight_i8_pnl.size() + step.owner_pn.size());
+}
+
+void PlanPool(const Layer& layer, StepI8& step, LayerSummary& summary) {
+  const bool max = layer.kind == LayerKind::kMaxPool;
+  step.kernel = max ? StepKernelI8::kMaxPool : StepKernelI8::kAvgPool;
+  summary.kernel = max ? "max_pool_u8" : "avg_pool_u8";
+  step.pool = {.in_h = layer.input.height,
+               .in_w = layer.input.width,
+               .channels = layer.input.channels,
+               .kernel_h = layer.window.kernel_h,
+               .kernel_w = layer.window.kernel_w,
+               .stride_h = layer.window.stride_h,
+               .stride_w = layer.window.stride_w,
+               .pad_h = layer.window.pad_h,
+               .pad_w = layer.window.pad_w};
+}
+
+void PlanKwta(const Layer& layer, StepI8& step, LayerSummary& summary) {
+  step.kernel = StepKernelI8::kKwta;
+  summary.kernel = "kwta_u8";
+  step.kwta = {.positions = layer.input.height * layer.input.width,
+               .channels = layer.input.channels,
+               .winners = layer.kwta.winners,
+               .groups = layer.kwta.groups,
+               .chunk = layer.kwta.chunk,
+               .global = layer.kwta.scope == packed::KwtaScope::kGlobal};
+  step.winner_count =
+      int64_t{step.kwta.winners} * step.kwta.chunk * (step.kwta.global ? 1 : step.kwta.positions);
+}
+
+LayerSummary Describe(const Layer& layer) {
+  LayerSummary summary{.name = layer.name,
+                       .kind = packed::LayerKindName(layer.kind),
+                       .kernel = "none",
+                       .input = layer.input,
+                       .output = layer.output,
+                       .active_inputs = layer.input.elements()};
+  if (layer.HasWeights()) {
+    const packed::Layout layout(layer.kernel(), layer.packing);
+    const int64_t positions =
+        layer.kind == LayerKind::kConv2d ? int64_t{layer.output.height} * layer.output.width : 1;
+    summary.weights_dense = layout.shape.weights();
+    summary.macs_dense = summary.macs_executed = positions * summary.weights_dense;
+    summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
+    summary.set_size = layer.packing.set_size;
+    summary.lanes = layer.packing.lanes;
+  }
+  return summary;
+}
+
+void Measure(PlanI8& plan) {
+  for (const StepI8& step : plan.steps) {
+    const Layer& layer = *step.layer;
+    plan.map_bytes = std::max({plan.map_bytes, layer.input.elements(), layer.output.elements()});
+    if (step.kernel == StepKernelI8::kConvDense) {
+      plan.scratch_bytes = std::max(plan.scratch_bytes, step.rows * step.depth);
+      plan.acc_bytes = std::max(plan.acc_bytes, 4 * step.rows * step.outputs);
+    } else if (step.kernel == StepKernelI8::kConvTaps) {
+      plan.scratch_bytes = std::max(plan.scratch_bytes, step.taps->scratch_bytes());
+    } else if (step.kernel == StepKernelI8::kConvQuads) {
+      plan.scratch_bytes = std::max(plan.scratch_bytes, step.quads->scratch_bytes());
+    } else if (layer.kind == LayerKind::kLinear) {
+      plan.scratch_bytes = std::max(plan.scratch_bytes, step.depth);
+      plan.acc_bytes = std::max(plan.acc_bytes, 4 * RoundUp(step.outputs, 16));
+    } else if (step.kernel == StepKernelI8::kKwta) {
+      plan.winner_elements =
+          std::max(plan.winner_elements, step.winner_count + kernels::kKwtaSlack);
+    }
+  }
+  for (int64_t* bytes :
+       {&plan.map_bytes, &plan.scratch_bytes, &plan.acc_bytes, &plan.winner_elements}) {
+    *bytes = RoundUp(*bytes, 64);
+  }
+}
+
+}  // namespace
+
+PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
+                  std::vector<LayerSummary>& layers) {
+  PlanI8 plan{.input_scale = model.input_scale, .input_zero = model.input_zero};
+  plan.map_bytes = model.input.elements();
+  plan.steps.reserve(model.layers.size());  // steps point at the ones in front of them
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const Layer& layer = model.layers[i];
+    const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
+    LayerSummary summary = Describe(layer);
+    StepI8 step;
+    step.layer = &layer;
+    switch (layer.kind) {
+      case LayerKind::kConv2d:
+        PlanConv(model, layer, behind, mode, plan.steps, step, summary);
+        break;
+      case LayerKind::kLinear:
+        PlanLinear(layer, mode, plan.steps, step, summary);
+        break;
+      case LayerKind::kMaxPool:
+      case LayerKind::kAvgPool:
+        PlanPool(layer, step, summary);
+        if (i > 0 && plan.steps[i - 1].kernel == StepKernelI8::kConvTaps) {
+          step.done_by_other = true;
+          summary.kernel = "none";
+          summary.reason = "done by the layer in front";
+        }
+        break;
+      case LayerKind::kKwta:
+        PlanKwta(layer, step, summary);
+        break;
+      case LayerKind::kRelu:
+        summary.reason = "u8 has no negative values";
+        break;
+      case LayerKind::kFlatten:
+        summary.reason = "channels last are flat already";
+        break;
+      case LayerKind::kAffine:
+        BISPARSE_CHECK(false);  // ValidateModel refuses it
+    }
+    plan.steps.push_back(std::move(step));
+    layers.push_back(std::move(summary));
+  }
+  Measure(plan);
+  return plan;
+}
+
+}  // namespace bisparse

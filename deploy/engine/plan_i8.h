@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plan of an int8 model: one step a layer on u8 maps, sample by sample. Every kernel computes the
+// same bits, so the modes differ in speed alone. Read first: plan.h, NumberFormat in
+// deploy/packed/model.h. Tested in: engine_i8_test.cc.
+#ifndef BISPARSE_DEPLOY_ENGINE_PLAN_I8_H_
+#define BISPARSE_DEPLOY_ENGINE_PLAN_I8_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "bisparse/engine.h"
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/kernels/conv_taps_i8.h"
+#include "deploy/kernels/winners_i8.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse {
+
+enum class StepKernelI8 : uint8_t {
+  kNone,          ///< nothing to do: relu (u8 has no negative values), flatten
+  kConvDense,     ///< matmul_i8 on windows
+  kConvTaps,      ///< conv_taps_i8 with the max-pool behind
+  kConvQuads,     ///< conv_quads_i8, winners or the whole map
+  kLinearDense,   ///< matmul_i8
+  kLinearPacked,  ///< linear_winners_i8, winners or every input
+  kMaxPool,
+  kAvgPool,
+  kKwta,
+};
+
+struct StepI8 {
+  StepKernelI8 kernel = StepKernelI8::kNone;
+  const packed::Layer* layer = nullptr;
+  bool done_by_other = false;  ///< kMaxPool: the convolution in front does it
+  bool reads_winners = false;  ///< of the k-WTA in front, else the map
+  bool emits_winners = false;  ///< kKwta: list only, no map
+  int64_t winner_count = 0;    ///< kKwta
+
+  // Layers with weights: bias with the rounding term, shifts as i32, both padded to 16 outputs.
+  AlignedBuffer<int32_t> bias_o, shift_o;
+  AlignedBuffer<int8_t> weight;  ///< dense kernels: [depth/4][outputs][4]
+  int64_t depth = 0, outputs = 0, rows = 1;
+  uint8_t zero = 0;  ///< what pads the map
+  std::optional<kernels::ConvTapsI8> taps;
+  std::optional<kernels::ConvQuadsI8> quads;
+  std::vector<uint8_t> owner_pn;
+  kernels::PoolShape pool;
+  kernels::KwtaU8Args kwta;  ///< sizes; pointers are set by a run
+};
+
+struct PlanI8 {
+  float input_scale = 1;
+  int32_t input_zero = 0;
+  std::vector<StepI8> steps;
+  // Parts of one thread's arena, in bytes, each a multiple of 64: two maps, scratch of a kernel, sums,
+  // winners.
+  int64_t map_bytes = 0, scratch_bytes = 0, acc_bytes = 0, winner_elements = 0;
+  int64_t arena_bytes() const {
+    return 2 * map_bytes + scratch_bytes + acc_bytes + 5 * winner_elements;
+  }
+};
+
+/// Also describes the layers. The model must be valid and outlive the plan.
+PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
+                  std::vector<LayerSummary>& layers);
+
+/// Called behind each step with the map it left as u8 (winners scattered), null for logits and unless `maps`.
+using AfterStepI8 = std::function<void(size_t layer, const uint8_t* map)>;
+/// One sample; `after` may be empty. No allocation without it.
+void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* arena,
+               const AfterStepI8& after = {}, bool maps = false);
+
+}  // namespace bisparse
+
+#endif  // BISPARSE_DEPLOY_ENGINE_PLAN_I8_H_

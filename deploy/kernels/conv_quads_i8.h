@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 convolution with packed weights that reads winners only, where owners are aligned with the
+// k-WTA's groups: four winners of four groups (a quad) share one owner along a row of taps.
+//
+//   acc[oy, ox, o] = bias_o[o] + Σ over entries (ky, quad) of o's block, kx, j < 4 of
+//                    weight[channel(oy + ky, ox + kx, 4·quad + j), ky, kx, o] · value(…)
+//
+// A channel's weights for one block and kernel row are lines of 64 bytes: four taps of 16 outputs,
+// byte 4q + i of block b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
+// words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
+// One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
+// unpacked taps serve all columns of a tile, whose sums stay in registers.
+// Source of the layout: docs/decisions/0004. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
+#ifndef BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
+#define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "bisparse/shape.h"
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/packed/layout.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::kernels {
+
+/// Made at load, once.
+struct ConvQuadsI8 {
+  Shape input, output;
+  packed::Window window;
+  int32_t slots = 0;  ///< winners of a position; quads = slots padded to 4
+  int32_t quads = 0;
+  int32_t blocks = 0;         ///< real kernel blocks of 16 outputs
+  int64_t channel_bytes = 0;  ///< of one channel's weights
+  std::vector<int32_t> begin_b, quad_e,
+      weight_e;  ///< entries: quad_e = (ky·padded_w·quads + quad), weight_e = bytes
+  AlignedBuffer<int8_t> weight;
+  AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16]; bias with the rounding term
+  int32_t padded_w() const { return input.width + 2 * window.pad_w; }
+  int32_t padded_h() const { return input.height + 2 * window.pad_h; }
+  /// Bytes of scratch: offsets and values of every padded position.
+  int64_t scratch_bytes() const { return int64_t{padded_h()} * padded_w() * quads * 20 + 64; }
+};
+
+/// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
+/// slots = groups = channels. Nothing if the layer is not aligned so: L = 16, stride 1, kernel rows of 3 or 5 taps, owners
+/// constant over each quad's groups and each row of taps.
+std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
+                                              int32_t groups);
+
+struct ConvQuadsI8Args {
+  const ConvQuadsI8* conv = nullptr;
+  const int32_t* index_k =
+      nullptr;  ///< winners of the map, `slots` a position; null: every channel
+  const uint8_t* value_k = nullptr;
+  uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised
+  uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
+};
+void ConvQuadsI8Run(const ConvQuadsI8Args& args) noexcept;
+
+}  // namespace bisparse::kernels
+
+#endif  // BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_

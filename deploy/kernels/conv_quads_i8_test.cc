@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// conv_quads_i8 against sums in int64 over random aligned layers: winners and whole maps, padding, odd
+// sizes, every instruction set. Integers: no tolerance.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/kernels/packed_ref.h"
+#include "deploy/kernels/winners_i8.h"
+
+namespace bisparse::kernels {
+namespace {
+
+struct Case {
+  Shape input;
+  packed::Window window;
+  int32_t outputs, set_size, run_channels;
+  packed::RunTaps taps;
+  int32_t winners, groups;  ///< winners 0: the whole map
+};
+
+void Check(const Case& c, Random& random) {
+  const RandomLayer made(
+      {.outputs = c.outputs,
+       .channels = c.input.channels,
+       .kernel_h = c.window.kernel_h,
+       .kernel_w = c.window.kernel_w},
+      {.set_size = c.set_size, .lanes = 16, .run = {.channels = c.run_channels, .taps = c.taps}},
+      random);
+  SCOPED_TRACE(made.Text() + ", winners, groups, pad = " +
+               testing::PrintToString(std::vector<int>{c.winners, c.groups, c.window.pad_h}));
+  const packed::Layout& layout = made.layout;
+  std::vector<int8_t> weight(made.weight_pnl.size());
+  for (size_t i = 0; i < weight.size(); ++i) {
+    weight[i] = static_cast<int8_t>(std::clamp(std::lround(made.weight_pnl[i] * 60), -127L, 127L));
+  }
+  std::vector<int32_t> bias(static_cast<size_t>(layout.outputs_padded()));
+  std::vector<uint8_t> shift(bias.size());
+  for (int32_t o = 0; o < c.outputs; ++o) {
+    bias[static_cast<size_t>(o)] = random.Int(-5000, 5000);
+    shift[static_cast<size_t>(o)] = static_cast<uint8_t>(random.Int(0, 9));
+  }
+  packed::Layer layer;
+  layer.kind = packed::LayerKind::kConv2d;
+  layer.input = c.input;
+  layer.output = packed::WindowOutput(c.input, c.window, c.outputs);
+  layer.window = c.window;
+  layer.packing = layout.packing;
+  layer.owner_nr = made.owner_nr;
+  layer.weight_i8_pnl = weight;
+  layer.bias_i32_o = bias;
+  layer.shift_o = shift;
+
+  std::vector<uint8_t> x(static_cast<size_t>(c.input.elements()));
+  for (uint8_t& value : x) value = static_cast<uint8_t>(random.Int(0, 255));
+  std::vector<int32_t> index;
+  std::vector<uint8_t> value = x;
+  const int32_t positions = c.input.height * c.input.width;
+  if (c.winners > 0) {
+    index.resize(static_cast<size_t>(positions * c.winners + kKwtaSlack));
+    value.resize(index.size());
+    KwtaU8({.x = x.data(),
+            .positions = positions,
+            .channels = c.input.channels,
+            .winners = c.winners,
+            .groups = c.groups,
+            .index_k = index.data(),
+            .value_k = value.data()});
+    ScatterWinnersU8(index.data(), value.data(), int64_t{positions} * c.winners, x.data(),
+                     c.input.elements());
+  }
+  const int32_t slots = c.winners > 0 ? c.winners : c.input.channels;
+  const auto conv = PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots);
+  ASSERT_TRUE(conv.has_value());
+  Guarded<uint8_t> y(layer.output.elements());
+  AlignedBuffer<uint8_t> scratch(static_cast<size_t>(conv->scratch_bytes()));
+  ConvQuadsI8Run({.conv = &*conv,
+                  .index_k = c.winners > 0 ? index.data() : nullptr,
+                  .value_k = value.data(),
+                  .output = y.data(),
+                  .scratch = scratch.data()});
+  ASSERT_TRUE(y.Intact());
+
+  int64_t at = 0;
+  for (int32_t oy = 0; oy < layer.output.height; ++oy) {
+    for (int32_t ox = 0; ox < layer.output.width; ++ox) {
+      for (int32_t o = 0; o < c.outputs; ++o, ++at) {
+        const int32_t n = o / 16 / c.set_size, s = o / 16 % c.set_size;
+        int64_t sum = bias[static_cast<size_t>(o)];
+        for (int64_t p = 0; p < layout.positions; ++p) {
+          const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
+          const int64_t channel = p / c.window.kernel_w / c.window.kernel_h;
+          const int64_t iy = oy + ky - c.window.pad_h, ix = ox + kx - c.window.pad_w;
+          if (iy < 0 || iy >= c.input.height || ix < 0 || ix >= c.input.width) continue;
+          if (made.Owner(n, p) != s) continue;
+          sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % 16))]} *
+                 x[static_cast<size_t>((iy * c.input.width + ix) * c.input.channels + channel)];
+        }
+        const int32_t bits = shift[static_cast<size_t>(o)];
+        sum = (sum + (bits > 0 ? int64_t{1} << (bits - 1) : 0)) >> bits;
+        ASSERT_EQ(y[at], std::clamp<int64_t>(sum, 0, 255))
+            << "output (" << oy << ", " << ox << ", " << o << ")";
+      }
+    }
+  }
+}
+
+TEST(ConvQuadsI8, SpeechNetwork) {
+  ForEachIsa([] {
+    Random random(1);
+    Check({{14, 14, 64}, {.kernel_h = 5, .kernel_w = 5}, 64, 4, 32, packed::RunTaps::kRow, 8, 8},
+          random);
+  });
+}
+
+TEST(ConvQuadsI8, RandomAlignedLayers) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  ForEachIsa([&] {
+    Random random(seed);
+    for (int trial = 0; trial < 150; ++trial) {
+      SCOPED_TRACE("trial " + std::to_string(trial));
+      Case c;
+      c.window = {.kernel_h = random.Int(1, 5), .kernel_w = random.Int(1, 2) * 2 + 1};
+      c.window.pad_h = random.Int(0, 2);
+      c.window.pad_w = random.Int(0, 2);
+      // Runs of whole quads: four groups of `width` channels.
+      const int32_t width = random.Int(1, 5), quads = random.Int(1, 3);
+      c.groups = quads * 4;
+      c.input = {random.Int(c.window.kernel_h, 8), random.Int(c.window.kernel_w, 17),
+                 c.groups * width};
+      c.outputs = random.Int(1, 70);
+      c.set_size = random.Int(1, 4);
+      c.run_channels = 4 * width * random.Int(1, 2);
+      c.taps = random.Int(0, 1) ? packed::RunTaps::kRow : packed::RunTaps::kAll;
+      c.winners = random.Int(0, 2) == 0 ? 0 : c.groups * (random.Int(0, 3) == 0 ? width : 1);
+      if (c.winners == 0) c.run_channels = 4 * random.Int(1, 3);
+      Check(c, random);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST(ConvQuadsI8, IsNotOfferedWhereAWinnerDecidesTheOwner) {
+  Random random(3);
+  const RandomLayer made({.outputs = 32, .channels = 32, .kernel_h = 3, .kernel_w = 3},
+                         {.set_size = 2, .lanes = 16, .run = {.channels = 1}}, random);
+  packed::Layer layer;
+  layer.kind = packed::LayerKind::kConv2d;
+  layer.input = {8, 8, 32};
+  layer.output = {6, 6, 32};
+  layer.window = {.kernel_h = 3, .kernel_w = 3};
+  layer.packing = made.layout.packing;
+  layer.owner_nr = made.owner_nr;
+  const std::vector<uint8_t> shift(32);
+  layer.shift_o = shift;
+  EXPECT_FALSE(PrepareConvQuadsI8(layer, 4, 4).has_value());
+}
+
+}  // namespace
+}  // namespace bisparse::kernels

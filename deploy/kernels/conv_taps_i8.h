@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 convolution of a map of one channel with packed weights and the 2×2 max-pool behind it, for
+// AVX-512 with VBMI and VNNI: every lane picks its own four taps of the window by a byte permute, so
+// any owners cost the same.
+//
+//   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[2py + dy + ky, 2px + dx + kx] …)
+//
+// Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all four
+// windows of a pooled position: they differ by 1 (a row down) and 8 (a column right) in the index.
+// Kernels are sorted by their number of taps; blocks of 16 then need few groups of four taps. The
+// order is undone by the permute that ends a position. Bound for 64 kernels of 8 taps: 32 permutes and
+// 32 dot products, two of each a cycle: 16 cycles a pooled position.
+// Tested in: conv_taps_i8_test.cc.
+#ifndef BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
+#define BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::kernels {
+
+struct ConvTapsI8 {
+  Shape input, pooled;
+  int32_t pad_h = 0, pad_w = 0;
+  uint8_t zero = 0;              ///< what pads the map
+  int32_t blocks = 0;            ///< of 16 kernels, in chunks of four
+  std::vector<int32_t> begin_b;  ///< groups of four taps of each block
+  AlignedBuffer<uint8_t> index;  ///< [groups][64] bytes of the window
+  AlignedBuffer<int8_t> weight;  ///< [groups][64]
+  AlignedBuffer<int32_t> bias_o,
+      shift_o;  ///< [blocks·16], in the order of the blocks; bias with the rounding term
+  AlignedBuffer<uint8_t>
+      order;  ///< [chunks][64] which byte of the packed sums is output o of a chunk
+  int32_t padded_w() const { return input.width + 2 * pad_w; }
+  int32_t padded_h() const { return input.height + 2 * pad_h; }
+  int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
+  /// The padded map, then eight of its rows as columns.
+  int64_t scratch_bytes() const { return (padded_h() + 8) * row_bytes() + 8 * row_bytes() + 64; }
+};
+
+/// True where the CPU (and BISPARSE_ISA) has what the kernel is made for.
+bool HasConvTapsI8();
+
+/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. Nothing unless the layer
+/// has one input channel, stride 1, kernels of at most 7 rows and columns and is not the last with weights.
+std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
+                                            uint8_t zero, bool dense);
+
+struct ConvTapsI8Args {
+  const ConvTapsI8* conv = nullptr;
+  const uint8_t* input = nullptr;
+  uint8_t* output = nullptr;   ///< [pooled.height, pooled.width, pooled.channels]
+  uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
+};
+void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept;
+
+}  // namespace bisparse::kernels
+
+#endif  // BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_

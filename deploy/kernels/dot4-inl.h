@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one seam for int8 dot products, exact on every target:
+//
+//   Dot4(acc, x, w)[i] = acc[i] + Σ_{j<4} x[4i + j] · w[4i + j]      x u8, w s8, acc i32
+//
+// AVX-512 with VNNI (AVX3_DL) and NEON's widening multiplies have it in one to a few instructions.
+// Elsewhere products are widened to 16 bits first: vpmaddubsw would saturate (255·127·2 > 32767).
+// Included once for each target, last of all. Tested in: matmul_i8_test.cc.
+#if defined(BISPARSE_DOT4_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef BISPARSE_DOT4_INL_H_
+#undef BISPARSE_DOT4_INL_H_
+#else
+#define BISPARSE_DOT4_INL_H_
+#endif
+
+#include "hwy/highway.h"
+
+// Behind highway.h.
+#include "deploy/kernels/vnni_target.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+#if HWY_TARGET != HWY_SCALAR  // one lane has no four bytes: kernels have a plain loop there
+// Registers of at most 64 bytes: 16 sums.
+using DI32 = hn::CappedTag<int32_t, 16>;
+using DU8 = hn::Repartition<uint8_t, DI32>;
+using DI8 = hn::Repartition<int8_t, DI32>;
+using DU16 = hn::Repartition<uint16_t, DI32>;
+using VI32 = hn::Vec<DI32>;
+using VU8 = hn::Vec<DU8>;
+using VI8 = hn::Vec<DI8>;
+
+HWY_INLINE VI32 Dot4(VI32 acc, VU8 x, VI8 w) {
+#if HWY_TARGET == HWY_AVX3_DL
+  return VI32{_mm512_dpbusd_epi32(acc.raw, x.raw, w.raw)};
+#elif HWY_TARGET == HWY_NEON
+  const int16x8_t low =
+      vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x.raw))), vmovl_s8(vget_low_s8(w.raw)));
+  const int16x8_t high = vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(x.raw))),
+                                   vmovl_s8(vget_high_s8(w.raw)));
+  return VI32(vaddq_s32(acc.raw, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high))));
+#else
+  const hn::Repartition<int16_t, DI32> d16;
+  const DU16 du16;
+  const auto x16 = hn::BitCast(du16, x);
+  const auto x_even = hn::BitCast(d16, hn::And(x16, hn::Set(du16, 0x00FF)));
+  const auto x_odd = hn::BitCast(d16, hn::ShiftRight<8>(x16));
+  const auto w16 = hn::BitCast(d16, w);
+  const auto w_even = hn::ShiftRight<8>(hn::ShiftLeft<8>(w16));
+  const auto w_odd = hn::ShiftRight<8>(w16);
+#if HWY_TARGET == HWY_AVX3
+  const __m512i even = _mm512_madd_epi16(x_even.raw, w_even.raw);
+  return hn::Add(acc, VI32{_mm512_add_epi32(even, _mm512_madd_epi16(x_odd.raw, w_odd.raw))});
+#elif HWY_TARGET == HWY_AVX2
+  const __m256i even = _mm256_madd_epi16(x_even.raw, w_even.raw);
+  return hn::Add(acc, VI32{_mm256_add_epi32(even, _mm256_madd_epi16(x_odd.raw, w_odd.raw))});
+#elif HWY_TARGET == HWY_SSE4
+  const __m128i even = _mm_madd_epi16(x_even.raw, w_even.raw);
+  return hn::Add(acc, VI32{_mm_add_epi32(even, _mm_madd_epi16(x_odd.raw, w_odd.raw))});
+#else
+  // Products fit 16 bits (255·127 < 32768), their sums of two may not: widen before adding.
+  const DI32 d;
+  const auto even = hn::BitCast(d, hn::Mul(x_even, w_even));
+  const auto odd = hn::BitCast(d, hn::Mul(x_odd, w_odd));
+  const auto low = [&](auto v) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
+  const auto high = [&](auto v) { return hn::ShiftRight<16>(v); };
+  return hn::Add(acc, hn::Add(hn::Add(low(even), high(even)), hn::Add(low(odd), high(odd))));
+#endif
+#endif
+}
+
+/// clamp((acc) >> shift, 0, 255); the rounding term is in acc already. Writes Lanes(DI32()) bytes.
+HWY_INLINE void StoreRequantised(VI32 acc, VI32 shift, uint8_t* q) {
+  const DI32 d;
+  const hn::Rebind<uint8_t, DI32> d8;
+  // DemoteTo goes through 16 bits: it is right for numbers that fit those.
+  const VI32 clamped = hn::Min(hn::Max(hn::Shr(acc, shift), hn::Zero(d)), hn::Set(d, 255));
+  hn::StoreU(hn::DemoteTo(d8, clamped), d8, q);
+}
+
+#endif  // HWY_TARGET != HWY_SCALAR
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // BISPARSE_DOT4_INL_H_

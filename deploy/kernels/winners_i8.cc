@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+// k-WTA in bytes: the threshold by bisection over its eight bits, all keys compared at once; one
+// winner in each group of eight (the aligned networks) by a fold of 16-bit keys value << 8 | reversed
+// index. Read first: winners_i8.h.
+#include "deploy/kernels/winners_i8.h"
+
+#include <algorithm>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/winners_i8.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include "deploy/kernels/dot4-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// v >= limit; Highway has no comparison of order for bytes.
+template <class V>
+HWY_INLINE auto AtLeast(V v, V limit) {
+  return hn::Eq(hn::Max(v, limit), v);
+}
+
+/// Keys >= bound among x[0 … n).
+HWY_INLINE int64_t CountAtLeast(const uint8_t* x, int64_t n, int32_t bound) {
+  const hn::CappedTag<uint8_t, 64> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto limit = hn::Set(d, static_cast<uint8_t>(bound));
+  int64_t count = 0, i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    count += static_cast<int64_t>(hn::CountTrue(d, AtLeast(hn::LoadU(d, x + i), limit)));
+  }
+  for (; i < n; ++i) count += x[i] >= bound;
+  return count;
+}
+
+/// The k-th largest of x[0 … n), and how many equal to it still win.
+struct ThresholdU8 {
+  int32_t value;
+  int64_t ties;
+};
+
+HWY_INLINE ThresholdU8 FindThreshold(const uint8_t* x, int64_t n, int64_t k) {
+  int32_t value = 0;
+  for (int32_t bit = 128; bit > 0; bit >>= 1) {
+    if (CountAtLeast(x, n, value | bit) >= k) value |= bit;
+  }
+  return {value, k - (value == 255 ? 0 : CountAtLeast(x, n, value + 1))};
+}
+
+/// Winners of one run of keys that stand at map elements first, first + 1, …; returns how many.
+HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 threshold,
+                        int32_t* index_k, uint8_t* value_k) {
+  const hn::CappedTag<uint8_t, 64> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto limit = hn::Set(d, static_cast<uint8_t>(threshold.value));
+  int64_t out = 0, ties = threshold.ties;
+  const auto take = [&](int64_t i) {
+    if (x[i] == threshold.value && ties-- <= 0) return;
+    index_k[out] = first + static_cast<int32_t>(i);
+    value_k[out++] = x[i];
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    uint8_t bytes[8] = {};
+    hn::StoreMaskBits(d, AtLeast(hn::LoadU(d, x + i), limit), bytes);
+    uint64_t bits;
+    std::memcpy(&bits, bytes, sizeof bits);
+    for (; bits != 0; bits &= bits - 1) take(i + __builtin_ctzll(bits));
+  }
+  for (; i < n; ++i) {
+    if (x[i] >= threshold.value) take(i);
+  }
+  return out;
+}
+
+/// One winner in each group of eight channels, eight or more groups at once; returns the groups done.
+HWY_INLINE int64_t OneOfEight(const uint8_t* x, int64_t groups, int32_t* index_k,
+                              uint8_t* value_k) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  // Groups g … g + 7 are 64 bytes. Keys are words: low and high half of each block are two groups.
+  const __m512i reversed = _mm512_set1_epi64(0x0001020304050607);
+  const __m256i step = _mm256_setr_epi32(7, 15, 23, 31, 39, 47, 55, 63);
+  int64_t g = 0;
+  for (; g + 8 <= groups; g += 8) {
+    const __m512i v = _mm512_loadu_si512(x + g * 8);
+    const __m512i low = _mm512_unpacklo_epi8(reversed, v), high = _mm512_unpackhi_epi8(reversed, v);
+    const __m512i low4 = _mm512_max_epu16(low, _mm512_shuffle_epi32(low, _MM_PERM_BADC));
+    const __m512i high4 = _mm512_max_epu16(high, _mm512_shuffle_epi32(high, _MM_PERM_BADC));
+    __m512i m = _mm512_unpacklo_epi64(low4, high4);  // four words a group
+    m = _mm512_max_epu16(m, _mm512_shuffle_epi32(m, _MM_PERM_CDAB));
+    m = _mm512_max_epu16(m, _mm512_srli_epi32(m, 16));
+    const __m128i key = _mm512_cvtepi64_epi16(m);  // word 0 of each group
+    const __m256i index = _mm256_and_si256(_mm256_cvtepu16_epi32(key), _mm256_set1_epi32(255));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(index_k + g),
+                        _mm256_add_epi32(_mm256_sub_epi32(step, index),
+                                         _mm256_set1_epi32(static_cast<int>(g * 8))));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(value_k + g),
+                     _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
+  }
+  return g;
+#else
+  (void)x, (void)groups, (void)index_k, (void)value_k;
+  return 0;
+#endif
+}
+
+/// One winner in each group of `width` neighbours.
+HWY_INLINE void OneOfGroups(const uint8_t* x, int64_t groups, int32_t width, int32_t* index_k,
+                            uint8_t* value_k) {
+  int64_t g = width == 8 ? OneOfEight(x, groups, index_k, value_k) : 0;
+  for (; g < groups; ++g) {
+    const uint8_t* group = x + g * width;
+    int32_t best = 0;
+    for (int32_t i = 1; i < width; ++i) {
+      if (group[i] > group[best]) best = i;
+    }
+    index_k[g] = static_cast<int32_t>(g * width) + best;
+    value_k[g] = group[best];
+  }
+}
+
+/// Rank of the chunk at x.
+HWY_INLINE int32_t Rank(const uint8_t* x, int32_t chunk) {
+  int32_t sum = 0;
+  for (int32_t c = 0; c < chunk; ++c) sum += x[c];
+  return sum;
+}
+
+/// Any groups and chunks: units of each group are ranked by selection on counts; clear, not fast.
+HWY_INLINE void General(const KwtaU8Args& a) {
+  const int32_t width = a.channels / a.groups, units = width / a.chunk, k = a.winners / a.groups;
+  const int32_t spans = a.global ? 1 : a.positions, span = a.global ? a.positions : 1;
+  const int32_t most = 255 * a.chunk;
+  int64_t out = 0;
+  for (int32_t first = 0; first < spans; ++first) {
+    const uint8_t* x = a.x + int64_t{first} * a.channels;
+    // Threshold of a group: bisection over ranks. Kept for the walk below, which is in index order.
+    const auto at_least = [&](int32_t g, int32_t bound) {
+      int64_t count = 0;
+      for (int32_t p = 0; p < span; ++p) {
+        for (int32_t u = 0; u < units; ++u) {
+          count += Rank(x + int64_t{p} * a.channels + g * width + u * a.chunk, a.chunk) >= bound;
+        }
+      }
+      return count;
+    };
+    const auto threshold_of = [&](int32_t g) {
+      int32_t low = 0, high = most + 1;  // low <= the k-th largest < high
+      while (high - low > 1) {
+        const int32_t middle = low + (high - low) / 2;
+        (at_least(g, middle) >= k ? low : high) = middle;
+      }
+      return ThresholdU8{low, k - at_least(g, low + 1)};
+    };
+    // Groups come in turn inside of each position: one pass a group into its own places would need
+    // its count before; local scope has one position, so its groups are in order already.
+    if (!a.global || a.groups == 1) {
+      for (int32_t g = 0; g < a.groups; ++g) {
+        ThresholdU8 t = threshold_of(g);
+        for (int32_t p = 0; p < span; ++p) {
+          for (int32_t u = 0; u < units; ++u) {
+            const int64_t at = int64_t{p} * a.channels + g * width + u * a.chunk;
+            const int32_t rank = Rank(x + at, a.chunk);
+            if (rank < t.value || (rank == t.value && t.ties-- <= 0)) continue;
+            for (int32_t c = 0; c < a.chunk; ++c, ++out) {
+              a.index_k[out] = static_cast<int32_t>(int64_t{first} * a.channels + at + c);
+              a.value_k[out] = x[at + c];
+            }
+          }
+        }
+      }
+      continue;
+    }
+    // Global with groups: each group's winners are appended, then all are put into index order.
+    for (int32_t g = 0; g < a.groups; ++g) {
+      ThresholdU8 t = threshold_of(g);
+      for (int32_t p = 0; p < span; ++p) {
+        for (int32_t u = 0; u < units; ++u) {
+          const int64_t at = int64_t{p} * a.channels + g * width + u * a.chunk;
+          const int32_t rank = Rank(x + at, a.chunk);
+          if (rank < t.value || (rank == t.value && t.ties-- <= 0)) continue;
+          for (int32_t c = 0; c < a.chunk; ++c) a.index_k[out++] = static_cast<int32_t>(at + c);
+        }
+      }
+    }
+    std::sort(a.index_k, a.index_k + out);
+    for (int64_t i = 0; i < out; ++i) a.value_k[i] = x[a.index_k[i]];
+  }
+}
+
+void Kwta(const KwtaU8Args& a) {
+  const int64_t elements = int64_t{a.positions} * a.channels;
+  if (a.chunk == 1 && !a.global && a.winners == a.groups) {
+    return OneOfGroups(a.x, int64_t{a.positions} * a.groups, a.channels / a.groups, a.index_k,
+                       a.value_k);
+  }
+  if (a.chunk != 1 || (a.global && a.groups > 1)) return General(a);
+  const int64_t width = a.global ? elements : a.channels / a.groups;
+  const int64_t k = a.global ? a.winners : a.winners / a.groups;
+  int64_t out = 0;
+  for (int64_t first = 0; first < elements; first += width) {
+    const uint8_t* x = a.x + first;
+    out += Emit(x, width, static_cast<int32_t>(first), FindThreshold(x, width, k), a.index_k + out,
+                a.value_k + out);
+  }
+}
+
+template <class D>
+HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
+  const hn::Rebind<int8_t, D> d8;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  const int32_t row = a.sets * a.lanes;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * row;
+    const uint8_t* owner = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
+    for (int32_t n = 0; n < a.sets; ++n) {
+      int32_t* acc = a.acc + (n * a.set_size + (owner ? owner[n] : 0)) * a.lanes;
+      for (int32_t l = 0; l < a.lanes; l += lanes, weight += lanes) {
+        const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight));
+        hn::StoreU(hn::Add(hn::LoadU(d, acc + l), hn::Mul(w, x)), d, acc + l);
+      }
+    }
+  }
+}
+
+void LinearWinners(const LinearWinnersI8Args& a) {
+  std::copy_n(a.bias_o, int64_t{a.sets} * a.set_size * a.lanes, a.acc);
+  LinearWinnersI8Args b = a;
+  if (a.set_size == 1) {  // one row of all outputs
+    b.lanes = a.sets * a.lanes;
+    b.sets = 1;
+  }
+  const int32_t lanes = b.lanes;
+  if (lanes % 16 == 0) return LinearRows(hn::CappedTag<int32_t, 16>(), b);
+  if (lanes % 8 == 0) return LinearRows(hn::CappedTag<int32_t, 8>(), b);
+  if (lanes % 4 == 0) return LinearRows(hn::CappedTag<int32_t, 4>(), b);
+  const int32_t row = b.sets * lanes;
+  for (int64_t i = 0; i < b.count; ++i) {
+    const int64_t p = b.index_k ? b.index_k[i] : i;
+    const int8_t* weight = b.weight_pnl + p * row;
+    for (int32_t n = 0; n < b.sets; ++n) {
+      const int32_t s = b.owner_pn ? b.owner_pn[p * b.sets + n] : 0;
+      int32_t* acc = b.acc + (n * b.set_size + s) * lanes;
+      for (int32_t l = 0; l < lanes; ++l) acc[l] += *weight++ * int32_t{b.value_k[i]};
+    }
+  }
+}
+
+template <bool kMax>
+void Pool(const PoolShape& s, const uint8_t* x, uint8_t* y) {
+  const hn::CappedTag<uint8_t, 64> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = s.channels;
+  for (int64_t oy = 0; oy < s.out_h(); ++oy) {
+    for (int64_t ox = 0; ox < s.out_w(); ++ox, y += channels) {
+      const int64_t top = oy * s.stride_h - s.pad_h, side = ox * s.stride_w - s.pad_w;
+      const int64_t y0 = std::max<int64_t>(top, 0), x0 = std::max<int64_t>(side, 0);
+      const int64_t y1 = std::min<int64_t>(top + s.kernel_h, s.in_h);
+      const int64_t x1 = std::min<int64_t>(side + s.kernel_w, s.in_w);
+      const auto at = [&](int64_t iy, int64_t ix) { return x + (iy * s.in_w + ix) * channels; };
+      int64_t c = 0;
+      if constexpr (kMax) {
+        for (; c + lanes <= channels; c += lanes) {
+          auto largest = hn::Zero(d);
+          for (int64_t iy = y0; iy < y1; ++iy) {
+            for (int64_t ix = x0; ix < x1; ++ix) {
+              largest = hn::Max(largest, hn::LoadU(d, at(iy, ix) + c));
+            }
+          }
+          hn::StoreU(largest, d, y + c);
+        }
+      }
+      for (; c < channels; ++c) {
+        int32_t largest = 0, sum = 0;
+        for (int64_t iy = y0; iy < y1; ++iy) {
+          for (int64_t ix = x0; ix < x1; ++ix) {
+            largest = std::max<int32_t>(largest, at(iy, ix)[c]);
+            sum += at(iy, ix)[c];
+          }
+        }
+        const auto count = static_cast<int32_t>((y1 - y0) * (x1 - x0));
+        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * sum + count) / (2 * count));
+      }
+    }
+  }
+}
+
+void MaxPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<true>(s, x, y); }
+void AvgPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<false>(s, x, y); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(Kwta);
+HWY_EXPORT(LinearWinners);
+HWY_EXPORT(MaxPool);
+HWY_EXPORT(AvgPool);
+
+void KwtaU8(const KwtaU8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Kwta)(args); }
+
+void LinearWinnersI8(const LinearWinnersI8Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(LinearWinners)(args);
+}
+
+void MaxPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxPool)(shape, x, y);
+}
+
+void AvgPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(AvgPool)(shape, x, y);
+}
+
+void ScatterWinnersU8(const int32_t* index_k, const uint8_t* value_k, int64_t count, uint8_t* dense,
+                      int64_t elements) noexcept {
+  std::memset(dense, 0, static_cast<size_t>(elements));
+  for (int64_t i = 0; i < count; ++i) dense[index_k[i]] = value_k[i];
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE
