@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// conv_taps_i8 against the largest of four sums in int64, on every instruction set.
+#include "deploy/kernels/conv_taps_i8.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "deploy/kernels/packed_ref.h"
+
+namespace bisparse::kernels {
+namespace {
+
+void Check(const Shape& input, const packed::Window& window, int32_t outputs,
+           const packed::Packing& packing, bool dense, Random& random) {
+  const RandomLayer made(
+      {.outputs = outputs, .channels = 1, .kernel_h = window.kernel_h, .kernel_w = window.kernel_w},
+      packing, random);
+  SCOPED_TRACE(made.Text());
+  const packed::Layout& layout = made.layout;
+  std::vector<int8_t> weight(made.weight_pnl.size());
+  for (size_t i = 0; i < weight.size(); ++i) {
+    weight[i] = static_cast<int8_t>(std::clamp(std::lround(made.weight_pnl[i] * 60), -127L, 127L));
+  }
+  std::vector<int32_t> bias(static_cast<size_t>(layout.outputs_padded()));
+  std::vector<uint8_t> shift(bias.size());
+  for (int32_t o = 0; o < outputs; ++o) {
+    bias[static_cast<size_t>(o)] = random.Int(-3000, 3000);
+    shift[static_cast<size_t>(o)] = static_cast<uint8_t>(random.Int(0, 8));
+  }
+  packed::Layer layer;
+  layer.kind = packed::LayerKind::kConv2d;
+  layer.input = input;
+  layer.output = packed::WindowOutput(input, window, outputs);
+  layer.window = window;
+  layer.packing = packing;
+  layer.owner_nr = made.owner_nr;
+  layer.weight_i8_pnl = weight;
+  layer.bias_i32_o = bias;
+  layer.shift_o = shift;
+  const Shape pooled{layer.output.height / 2, layer.output.width / 2, outputs};
+  const uint8_t zero = static_cast<uint8_t>(random.Int(0, 255));
+  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense);
+  ASSERT_TRUE(conv.has_value());
+  std::vector<uint8_t> x(static_cast<size_t>(input.elements()));
+  for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
+  Guarded<uint8_t> y(pooled.elements());
+  AlignedBuffer<uint8_t> scratch(static_cast<size_t>(conv->scratch_bytes()));
+  ConvTapsI8Run({.conv = &*conv, .input = x.data(), .output = y.data(), .scratch = scratch.data()});
+  ASSERT_TRUE(y.Intact());
+  for (int64_t e = 0; e < pooled.elements(); ++e) {
+    const int64_t o = e % outputs, px = e / outputs % pooled.width, py = e / outputs / pooled.width;
+    const int64_t l = o % packing.lanes, s = o / packing.lanes % packing.set_size,
+                  n = o / packing.lanes / packing.set_size;
+    int64_t largest = INT64_MIN;
+    for (int64_t place = 0; place < 4; ++place) {
+      int64_t sum = bias[static_cast<size_t>(o)];
+      for (int64_t p = 0; p < layout.positions; ++p) {
+        if (made.Owner(static_cast<int32_t>(n), p) != s) continue;
+        const int64_t iy = 2 * py + place / 2 + p / window.kernel_w - window.pad_h;
+        const int64_t ix = 2 * px + place % 2 + p % window.kernel_w - window.pad_w;
+        const bool inside = iy >= 0 && iy < input.height && ix >= 0 && ix < input.width;
+        const int64_t in = inside ? x[static_cast<size_t>(iy * input.width + ix)] : zero;
+        sum += in * weight[static_cast<size_t>(
+                        layout.Slot(p, static_cast<int32_t>(n), static_cast<int32_t>(l)))];
+      }
+      largest = std::max(largest, sum);
+    }
+    const int32_t bits = shift[static_cast<size_t>(o)];
+    largest = (largest + (bits > 0 ? int64_t{1} << (bits - 1) : 0)) >> bits;
+    ASSERT_EQ(y[e], std::clamp<int64_t>(largest, 0, 255))
+        << "position (" << py << ", " << px << "), output " << o;
+  }
+}
+
+TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
+  ForEachIsa([] {
+    Random random(1);
+    for (const bool dense : {false, true}) {
+      Check({32, 32, 1}, {.kernel_h = 5, .kernel_w = 5}, 64, {.set_size = 3, .lanes = 1}, dense,
+            random);
+    }
+  });
+}
+
+TEST(ConvTapsI8, RandomLayers) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  ForEachIsa([&] {
+    Random random(seed);
+    for (int trial = 0; trial < 100; ++trial) {
+      packed::Window w{.kernel_h = random.Int(1, 7), .kernel_w = random.Int(1, 7)};
+      w.pad_h = random.Int(0, 3);
+      w.pad_w = random.Int(0, 3);
+      const Shape input{random.Int(w.kernel_h + 1, 14), random.Int(w.kernel_w + 1, 40), 1};
+      Check(input, w, random.Int(1, 150),
+            {.set_size = random.Int(1, 5),
+             .lanes = random.Int(1, 16),
+             .run = {.channels = 1, .taps = static_cast<packed::RunTaps>(random.Int(0, 2))}},
+            random.Int(0, 1), random);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace bisparse::kernels

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dense int8 sums, windows, quantising and requantising against plain loops on every instruction set:
+// integers, so no tolerance; the extreme products that saturate where a kernel is careless.
+#include "deploy/kernels/matmul_i8.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "deploy/kernels/test_util.h"
+
+namespace bisparse::kernels {
+namespace {
+
+void CheckMatMul(int64_t rows, int64_t inputs, int64_t outputs, bool extreme, Random& random) {
+  SCOPED_TRACE(testing::PrintToString(std::vector<int64_t>{rows, inputs, outputs}));
+  const int64_t depth = (inputs + 3) / 4 * 4, padded = (outputs + 15) / 16 * 16;
+  std::vector<uint8_t> x(static_cast<size_t>(rows * depth));
+  std::vector<int8_t> weight(static_cast<size_t>(depth * padded));
+  std::vector<int32_t> bias(static_cast<size_t>(padded));
+  for (uint8_t& v : x) v = static_cast<uint8_t>(extreme ? 255 : random.Int(0, 255));
+  for (int8_t& v : weight) v = static_cast<int8_t>(extreme ? 127 : random.Int(-127, 127));
+  for (int32_t& v : bias) v = random.Int(-100000, 100000);
+  Guarded<int32_t> acc(rows * padded);
+  MatMulI8({.rows = rows,
+            .depth = depth,
+            .outputs = padded,
+            .x = x.data(),
+            .x_stride = depth,
+            .weight = weight.data(),
+            .bias_o = bias.data(),
+            .acc = acc.data()});
+  ASSERT_TRUE(acc.Intact());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t o = 0; o < padded; ++o) {
+      int64_t sum = bias[static_cast<size_t>(o)];
+      for (int64_t p = 0; p < depth; ++p) {
+        sum += int64_t{x[static_cast<size_t>(r * depth + p)]} *
+               weight[static_cast<size_t>(MatMulWeightAt(p, o, padded))];
+      }
+      ASSERT_EQ(acc[r * padded + o], sum) << "row " << r << ", output " << o;
+    }
+  }
+}
+
+TEST(MatMulI8, EveryWidth) {
+  ForEachIsa([] {
+    Random random(1);
+    for (int64_t size = 1; size <= 67; ++size)
+      CheckMatMul(size % 14 + 1, size, size * 3, false, random);
+    CheckMatMul(7, 1600, 64, true, random);  // 255·127·1600 fits 32 bits, no step of it 16
+  });
+}
+
+TEST(MatMulI8, WindowsHoldTheMapAndItsPadding) {
+  Random random(2);
+  for (int trial = 0; trial < 200; ++trial) {
+    const packed::Window w{.kernel_h = random.Int(1, 4),
+                           .kernel_w = random.Int(1, 4),
+                           .stride_h = random.Int(1, 3),
+                           .stride_w = random.Int(1, 3),
+                           .pad_h = random.Int(0, 3),
+                           .pad_w = random.Int(0, 3)};
+    const Shape in{random.Int(w.kernel_h, 7), random.Int(w.kernel_w, 7), random.Int(1, 5)};
+    const Shape out = packed::WindowOutput(in, w, 1);
+    std::vector<uint8_t> map(static_cast<size_t>(in.elements()));
+    for (uint8_t& v : map) v = static_cast<uint8_t>(random.Int(0, 255));
+    const int64_t used = int64_t{w.kernel_h} * w.kernel_w * in.channels,
+                  stride = (used + 3) / 4 * 4;
+    const int64_t positions = int64_t{out.height} * out.width;
+    Guarded<uint8_t> rows(positions * stride);
+    Im2RowI8(in, w, out.width, map.data(), 9, 0, positions, stride, rows.data());
+    ASSERT_TRUE(rows.Intact());
+    for (int64_t p = 0; p < positions; ++p) {
+      for (int64_t i = 0; i < stride; ++i) {
+        const int64_t c = i % in.channels, tap = i / in.channels;
+        const int64_t y = p / out.width * w.stride_h - w.pad_h + tap / w.kernel_w;
+        const int64_t x = p % out.width * w.stride_w - w.pad_w + tap % w.kernel_w;
+        const bool inside = y >= 0 && y < in.height && x >= 0 && x < in.width;
+        const int expected = i >= used ? 0
+                             : inside
+                                 ? map[static_cast<size_t>((y * in.width + x) * in.channels + c)]
+                                 : 9;
+        ASSERT_EQ(rows[p * stride + i], expected) << "position " << p << ", byte " << i;
+      }
+    }
+  }
+}
+
+TEST(MatMulI8, QuantisesTiesToEvenAndClampsAndTakesNanAsTheSmallest) {
+  ForEachIsa([] {
+    std::vector<float> x = {0.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 1e30f, -1e30f, 200.2f, -101.0f};
+    x.push_back(std::numeric_limits<float>::quiet_NaN());
+    x.push_back(std::numeric_limits<float>::infinity());
+    const std::vector<int> expected = {100, 100, 102, 102, 100, 98, 255, 0, 255, 0, 0, 255};
+    for (size_t shift = 0; shift < 20; ++shift) {  // in vectors and behind them
+      std::vector<float> moved(shift, 1.0f);
+      moved.insert(moved.end(), x.begin(), x.end());
+      for (float& v : moved) v *= 0.25f;
+      Guarded<uint8_t> q(static_cast<int64_t>(moved.size()));
+      QuantiseI8(moved.data(), static_cast<int64_t>(moved.size()), 0.25f, 100, q.data());
+      ASSERT_TRUE(q.Intact());
+      for (size_t i = 0; i < x.size(); ++i) {
+        ASSERT_EQ(q[static_cast<int64_t>(shift + i)], expected[i]) << "x = " << x[i];
+      }
+    }
+  });
+}
+
+TEST(MatMulI8, RequantisesAnySum) {
+  ForEachIsa([] {
+    Random random(3);
+    for (int64_t n = 1; n <= 67; ++n) {
+      std::vector<int32_t> acc(static_cast<size_t>(n)), shift(acc.size());
+      for (int32_t& v : acc)
+        v = random.Int(0, 3) ? random.Int(-300, 70000) : random.Int(INT32_MIN / 2, INT32_MAX / 2);
+      for (int32_t& v : shift) v = random.Int(0, 30);
+      Guarded<uint8_t> q(n);
+      RequantiseI8(acc.data(), n, shift.data(), q.data());
+      ASSERT_TRUE(q.Intact());
+      for (int64_t o = 0; o < n; ++o) {
+        const auto at = static_cast<size_t>(o);
+        ASSERT_EQ(q[o], std::clamp(acc[at] >> shift[at], 0, 255)) << acc[at] << " >> " << shift[at];
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace bisparse::kernels
