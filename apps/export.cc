@@ -36,10 +36,11 @@ int main(int argc, char** argv) {
     for (const train::Verification& v : result.verifications) {
       fmt::print(
           "verified {:<14} {} samples, same top class in all, logits within {:.1e} of their range",
-          ModeName(v.mode), v.samples - v.nearly_tied, v.worst_difference);
+          ModeName(v.mode), v.samples - v.swapped, v.worst_difference);
       fmt::print("{}\n", v.nearly_tied == 0
                              ? ""
-                             : fmt::format("; {} nearly tied, left out", v.nearly_tied));
+                             : fmt::format("; {} nearly tied, {} of them swapped and left out",
+                                           v.nearly_tied, v.swapped));
     }
     if (result.loss) {
       fmt::print("validation f32 {:.2f} %, int8 {:.2f} % of {} samples\n",

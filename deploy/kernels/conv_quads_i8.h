@@ -10,7 +10,7 @@
 // words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers.
-// Source of the layout: docs/decisions/0004. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
+// Why: docs/decisions/0004-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 

@@ -25,16 +25,17 @@ namespace bisparse::train {
 struct Verification {
   Mode mode = Mode::kAuto;
   int64_t samples = 0;
-  int64_t nearly_tied = 0;  ///< left out: a k-WTA layer's choice within the rounding bound
+  int64_t nearly_tied = 0;  ///< a k-WTA layer's choice is within the rounding bound
+  int64_t swapped = 0;  ///< of those: another top class, or logits further apart; left out below
   int64_t top1_differ = 0;  ///< of the samples that are not nearly tied
   double worst_difference =
       0;                 ///< largest |logit − LibTorch's| over the range of LibTorch's logits
   std::string location;  ///< names the model in messages
 };
 
-/// Logits may differ by this fraction of their range, and so many samples may be nearly tied.
+/// Logits may differ by this fraction of their range, and in so many samples rounding may have swapped a winner.
 inline constexpr double kLargestDifference = 1e-3;
-inline constexpr double kLargestTiedFraction = 0.01;
+inline constexpr double kLargestSwappedFraction = 0.01;
 inline constexpr int64_t kVerifySamples = 256;  ///< at least, where the split has them
 
 /// The trained network as it is deployed: batch norm folded, weights packed. `network` in

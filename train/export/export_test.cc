@@ -85,9 +85,9 @@ TEST(Export, RefusesAModelThatComputesSomethingElse) {
 }
 
 TEST(Export, RefusesTooManyNearTies) {
-  Verification v{.samples = 300, .nearly_tied = 3};
+  Verification v{.samples = 300, .swapped = 3};
   EXPECT_NO_THROW(RequireVerified(v));
-  v.nearly_tied = 4;
+  v.swapped = 4;
   EXPECT_THROW(RequireVerified(v), Error);
 }
 
