@@ -33,7 +33,7 @@ def read_runs(runs):
             "test": 100 * test["accuracy"],
             "nonzeros": summary["nonzeros"],
             "minutes": summary["minutes"],
-            "machine": summary.get("machine", ""),
+            "threads": summary["threads"],
             "epochs": summary["epochs"],
         })
     return table
@@ -117,11 +117,11 @@ def main():
              "about 0.65 points on validation, 0.75 on test.", "",
              "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results, latency), "",
              "Latency: best mode, one sample, one thread.", "",
-             "## Runs", "", "| network | seed | epochs | validation % | test % | minutes | machine |", "|---|---|---|---|---|---|---|"]
+             "## Runs", "", "| network | seed | epochs | validation % | test % | minutes | threads |", "|---|---|---|---|---|---|---|"]
     for name in names:
         for row in sorted(table[name], key=lambda r: r["seed"]):
             lines.append(f"| `{name}` | {row['seed']} | {row['epochs']} | {row['validation']:.2f} | {row['test']:.2f} | "
-                         f"{row['minutes']:.1f} | {row['machine']} |")
+                         f"{row['minutes']:.1f} | {row['threads']} |")
     if speed:
         lines += ["", *speed]
     (ROOT / "docs/results.md").write_text("\n".join(lines) + "\n")

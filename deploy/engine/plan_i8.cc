@@ -144,20 +144,35 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
   step.reads_winners = kwta != nullptr;
   if (kwta) kwta->emits_winners = true;
   if (sparse) {
+    step.lanes = layout.packing.lanes;
+    step.sets = layout.sets;
+    step.outputs = layout.outputs_padded();
     for (int64_t p = 0; p < layout.positions; ++p) {
       for (int32_t n = 0; n < layout.sets; ++n) {
-        step.owner_pn.push_back(static_cast<uint8_t>(Owner(layout, layer, n, p)));
+        step.row_pn.push_back(
+            static_cast<int32_t>(layout.Output(n, Owner(layout, layer, n, p), 0)));
+      }
+    }
+  } else {  // whole registers, whatever L
+    step.outputs = RoundUp(layout.shape.outputs, 16);
+    step.lanes = static_cast<int32_t>(step.outputs);
+    step.weight = AlignedBuffer<int8_t>(static_cast<size_t>(layout.positions * step.outputs));
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      for (int64_t o = 0; o < layout.shape.outputs; ++o) {
+        const auto n = static_cast<int32_t>(o / layout.packing.lanes);
+        const auto l = static_cast<int32_t>(o % layout.packing.lanes);
+        step.weight.data()[p * step.outputs + o] =
+            layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
       }
     }
   }
-  PrepareEnds(layer, layout.outputs_padded(), step);
-  step.outputs = layout.outputs_padded();
+  PrepareEnds(layer, step.outputs, step);
   const int64_t active = kwta ? kwta->winner_count : layer.input.elements();
   summary.kernel = kwta ? "linear_i8/winners" : "linear_i8/dense";
   summary.reason = kwta ? "inputs are sparse" : "input is dense";
   summary.active_inputs = active;
   summary.macs_executed = active * summary.nonzeros / layout.positions;
-  summary.weight_bytes = static_cast<int64_t>(layer.weight_i8_pnl.size() + step.owner_pn.size());
+  summary.weight_bytes = static_cast<int64_t>(layer.weight_i8_pnl.size() + 4 * step.row_pn.size());
 }
 
 void PlanPool(const Layer& layer, StepI8& step, LayerSummary& summary) {

@@ -42,12 +42,14 @@ struct StepI8 {
 
   // Layers with weights: bias with the rounding term, shifts as i32, both padded to 16 outputs.
   AlignedBuffer<int32_t> bias_o, shift_o;
-  AlignedBuffer<int8_t> weight;  ///< dense kernels: [depth/4][outputs][4]
+  AlignedBuffer<int8_t>
+      weight;  ///< dense kernels: [depth/4][outputs][4]; kLinearPacked, S = 1: rows of 16·n outputs
   int64_t depth = 0, outputs = 0, rows = 1;
   uint8_t zero = 0;  ///< what pads the map
   std::optional<kernels::ConvTapsI8> taps;
   std::optional<kernels::ConvQuadsI8> quads;
-  std::vector<uint8_t> owner_pn;
+  std::vector<int32_t> row_pn;
+  int32_t lanes = 1, sets = 1;  ///< kLinearPacked: of the weights that it reads
   kernels::PoolShape pool;
   kernels::KwtaU8Args kwta;  ///< sizes; pointers are set by a run
 };

@@ -46,7 +46,7 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
       if (a.index_k == nullptr) {
         for (; j < slots; ++j) offset[j] = j * bytes;
       } else {
-        const hn::CappedTag<int32_t, 16> d;
+        const hn::CappedTag<int32_t, 4> d;
         const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
         const int32_t* index = a.index_k + int64_t{position} * slots;
         const auto first = hn::Set(d, position * c), scale = hn::Set(d, bytes);
@@ -82,7 +82,7 @@ void ConvQuads(const ConvQuadsI8Args& a) {
             const int64_t at = 4 * ((int64_t{oy} * s.padded_w() + ox + kx) * s.quads + s.quad_e[e]);
             for (int j = 0; j < 4; ++j) {
               const int8_t* line =
-                  s.weight.data() + s.weight_e[e] + map.offset[at + j] + kx / 4 * 64;
+                  s.weight.data() + s.weight_e[e] + map.offset[at + j] + kx / 4 * s.line_bytes;
               sum += line[l / 4 * 16 + kx % 4 * 4 + l % 4] * value[at + j];
             }
           }
@@ -122,22 +122,44 @@ HWY_INLINE void AddTaps(const int8_t* const* line, VU8 value, VI32* acc) {
   }
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+/// Byte 4·o + j of four tails = tail j, output o.
+alignas(64) constexpr uint8_t kTailOrder[64] = {
+    0,  16, 32, 48, 1,  17, 33, 49, 2,  18, 34, 50, 3,  19, 35, 51, 4,  20, 36, 52, 5,  21,
+    37, 53, 6,  22, 38, 54, 7,  23, 39, 55, 8,  24, 40, 56, 9,  25, 41, 57, 10, 26, 42, 58,
+    11, 27, 43, 59, 12, 28, 44, 60, 13, 29, 45, 61, 14, 30, 46, 62, 15, 31, 47, 63};
+#endif
+
 /// Input column kI of a tile of kT output columns: taps kx with 0 <= kI - kx < kT.
 template <int kT, int kKw, int kI>
-HWY_INLINE void AddColumn(const int8_t* weight, const int32_t* offset, const int32_t* value,
-                          int64_t quads, VI32* acc) {
+HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
+                          const int32_t* offset, const int32_t* value, int64_t quads, VI32* acc) {
+  (void)line_bytes, (void)tails;  // one of them
   constexpr int low = kI - kT + 1 > 0 ? kI - kT + 1 : 0;
   constexpr int high = kI < kKw - 1 ? kI : kKw - 1;
   const int32_t* of = offset + kI * quads * 4;
   const VU8 x = hn::BitCast(DU8(), hn::Set(DI32(), value[kI * quads]));
   const int8_t* line[4] = {weight + of[0], weight + of[1], weight + of[2], weight + of[3]};
   AddTaps<0, low, high, kT, kI>(line, x, acc);
-  if constexpr (kKw > 4) {
-    const int8_t* second[4] = {line[0] + 64, line[1] + 64, line[2] + 64, line[3] + 64};
+  if constexpr (kKw == 5 && high == 4) {
+#if HWY_TARGET == HWY_AVX3_DL
+    const auto tail = [&](int j) HWY_ATTR {
+      return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + of[j] / 4));
+    };
+    __m512i four = _mm512_castsi128_si512(tail(0));
+    four = _mm512_inserti32x4(four, tail(1), 1);
+    four = _mm512_inserti32x4(four, tail(2), 2);
+    four = _mm512_inserti32x4(four, tail(3), 3);
+    const __m512i order = _mm512_load_si512(kTailOrder);
+    acc[kI - 4] = Dot4(acc[kI - 4], x, VI8{_mm512_permutexvar_epi8(order, four)});
+#else
+    const int8_t* second[4] = {line[0] + line_bytes, line[1] + line_bytes, line[2] + line_bytes,
+                               line[3] + line_bytes};
     AddTaps<4, low, high, kT, kI>(second, x, acc);
+#endif
   }
   if constexpr (kI + 1 < kT + kKw - 1) {
-    AddColumn<kT, kKw, kI + 1>(weight, offset, value, quads, acc);
+    AddColumn<kT, kKw, kI + 1>(weight, line_bytes, tails, offset, value, quads, acc);
   }
 }
 
@@ -147,6 +169,7 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
   const int32_t out_c = s.output.channels;
+  const int8_t* tails = s.weight.data() + (kKw + 3) / 4 * s.line_bytes;
   for (int32_t b = 0; b < s.blocks; ++b) {
     for (int32_t l = 0; l < 16; l += lanes) {
       const int32_t o = b * 16 + l;
@@ -161,8 +184,9 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
           const int64_t first = (int64_t{oy} * s.padded_w() + ox) * s.quads;
           for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
             const int64_t at = first + s.quad_e[e];
-            AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, map.offset + at * 4,
-                                  map.value + at, s.quads, acc);
+            AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
+                                  tails + s.weight_e[e] / 4, map.offset + at * 4, map.value + at,
+                                  s.quads, acc);
           }
           uint8_t* y = a.output + (int64_t{oy} * s.output.width + ox) * out_c + o;
           HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {

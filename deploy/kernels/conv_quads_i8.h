@@ -8,6 +8,8 @@
 // A channel's weights for one block and kernel row are lines of 64 bytes: four taps of 16 outputs,
 // byte 4q + i of block b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
 // words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
+// The fifth tap of a row of five alone is kept a second time as 16 bytes in the order of outputs: AVX-512 with VBMI
+// takes four of those and permutes them.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers.
 // Why: docs/decisions/0004-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
@@ -33,6 +35,7 @@ struct ConvQuadsI8 {
   int32_t slots = 0;  ///< winners of a position; quads = slots padded to 4
   int32_t quads = 0;
   int32_t blocks = 0;         ///< real kernel blocks of 16 outputs
+  int64_t line_bytes = 0;     ///< from a line to the one of the next four taps
   int64_t channel_bytes = 0;  ///< of one channel's weights
   std::vector<int32_t> begin_b, quad_e,
       weight_e;  ///< entries: quad_e = (ky·padded_w·quads + quad), weight_e = bytes

@@ -50,9 +50,11 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   conv.quads = (slots + 3) / 4;
   conv.blocks = layout.blocks;
   const int32_t lines = (w.kernel_w + 3) / 4;
-  const int64_t row_bytes = int64_t{lines} * 64, set_bytes = w.kernel_h * row_bytes;
+  const int64_t set_bytes = int64_t{w.kernel_h} * 64;
   conv.channel_bytes = layout.sets * set_bytes;
-  const int64_t bytes = conv.channel_bytes * layer.input.channels;
+  conv.line_bytes = conv.channel_bytes * layer.input.channels;
+  // Then a quarter as much for single last taps.
+  const int64_t bytes = conv.line_bytes * lines + conv.line_bytes / 4;
   if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
 
   conv.begin_b.push_back(0);
@@ -64,7 +66,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
         if (owner < 0) return std::nullopt;
         if (owner != s) continue;
         conv.quad_e.push_back(ky * conv.padded_w() * conv.quads + q);
-        conv.weight_e.push_back(static_cast<int32_t>(n * set_bytes + ky * row_bytes));
+        conv.weight_e.push_back(static_cast<int32_t>(n * set_bytes + ky * 64));
       }
     }
     conv.begin_b.push_back(static_cast<int32_t>(conv.quad_e.size()));
@@ -75,11 +77,13 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,
                   c = p / w.kernel_w / w.kernel_h;
     for (int32_t n = 0; n < layout.sets; ++n) {
-      int8_t* line = conv.weight.data() + c * conv.channel_bytes + n * set_bytes + ky * row_bytes +
-                     kx / 4 * 64;
+      const int64_t row = c * conv.channel_bytes + n * set_bytes + ky * 64;
+      int8_t* line = conv.weight.data() + kx / 4 * conv.line_bytes + row;
+      int8_t* tail = conv.weight.data() + lines * conv.line_bytes + row / 4;
       for (int32_t l = 0; l < 16; ++l) {
-        line[l / 4 * 16 + kx % 4 * 4 + l % 4] =
-            layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
+        const int8_t weight = layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
+        line[l / 4 * 16 + kx % 4 * 4 + l % 4] = weight;
+        if (kx == 4) tail[l] = weight;
       }
     }
   }

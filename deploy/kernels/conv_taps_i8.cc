@@ -95,8 +95,11 @@ void ConvTaps(const ConvTapsI8Args& a) {
         const __m512i order = _mm512_load_si512(s.order.data() + b * 16);
         const __m512i q = _mm512_permutexvar_epi8(order, _mm512_packus_epi16(low, high));
         const int32_t left = s.pooled.channels - b * 16;
-        const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
-        _mm512_mask_storeu_epi8(y + b * 16, exists, q);
+        if (HWY_LIKELY(left >= 64)) {
+          _mm512_storeu_si512(y + b * 16, q);
+        } else {
+          _mm512_mask_storeu_epi8(y + b * 16, (__mmask64{1} << left) - 1, q);
+        }
       }
     }
   }

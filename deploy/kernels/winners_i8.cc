@@ -65,6 +65,28 @@ HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 
     value_k[out++] = x[i];
   };
   int64_t i = 0;
+#if HWY_TARGET == HWY_AVX3_DL
+  const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (; i + 64 <= n; i += 64) {
+    const __m512i v = _mm512_loadu_si512(x + i);
+    const uint64_t above = _mm512_cmpgt_epu8_mask(v, limit.raw);
+    uint64_t equal = _mm512_cmpeq_epi8_mask(v, limit.raw);
+    const int64_t equals = __builtin_popcountll(equal);
+    if (equals > ties) equal = _pdep_u64((uint64_t{1} << ties) - 1, equal);  // the lowest ones
+    ties -= std::min(equals, ties);
+    const uint64_t wins = above | equal;
+    const int64_t count = __builtin_popcountll(wins);
+    _mm512_mask_storeu_epi8(value_k + out, count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1,
+                            _mm512_maskz_compress_epi8(wins, v));
+    for (int64_t part = 0; part < 64; part += 16) {
+      const auto mask = static_cast<__mmask16>(wins >> part);
+      const __m512i index =
+          _mm512_add_epi32(iota, _mm512_set1_epi32(first + static_cast<int32_t>(i + part)));
+      _mm512_storeu_si512(index_k + out, _mm512_maskz_compress_epi32(mask, index));
+      out += __builtin_popcount(mask);
+    }
+  }
+#endif
   for (; i + lanes <= n; i += lanes) {
     uint8_t bytes[8] = {};
     hn::StoreMaskBits(d, AtLeast(hn::LoadU(d, x + i), limit), bytes);
@@ -210,6 +232,16 @@ void Kwta(const KwtaU8Args& a) {
   }
 }
 
+/// acc + w·x for s8 weights and one u8 value (below 2^15, so the dot product of 16-bit pairs is exact: the upper half
+/// of x is zero).
+template <class V>
+HWY_INLINE V MultiplyAdd(V acc, V w, V x) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if constexpr (sizeof(V) == 64) return V{_mm512_dpwssd_epi32(acc.raw, w.raw, x.raw)};
+#endif
+  return hn::Add(acc, hn::Mul(w, x));
+}
+
 template <class D>
 HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
   const hn::Rebind<int8_t, D> d8;
@@ -219,12 +251,12 @@ HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
     const int64_t p = a.index_k ? a.index_k[i] : i;
     const auto x = hn::Set(d, int32_t{a.value_k[i]});
     const int8_t* weight = a.weight_pnl + p * row;
-    const uint8_t* owner = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
+    const int32_t* to = a.row_pn ? a.row_pn + p * a.sets : nullptr;
     for (int32_t n = 0; n < a.sets; ++n) {
-      int32_t* acc = a.acc + (n * a.set_size + (owner ? owner[n] : 0)) * a.lanes;
+      int32_t* acc = to ? a.acc + to[n] : a.acc;
       for (int32_t l = 0; l < a.lanes; l += lanes, weight += lanes) {
         const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight));
-        hn::StoreU(hn::Add(hn::LoadU(d, acc + l), hn::Mul(w, x)), d, acc + l);
+        hn::StoreU(MultiplyAdd(hn::LoadU(d, acc + l), w, x), d, acc + l);
       }
     }
   }
@@ -246,8 +278,7 @@ void LinearWinners(const LinearWinnersI8Args& a) {
     const int64_t p = b.index_k ? b.index_k[i] : i;
     const int8_t* weight = b.weight_pnl + p * row;
     for (int32_t n = 0; n < b.sets; ++n) {
-      const int32_t s = b.owner_pn ? b.owner_pn[p * b.sets + n] : 0;
-      int32_t* acc = b.acc + (n * b.set_size + s) * lanes;
+      int32_t* acc = b.acc + (b.row_pn ? b.row_pn[p * b.sets + n] : 0);
       for (int32_t l = 0; l < lanes; ++l) acc[l] += *weight++ * int32_t{b.value_k[i]};
     }
   }

@@ -30,13 +30,14 @@ void MaxPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept;
 void AvgPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept;
 
 /// acc[o] = bias_o[o] + Σ over winners p owned by o of weight[p] · x[p]: each winner's packed row of N·L weights is added
-/// to the sums of its owners. Bound: load, widen, multiply, add and store for 16 weights.
+/// to the sums of its owners. Bound: load, widen, multiply-add and store for 16 weights.
 struct LinearWinnersI8Args {
   int32_t set_size = 1, lanes = 1, sets = 1;  ///< S, L, N
   const int8_t* weight_pnl = nullptr;         ///< in place
   const int32_t* bias_o = nullptr;            ///< [N·S·L]
-  const uint8_t* owner_pn = nullptr;          ///< [P·N]; null where S = 1
-  const int32_t* index_k = nullptr;           ///< null: input i is winner i
+  const int32_t* row_pn =
+      nullptr;  ///< [P·N] first output of the owner: (n·S + owner)·L; null where S = 1
+  const int32_t* index_k = nullptr;  ///< null: input i is winner i
   const uint8_t* value_k = nullptr;
   int64_t count = 0;
   int32_t* acc = nullptr;  ///< [N·S·L]

@@ -96,10 +96,11 @@ TEST(WinnersI8, LinearAddsEachWinnersRowToItsOwners) {
       const int64_t outputs = layout.outputs_padded();
       std::vector<int32_t> bias(static_cast<size_t>(outputs));
       for (int32_t& v : bias) v = random.Int(-1000, 1000);
-      std::vector<uint8_t> owner_pn;
+      std::vector<int32_t> row_pn;
       for (int64_t p = 0; p < layout.positions && layout.packing.set_size > 1; ++p) {
-        for (int32_t n = 0; n < layout.sets; ++n)
-          owner_pn.push_back(static_cast<uint8_t>(made.Owner(n, p)));
+        for (int32_t n = 0; n < layout.sets; ++n) {
+          row_pn.push_back(static_cast<int32_t>(layout.Output(n, made.Owner(n, p), 0)));
+        }
       }
       std::vector<int32_t> index;
       for (int32_t p = 0; p < layout.positions; ++p) {
@@ -118,7 +119,7 @@ TEST(WinnersI8, LinearAddsEachWinnersRowToItsOwners) {
                        .sets = layout.sets,
                        .weight_pnl = weight.data(),
                        .bias_o = bias.data(),
-                       .owner_pn = owner_pn.empty() ? nullptr : owner_pn.data(),
+                       .row_pn = row_pn.empty() ? nullptr : row_pn.data(),
                        .index_k = all ? nullptr : index.data(),
                        .value_k = value.data(),
                        .count = static_cast<int64_t>(index.size()),
