@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: quantise.h. Tested in: quantise_test.cc.
-//   Observe (two passes of the f32 engine over the samples) → ChooseInput, ChooseOutputScale (layer
-//   by layer, since weight steps follow from the scale of the input) → QuantiseWeights
+//   FindRanges (two passes of the f32 engine over the samples) → for each layer with weights
+//   OutputScale, then QuantiseLayer: its steps follow from the scales on both sides
 #include "train/export/quantise.h"
 
 #include <algorithm>
@@ -32,131 +32,86 @@ using packed::Model;
 constexpr double kMaxWeight = 127, kMaxActivation = 255;
 constexpr int kMaxShift = 30;
 
-// Candidates of a scale: (largest value / 255) · 2^(−1.5 … 0.5) in steps of 2^(1/16). Below that
-// range clipping costs more than finer steps give; above it every shift has been tried.
-constexpr int kCandidates = 33;
-double CandidateFactor(int j) { return std::exp2((j - 24) / 16.0); }
-using CandidateErrors = std::array<double, kCandidates>;
-
-double SquaredError(double x, double scale, double low, double high) {
-  const double error = x - scale * std::clamp(std::rint(x / scale), low, high);
-  return error * error;
-}
-
-int SmallestError(const CandidateErrors& errors) {
-  return static_cast<int>(std::min_element(errors.begin(), errors.end()) - errors.begin());
-}
-
-/// The input's range, widened to hold 0, which padding needs.
-struct InputRange {
-  double low = 0, high = 0;
-  CandidateErrors errors{};
-  double step() const { return high > low ? (high - low) / kMaxActivation : 1.0; }
-  double zero() const { return std::rint(-low / step()); }
-};
-
-/// What the samples made of a layer with weights. `behind` is the last relu or kwta in front of the
-/// next layer with weights: what is zero there nobody reads.
-struct LayerStatistics {
-  size_t behind = 0;
-  double largest = 0;            ///< behind
-  CandidateErrors errors{};      ///< Σ over the values behind, rounded and clipped
-  std::vector<double> active_o;  ///< values above 0 of each output, behind
-  std::vector<double> square_c;  ///< Σ x² of each input channel (each input of a linear layer)
-  double inputs_c = 0;           ///< x of each channel
-};
-
-struct Statistics {
-  InputRange input;
-  std::vector<LayerStatistics> layers;  ///< of the model's; empty for those without weights
-};
-
-/// Calls see(layer, its input, its output) for each layer on each sample.
-template <class See>
-void ForEachMap(const Engine& engine, std::span<const float> samples_bi, const See& see) {
-  const auto floats = static_cast<size_t>(engine.input_shape().elements());
-  for (size_t begin = 0; begin < samples_bi.size(); begin += floats) {
-    const std::span<const float> features = samples_bi.subspan(begin, floats);
-    std::vector<float> in(features.begin(), features.end());
-    EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> out) {
-      see(i, std::span<const float>(in), out);
-      in.assign(out.begin(), out.end());
-    });
+/// What a map's values span, and the scale that holds them with the least squared error: finer
+/// steps round less and clip more. Widened to hold 0, which padding and ReLU need.
+class Range {
+ public:
+  void Widen(double x) {
+    low_ = std::min(low_, x);
+    high_ = std::max(high_, x);
   }
-}
-
-Statistics Observe(const Model& f32, std::span<const float> samples_bi) {
-  Statistics all;
-  all.layers.resize(f32.layers.size());
-  std::vector<LayerStatistics*> behind(f32.layers.size());  // whose `behind` a layer is
-  for (size_t i = 0, front = 0; i < f32.layers.size(); ++i) {
-    const Layer& layer = f32.layers[i];
-    if (layer.HasWeights()) {
-      front = i;
-      all.layers[i].active_o.resize(static_cast<size_t>(layer.output.channels));
-      all.layers[i].square_c.resize(static_cast<size_t>(layer.kernel().channels));
-    } else if (layer.kind == LayerKind::kRelu || layer.kind == LayerKind::kKwta) {
-      if (all.layers[front].behind > 0) behind[all.layers[front].behind] = nullptr;
-      all.layers[front].behind = i;
-      behind[i] = &all.layers[front];
+  /// For every x again, after the last Widen.
+  void Try(double x) {
+    for (int j = 0; j < kCandidates; ++j) {
+      const double scale = Candidate(j);
+      const double q = std::clamp(std::rint(x / scale), -zero(), kMaxActivation - zero());
+      errors_[j] += (x - scale * q) * (x - scale * q);
     }
+  }
+  double zero() const { return std::rint(-low_ / Candidate(0)); }
+  float scale() const {
+    const auto best = std::min_element(errors_.begin(), errors_.end()) - errors_.begin();
+    return static_cast<float>(
+        std::max<double>(Candidate(static_cast<int>(best)), std::numeric_limits<float>::min()));
+  }
+
+ private:
+  // The span / 255 and 32 finer ones down to a quarter, where clipping has long cost more.
+  static constexpr int kCandidates = 33;
+  double Candidate(int j) const {
+    if (low_ == high_) return 1.0;
+    return (high_ - low_) / kMaxActivation * std::exp2(-j / 16.0);
+  }
+
+  double low_ = 0, high_ = 0;
+  std::array<double, kCandidates> errors_{};
+};
+
+struct Ranges {
+  Range input;
+  /// Of the layers with weights, what of their maps the next one reads: the values that survive the
+  /// last relu or kwta in front of it.
+  std::vector<Range> layers;
+};
+
+Ranges FindRanges(const Model& f32, std::span<const float> samples_bi) {
+  Ranges ranges;
+  ranges.layers.resize(f32.layers.size());
+  std::vector<Range*> range_of(f32.layers.size());  // to which the values behind a layer belong
+  for (size_t i = f32.layers.size(), behind = 0; i-- > 0;) {
+    const LayerKind kind = f32.layers[i].kind;
+    if (behind == 0 && (kind == LayerKind::kRelu || kind == LayerKind::kKwta)) behind = i;
+    if (!f32.layers[i].HasWeights()) continue;
+    if (behind > 0) range_of[behind] = &ranges.layers[i];
+    behind = 0;
   }
   const Engine engine = EngineAccess::FromModel(f32);
-  ForEachMap(engine, samples_bi, [&](size_t i, auto, std::span<const float> out) {
-    if (behind[i] == nullptr) return;
-    for (const float y : out) behind[i]->largest = std::max<double>(behind[i]->largest, y);
-  });
-  InputRange& input = all.input;
-  for (const float x : samples_bi) {
-    input.low = std::min<double>(input.low, x);
-    input.high = std::max<double>(input.high, x);
-  }
-  for (int j = 0; j < kCandidates; ++j) {
-    const double scale = CandidateFactor(j) * input.step(), zero = input.zero();
-    for (const float x : samples_bi) {
-      input.errors[j] += SquaredError(x, scale, -zero, kMaxActivation - zero);
-    }
-  }
-  ForEachMap(
-      engine, samples_bi, [&](size_t i, std::span<const float> in, std::span<const float> out) {
-        LayerStatistics& own = all.layers[i];
-        const size_t channels = own.square_c.size();
-        if (channels > 0) {
-          for (size_t e = 0; e < in.size(); ++e)
-            own.square_c[e % channels] += double{in[e]} * in[e];
-          own.inputs_c += static_cast<double>(in.size() / channels);
-        }
-        if (behind[i] == nullptr) return;
-        LayerStatistics& front = *behind[i];
-        for (size_t e = 0; e < out.size(); ++e) {
-          if (out[e] <= 0.0f) continue;
-          front.active_o[e % front.active_o.size()] += 1;
-          for (int j = 0; j < kCandidates; ++j) {
-            front.errors[j] += SquaredError(
-                out[e], CandidateFactor(j) * front.largest / kMaxActivation, 0, kMaxActivation);
-          }
+  const auto floats = static_cast<size_t>(f32.input.elements());
+  for (void (Range::*const add)(double) : {&Range::Widen, &Range::Try}) {
+    for (size_t begin = 0; begin < samples_bi.size(); begin += floats) {
+      const std::span<const float> features = samples_bi.subspan(begin, floats);
+      for (const float x : features) (ranges.input.*add)(x);
+      EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> map) {
+        if (range_of[i] == nullptr) return;
+        for (const float y : map) {
+          if (y > 0.0f) (range_of[i]->*add)(y);
         }
       });
-  return all;
+    }
+  }
+  return ranges;
 }
 
-/// Row-major weights of one layer and what a choice of steps does to them.
+/// Row-major weights of one layer and the largest of each output.
 class Weights {
  public:
-  Weights(const Layer& layer, const LayerStatistics& statistics)
+  explicit Weights(const Layer& layer)
       : layout_(layer.kernel(), layer.packing),
         weight_op_(packed::Unpack(layout_, layer.weight_pnl, layer.owner_nr)) {
-    const int64_t taps = int64_t{layout_.shape.kernel_h} * layout_.shape.kernel_w;
     for (int32_t o = 0; o < layout_.shape.outputs; ++o) {
-      double largest = 0, square = 0;
-      for (int64_t p = 0; p < layout_.positions; ++p) {
-        const double weight = std::abs(row(o)[static_cast<size_t>(p)]);
-        largest = std::max(largest, weight);
-        if (weight > 0) square += statistics.square_c[static_cast<size_t>(p / taps)];
-      }
+      double largest = 0;
+      for (const float weight : row(o)) largest = std::max<double>(largest, std::abs(weight));
       largest_o_.push_back(largest);
-      // Rounding is off by up to half a step, evenly: step²/12 for each weight, times x².
-      sum_error_o_.push_back(square / statistics.inputs_c / 12.0);
     }
   }
 
@@ -167,13 +122,12 @@ class Weights {
                  static_cast<size_t>(layout_.positions));
   }
   double largest(int32_t o) const { return largest_o_[static_cast<size_t>(o)]; }
-  /// Mean squared error of output o's sums for steps of 1.
-  double sum_error(int32_t o) const { return sum_error_o_[static_cast<size_t>(o)]; }
+  double largest() const { return *std::max_element(largest_o_.begin(), largest_o_.end()); }
 
  private:
   Layout layout_;
   std::vector<float> weight_op_;
-  std::vector<double> largest_o_, sum_error_o_;
+  std::vector<double> largest_o_;
 };
 
 /// The largest shift with |weight| ≤ 127 in steps of output_scale·2^−shift / input_scale; below 0
@@ -188,33 +142,10 @@ double Step(int shift, float input_scale, float output_scale) {
   return std::ldexp(double{output_scale}, -shift) / input_scale;
 }
 
-float ChooseOutputScale(const Weights& weights, const LayerStatistics& statistics,
-                        float input_scale) {
-  double smallest_error = std::numeric_limits<double>::infinity();
-  double least = 0;  // the scale at which the smallest of all shifts is 0
-  float best = 0;
-  for (int32_t o = 0; o < weights.layout().shape.outputs; ++o) {
-    least = std::max(least, input_scale * weights.largest(o) / kMaxWeight);
-  }
-  for (int j = 0; j < kCandidates; ++j) {
-    const auto scale = static_cast<float>(CandidateFactor(j) * statistics.largest / kMaxActivation);
-    if (scale < std::max<double>(least, std::numeric_limits<float>::min())) continue;
-    double error = statistics.errors[j];
-    for (int32_t o = 0; o < weights.layout().shape.outputs; ++o) {
-      if (weights.largest(o) == 0.0) continue;
-      const double step =
-          Step(LargestShift(weights.largest(o), input_scale, scale), input_scale, scale);
-      error += statistics.active_o[static_cast<size_t>(o)] * weights.sum_error(o) * step * step;
-    }
-    if (error < smallest_error) {
-      smallest_error = error;
-      best = scale;
-    }
-  }
-  if (best > 0.0f) return best;
-  // No output was ever active, or activations are finer than the coarsest steps of the weights.
-  const auto scale = static_cast<float>(least);
-  return least == 0.0 ? 1.0f : std::nextafter(scale, std::numeric_limits<float>::infinity());
+/// The range's, unless the largest weight would need a shift below 0.
+float OutputScale(const Weights& weights, const Range& range, float input_scale) {
+  const auto least = static_cast<float>(input_scale * weights.largest() / kMaxWeight);
+  return std::max(range.scale(), std::nextafter(least, std::numeric_limits<float>::infinity()));
 }
 
 /// One output's weights and bias in whole steps.
@@ -339,21 +270,19 @@ void CheckArguments(const Model& f32, std::span<const float> samples_bi) {
 
 Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
   CheckArguments(f32, calibration_bi);
-  const Statistics statistics = Observe(f32, calibration_bi);
+  const Ranges ranges = FindRanges(f32, calibration_bi);
   const auto storage = std::make_shared<Storage>();
   const auto last = static_cast<size_t>(packed::LastWithWeights(f32));
   Model i8 = f32;
   i8.format = packed::NumberFormat::kI8;
-  i8.input_scale = static_cast<float>(CandidateFactor(SmallestError(statistics.input.errors)) *
-                                      statistics.input.step());
-  i8.input_zero = static_cast<int32_t>(statistics.input.zero());
+  i8.input_scale = ranges.input.scale();
+  i8.input_zero = static_cast<int32_t>(ranges.input.zero());
   float scale = i8.input_scale;
   int32_t zero = i8.input_zero;
   for (size_t i = 0; i < f32.layers.size(); ++i) {
     if (!f32.layers[i].HasWeights()) continue;
-    const Weights weights(f32.layers[i], statistics.layers[i]);
-    const float output_scale =
-        i == last ? 0.0f : ChooseOutputScale(weights, statistics.layers[i], scale);
+    const Weights weights(f32.layers[i]);
+    const float output_scale = i == last ? 0.0f : OutputScale(weights, ranges.layers[i], scale);
     i8.layers[i] =
         QuantiseLayer(f32.layers[i], weights, scale, zero, output_scale, f32.name, *storage);
     scale = output_scale;
