@@ -33,7 +33,7 @@ if [[ -z $data ]]; then
   config=configs/quickstart.yaml
   data=build/quickstart/speech_commands
   evaluate=$data
-  $bin/bisparse-synthesise --out "$data"
+  $bin/bisparse-synthesise --out "$data" --clips-per-word 800
 else
   config=configs/gsc_aligned.yaml
   evaluate=$data
