@@ -22,7 +22,7 @@ namespace {
 /// Of each padded position and quad: four offsets of a winner's weights, four values (zero around the map).
 struct QuadMap {
   const int32_t* offset;
-  const int32_t* value;
+  const uint8_t* value;
 };
 
 HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
@@ -32,6 +32,19 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
   int32_t* offset = reinterpret_cast<int32_t*>(a.scratch);
   uint8_t* value = a.scratch + positions * padded_slots * 4;
   const auto bytes = static_cast<int32_t>(s.channel_bytes);
+  const bool whole = s.window.pad_h == 0 && s.window.pad_w == 0 && slots == padded_slots;
+  if (whole && a.index_k != nullptr && (c & (c - 1)) == 0) {
+    // The values can stay where they are; channels are the low bits of the indices.
+    const hn::CappedTag<int32_t, 16> d;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), count = positions * slots;
+    const auto mask = hn::Set(d, c - 1), scale = hn::Set(d, bytes);
+    int64_t i = 0;
+    for (; i + lanes <= count; i += lanes) {
+      hn::StoreU(hn::Mul(hn::And(hn::LoadU(d, a.index_k + i), mask), scale), d, offset + i);
+    }
+    for (; i < count; ++i) offset[i] = (a.index_k[i] & (c - 1)) * bytes;
+    return {offset, a.value_k};
+  }
   for (int32_t y = 0; y < s.padded_h(); ++y) {
     for (int32_t x = 0; x < s.padded_w(); ++x, offset += padded_slots, value += padded_slots) {
       const int32_t in_y = y - s.window.pad_h, in_x = x - s.window.pad_w;
@@ -62,15 +75,14 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
       }
     }
   }
-  const uint8_t* values = a.scratch + positions * padded_slots * 4;
-  return {reinterpret_cast<const int32_t*>(a.scratch), reinterpret_cast<const int32_t*>(values)};
+  return {reinterpret_cast<const int32_t*>(a.scratch), a.scratch + positions * padded_slots * 4};
 }
 
 #if HWY_TARGET == HWY_SCALAR
 void ConvQuads(const ConvQuadsI8Args& a) {
   const QuadMap map = MakeQuadMap(a);
   const ConvQuadsI8& s = *a.conv;
-  const uint8_t* value = reinterpret_cast<const uint8_t*>(map.value);
+  const uint8_t* value = map.value;
   uint8_t* y = a.output;
   for (int32_t oy = 0; oy < s.output.height; ++oy) {
     for (int32_t ox = 0; ox < s.output.width; ++ox) {
@@ -133,12 +145,14 @@ alignas(64) constexpr uint8_t kTailOrder[64] = {
 /// Input column kI of a tile of kT output columns: taps kx with 0 <= kI - kx < kT.
 template <int kT, int kKw, int kI>
 HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
-                          const int32_t* offset, const int32_t* value, int64_t quads, VI32* acc) {
+                          const int32_t* offset, const uint8_t* value, int64_t quads, VI32* acc) {
   (void)line_bytes, (void)tails;  // one of them
   constexpr int low = kI - kT + 1 > 0 ? kI - kT + 1 : 0;
   constexpr int high = kI < kKw - 1 ? kI : kKw - 1;
   const int32_t* of = offset + kI * quads * 4;
-  const VU8 x = hn::BitCast(DU8(), hn::Set(DI32(), value[kI * quads]));
+  int32_t four_values;
+  std::memcpy(&four_values, value + kI * quads * 4, 4);
+  const VU8 x = hn::BitCast(DU8(), hn::Set(DI32(), four_values));
   const int8_t* line[4] = {weight + of[0], weight + of[1], weight + of[2], weight + of[3]};
   AddTaps<0, low, high, kT, kI>(line, x, acc);
   if constexpr (kKw == 5 && high == 4) {
@@ -185,8 +199,8 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
           for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
             const int64_t at = first + s.quad_e[e];
             AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
-                                  tails + s.weight_e[e] / 4, map.offset + at * 4, map.value + at,
-                                  s.quads, acc);
+                                  tails + s.weight_e[e] / 4, map.offset + at * 4,
+                                  map.value + at * 4, s.quads, acc);
           }
           uint8_t* y = a.output + (int64_t{oy} * s.output.width + ox) * out_c + o;
           HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {

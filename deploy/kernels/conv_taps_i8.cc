@@ -33,6 +33,8 @@ HWY_INLINE void PadMap(const ConvTapsI8Args& a) {
 }
 
 #if HWY_TARGET == HWY_AVX3_DL
+constexpr int kMostGroups = (7 * 7 + 3) / 4;
+
 /// Rows y … y + 7 as columns of 8 bytes.
 HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) {
   for (int64_t x = 0; x < row; x += 16) {
@@ -58,58 +60,83 @@ HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) 
   }
 }
 
-/// The largest of four windows' sums, shifted: 16 kernels of block b.
-HWY_INLINE __m512i PooledBlock(const ConvTapsI8& s, __m512i window, int32_t b) {
+/// 16 kernels of kGroups groups of taps at a row of pooled positions: the largest of four windows' sums,
+/// shifted and packed to bytes 64 apart. Indices and weights stay in registers.
+template <int kGroups>
+void BlockRow(const ConvTapsI8& s, int32_t b, const uint8_t* columns, uint8_t* tile) {
   const __m512i bias = _mm512_load_si512(s.bias_o.data() + b * 16);
-  __m512i y00 = bias, y01 = bias, y10 = bias, y11 = bias;
+  const __m512i shift = _mm512_load_si512(s.shift_o.data() + b * 16);
   const __m512i down = _mm512_set1_epi8(1), right = _mm512_set1_epi8(8);
-  for (int32_t g = s.begin_b[b]; g < s.begin_b[b + 1]; ++g) {
-    const __m512i weight = _mm512_load_si512(s.weight.data() + int64_t{g} * 64);
-    const __m512i i00 = _mm512_load_si512(s.index.data() + int64_t{g} * 64);
-    const __m512i i10 = _mm512_add_epi8(i00, down), i01 = _mm512_add_epi8(i00, right);
-    const __m512i i11 = _mm512_add_epi8(i10, right);
-    y00 = _mm512_dpbusd_epi32(y00, _mm512_permutexvar_epi8(i00, window), weight);
-    y01 = _mm512_dpbusd_epi32(y01, _mm512_permutexvar_epi8(i01, window), weight);
-    y10 = _mm512_dpbusd_epi32(y10, _mm512_permutexvar_epi8(i10, window), weight);
-    y11 = _mm512_dpbusd_epi32(y11, _mm512_permutexvar_epi8(i11, window), weight);
+  __m512i index[kGroups][4], weight[kGroups];
+  HWY_UNROLL(7) for (int g = 0; g < kGroups; ++g) {
+    const int64_t at = int64_t{s.begin_b[b] + g} * 64;
+    weight[g] = _mm512_load_si512(s.weight.data() + at);
+    index[g][0] = _mm512_load_si512(s.index.data() + at);
+    index[g][1] = _mm512_add_epi8(index[g][0], right);
+    index[g][2] = _mm512_add_epi8(index[g][0], down);
+    index[g][3] = _mm512_add_epi8(index[g][1], down);
   }
-  const __m512i largest = _mm512_max_epi32(_mm512_max_epi32(y00, y01), _mm512_max_epi32(y10, y11));
-  return _mm512_srav_epi32(largest, _mm512_load_si512(s.shift_o.data() + b * 16));
+  for (int32_t px = 0; px < s.pooled.width; ++px) {
+    const __m512i window = _mm512_loadu_si512(columns + px * 16);
+    __m512i y[4] = {bias, bias, bias, bias};
+    HWY_UNROLL(7) for (int g = 0; g < kGroups; ++g) {
+      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+        y[i] = _mm512_dpbusd_epi32(y[i], _mm512_permutexvar_epi8(index[g][i], window), weight[g]);
+      }
+    }
+    const __m512i largest =
+        _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
+    const __m512i sum = _mm512_max_epi32(_mm512_srav_epi32(largest, shift), _mm512_setzero_si512());
+    _mm_store_si128(reinterpret_cast<__m128i*>(tile + px * 64), _mm512_cvtusepi32_epi8(sum));
+  }
 }
 
-void ConvTaps(const ConvTapsI8Args& a) {
-  const ConvTapsI8& s = *a.conv;
+void AnyBlockRow(const ConvTapsI8& s, int32_t b, const uint8_t* columns, uint8_t* tile) {
+  switch (s.begin_b[b + 1] - s.begin_b[b]) {
+    case 1:
+      return BlockRow<1>(s, b, columns, tile);
+    case 2:
+      return BlockRow<2>(s, b, columns, tile);
+    case 3:
+      return BlockRow<3>(s, b, columns, tile);
+    case 4:
+      return BlockRow<4>(s, b, columns, tile);
+    case 5:
+      return BlockRow<5>(s, b, columns, tile);
+    case 6:
+      return BlockRow<6>(s, b, columns, tile);
+    case 7:
+      return BlockRow<7>(s, b, columns, tile);
+    default:
+      return BlockRow<kMostGroups>(s, b, columns, tile);
+  }
+}
+
+void ConvTaps(const ConvTapsI8& s, const uint8_t* padded, uint8_t* columns, uint8_t* y) {
   const int64_t row = s.row_bytes();
-  PadMap(a);
-  uint8_t* columns = a.scratch + (s.padded_h() + 8) * row;
-  uint8_t* y = a.output;
+  uint8_t* tile = columns + 8 * row + 64;
   for (int32_t py = 0; py < s.pooled.height; ++py) {
-    MakeColumns(a.scratch + 2 * py * row, row, columns);
-    for (int32_t px = 0; px < s.pooled.width; ++px, y += s.pooled.channels) {
-      const __m512i window = _mm512_loadu_si512(columns + px * 16);
-      for (int32_t b = 0; b < s.blocks; b += 4) {
-        const __m512i low =
-            _mm512_packs_epi32(PooledBlock(s, window, b), PooledBlock(s, window, b + 1));
-        const __m512i high =
-            _mm512_packs_epi32(PooledBlock(s, window, b + 2), PooledBlock(s, window, b + 3));
-        const __m512i order = _mm512_load_si512(s.order.data() + b * 16);
-        const __m512i q = _mm512_permutexvar_epi8(order, _mm512_packus_epi16(low, high));
-        const int32_t left = s.pooled.channels - b * 16;
-        if (HWY_LIKELY(left >= 64)) {
-          _mm512_storeu_si512(y + b * 16, q);
+    MakeColumns(padded + 2 * py * row, row, columns);
+    for (int32_t b = 0; b < s.blocks; b += 4) {
+      for (int32_t i = 0; i < 4; ++i) AnyBlockRow(s, b + i, columns, tile + i * 16);
+      const __m512i order = _mm512_load_si512(s.order.data() + b * 16);
+      const int32_t left = s.pooled.channels - b * 16;
+      const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+      uint8_t* to = y + int64_t{py} * s.pooled.width * s.pooled.channels + b * 16;
+      for (int32_t px = 0; px < s.pooled.width; ++px, to += s.pooled.channels) {
+        const __m512i q = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(tile + px * 64));
+        if (left >= 64) {
+          _mm512_storeu_si512(to, q);
         } else {
-          _mm512_mask_storeu_epi8(y + b * 16, (__mmask64{1} << left) - 1, q);
+          _mm512_mask_storeu_epi8(to, exists, q);
         }
       }
     }
   }
 }
 #else
-void ConvTaps(const ConvTapsI8Args& a) {
-  const ConvTapsI8& s = *a.conv;
+void ConvTaps(const ConvTapsI8& s, const uint8_t* padded, uint8_t*, uint8_t* y) {
   const int64_t row = s.row_bytes();
-  PadMap(a);
-  uint8_t* y = a.output;
   uint8_t q[64];
   for (int32_t py = 0; py < s.pooled.height; ++py) {
     for (int32_t px = 0; px < s.pooled.width; ++px, y += s.pooled.channels) {
@@ -117,7 +144,7 @@ void ConvTaps(const ConvTapsI8Args& a) {
         for (int32_t lane = 0; lane < 16; ++lane) {
           int32_t largest = INT32_MIN;
           for (int32_t place = 0; place < 4; ++place) {
-            const uint8_t* x = a.scratch + (2 * py + place / 2) * row + 2 * px + place % 2;
+            const uint8_t* x = padded + (2 * py + place / 2) * row + 2 * px + place % 2;
             int32_t sum = s.bias_o.data()[b * 16 + lane];
             for (int32_t i = s.begin_b[b] * 64 + lane * 4; i < s.begin_b[b + 1] * 64; i += 64) {
               for (int32_t j = i; j < i + 4; ++j) {
@@ -127,8 +154,7 @@ void ConvTaps(const ConvTapsI8Args& a) {
             }
             largest = std::max(largest, sum);
           }
-          // Where packing puts it: see PrepareConvTapsI8.
-          q[lane / 4 * 16 + b % 4 * 4 + lane % 4] =
+          q[b % 4 * 16 + lane] =
               static_cast<uint8_t>(std::clamp(largest >> s.shift_o.data()[b * 16 + lane], 0, 255));
         }
         if (b % 4 < 3) continue;
@@ -141,6 +167,12 @@ void ConvTaps(const ConvTapsI8Args& a) {
 }
 #endif
 
+void Run(const ConvTapsI8Args& a) {
+  PadMap(a);
+  const ConvTapsI8& s = *a.conv;
+  ConvTaps(s, a.scratch, a.scratch + (s.padded_h() + 8) * s.row_bytes(), a.output);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace bisparse::kernels
@@ -149,9 +181,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bisparse::kernels {
 
-HWY_EXPORT(ConvTaps);
+HWY_EXPORT(Run);
 
-void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(ConvTaps)(args); }
+void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Run)(args); }
 
 bool HasConvTapsI8() { return (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3_DL) != 0; }
 
@@ -208,7 +240,8 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
       for (size_t i = first; i < last; ++i) {
         most = std::max(most, taps_o[static_cast<size_t>(sorted[i])].size());
       }
-      const auto groups = static_cast<int32_t>((most + 3) / 4);
+      auto groups = static_cast<int32_t>(std::max<size_t>((most + 3) / 4, 1));
+      if (groups > 7) groups = (7 * 7 + 3) / 4;  // past 7 there is a loop for this many only
       const size_t begin = index.size();
       index.resize(begin + static_cast<size_t>(groups) * 64);
       weight.resize(index.size());
@@ -223,9 +256,7 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
         const int32_t shift = layer.shift_o[o];
         conv.shift_o.data()[slot] = shift;
         conv.bias_o.data()[slot] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
-        // packs_epi32 of blocks 0 and 1, of 2 and 3, packus_epi16 of both: in each 128 bits four
-        // lanes of every block.
-        conv.order.data()[o] = static_cast<uint8_t>(lane / 4 * 16 + block * 4 + lane % 4);
+        conv.order.data()[o] = static_cast<uint8_t>(block * 16 + lane);
       }
       conv.begin_b.push_back(conv.begin_b.back() + groups);
     }

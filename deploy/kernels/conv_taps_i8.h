@@ -33,13 +33,14 @@ struct ConvTapsI8 {
   AlignedBuffer<int8_t> weight;  ///< [groups][64]
   AlignedBuffer<int32_t> bias_o,
       shift_o;  ///< [blocks·16], in the order of the blocks; bias with the rounding term
-  AlignedBuffer<uint8_t>
-      order;  ///< [chunks][64] which byte of the packed sums is output o of a chunk
+  AlignedBuffer<uint8_t> order;  ///< [chunks][64] which lane of a chunk's four blocks output o is
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
-  /// The padded map, then eight of its rows as columns.
-  int64_t scratch_bytes() const { return (padded_h() + 8) * row_bytes() + 8 * row_bytes() + 64; }
+  /// The padded map, eight of its rows as columns, a row of packed sums.
+  int64_t scratch_bytes() const {
+    return (padded_h() + 16) * row_bytes() + 64 + int64_t{pooled.width} * 64;
+  }
 };
 
 /// True where the CPU (and BISPARSE_ISA) has what the kernel is made for.

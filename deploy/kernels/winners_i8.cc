@@ -242,8 +242,52 @@ HWY_INLINE V MultiplyAdd(V acc, V w, V x) {
   return hn::Add(acc, hn::Mul(w, x));
 }
 
+/// One row of kVectors registers for all outputs (the last layer): sums stay in registers, since each winner would wait for
+/// the store of the one before.
+template <int kVectors, class D>
+HWY_INLINE void LinearInRegisters(D d, const LinearWinnersI8Args& a) {
+  const hn::Rebind<int8_t, D> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  hn::Vec<D> acc[kVectors];
+  HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) acc[v] = hn::LoadU(d, a.acc + v * lanes);
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * (kVectors * lanes);
+    HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
+      acc[v] = MultiplyAdd(acc[v], hn::PromoteTo(d, hn::LoadU(d8, weight + v * lanes)), x);
+    }
+  }
+  HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[v], d, a.acc + v * lanes);
+}
+
+/// One register a set.
+template <class D>
+HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
+  const hn::Rebind<int8_t, D> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * sets * lanes;
+    const int32_t* to = a.row_pn + p * sets;
+    for (int64_t n = 0; n < sets; ++n) {
+      const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes));
+      int32_t* acc = a.acc + to[n];
+      hn::StoreU(MultiplyAdd(hn::LoadU(d, acc), w, x), d, acc);
+    }
+  }
+}
+
 template <class D>
 HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
+  const int32_t vectors = a.lanes / static_cast<int32_t>(hn::Lanes(d));
+  if (a.sets == 1 && a.row_pn == nullptr) {
+    if (vectors == 1) return LinearInRegisters<1>(d, a);
+    if (vectors == 2) return LinearInRegisters<2>(d, a);
+    if (vectors == 4) return LinearInRegisters<4>(d, a);
+  }
+  if (vectors == 1 && a.row_pn != nullptr) return LinearSets(d, a);
   const hn::Rebind<int8_t, D> d8;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const int32_t row = a.sets * a.lanes;
