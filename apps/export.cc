@@ -5,6 +5,9 @@
 #include "apps/support/inspection.h"
 #include "apps/support/program.h"
 #include "train/export/export.h"
+#ifdef BISPARSE_HAVE_ONNX
+#include "apps/peers/onnx_writer.h"
+#endif
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -21,6 +24,11 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "Validation samples to verify on")
       ->check(CLI::Range(train::kVerifySamples, int64_t{1} << 20))
       ->capture_default_str();
+#ifdef BISPARSE_HAVE_ONNX
+  std::string onnx;
+  app.add_option("--onnx", onnx,
+                 "Also write the network as an ONNX file: dense f32 weights, k-WTA as TopK");
+#endif
   return apps::RunProgram(app, argc, argv, [&] {
     const train::ExportResult result = train::ExportRun(options);
     fmt::print("{}\n", apps::FormatLayers(result.model));
@@ -33,6 +41,12 @@ int main(int argc, char** argv) {
                              : fmt::format("; {} nearly tied, left out", v.nearly_tied));
     }
     fmt::print("wrote {}: {} bytes\n", options.output, result.file_bytes);
+#ifdef BISPARSE_HAVE_ONNX
+    if (!onnx.empty()) {
+      peers::WriteOnnx(result.model, onnx);
+      fmt::print("wrote {}\n", onnx);
+    }
+#endif
     return 0;
   });
 }
