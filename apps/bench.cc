@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-bench: latency and throughput of a model in each mode, and of its layers. Takes a packed
-// model, or a configuration: then weights and owners are random, and the figures are what to expect
-// before any training.
+// bisparse-bench: latency and throughput of a model in each mode, of its layers, and of other
+// engines beside ours (--peers; apps/peers/README.md). Takes a packed model, or a configuration:
+// then weights and owners are random, and the figures are what to expect before any training.
 #include <fmt/format.h>
 
+#include "apps/peers/peer.h"
 #include "apps/support/benchmark.h"
 #include "apps/support/evaluation.h"
 #include "apps/support/program.h"
@@ -51,7 +52,13 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   app.add_option("--mode", modes, "Modes to time, in turn")->delimiter(',')->capture_default_str();
-  app.add_option("--seconds", options.seconds, "Timed work for each mode")
+  app.add_option(
+         "--peers", options.peers,
+         "Other engines on the dense network, in turn with ours: onednn, onnxruntime, eigen, "
+         "libtorch (cmake/install_packages.sh --peers)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(peers::PeerEngines()));
+  app.add_option("--seconds", options.seconds, "Timed work for each mode and peer")
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();
   app.add_option("--data", data.path,

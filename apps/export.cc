@@ -5,6 +5,9 @@
 #include "apps/support/inspection.h"
 #include "apps/support/program.h"
 #include "train/export/export.h"
+#ifdef BISPARSE_HAVE_ONNX
+#include "apps/peers/onnx_writer.h"
+#endif
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -29,6 +32,11 @@ int main(int argc, char** argv) {
                  "int8: percentage points of validation accuracy that it may lose")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
+#ifdef BISPARSE_HAVE_ONNX
+  std::string onnx;
+  app.add_option("--onnx", onnx,
+                 "Also write the network as an ONNX file: dense f32 weights, k-WTA as TopK");
+#endif
   return apps::RunProgram(app, argc, argv, [&] {
     if (format == "int8") options.format = packed::NumberFormat::kI8;
     const train::ExportResult result = train::ExportRun(options);
@@ -48,6 +56,12 @@ int main(int argc, char** argv) {
                  result.loss->samples);
     }
     fmt::print("wrote {}: {} bytes\n", options.output, result.file_bytes);
+#ifdef BISPARSE_HAVE_ONNX
+    if (!onnx.empty()) {
+      peers::WriteOnnx(result.model, onnx);
+      fmt::print("wrote {}\n", onnx);
+    }
+#endif
     return 0;
   });
 }

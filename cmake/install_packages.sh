@@ -3,6 +3,7 @@
 # Installs the Debian packages that bisparse needs, and does nothing where they are all in place.
 #   cmake/install_packages.sh            to build and train
 #   cmake/install_packages.sh --tests    also what the tests and checks need
+#   cmake/install_packages.sh --peers    also the engines that bisparse-bench --peers compares with
 set -euo pipefail
 
 packages=(
@@ -14,18 +15,33 @@ packages=(
   libsndfile1-dev libsamplerate0-dev nettle-dev libxtensor-dev # data
   espeak-ng                                             # synthesised recordings, run as a program
 )
-if [[ ${1:-} == --tests ]]; then
-  packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3)
-fi
+peers=false
+for flag in "$@"; do
+  case $flag in
+    --tests) packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3) ;;
+    --peers)
+      packages+=(libdnnl-dev libonnx-dev libprotobuf-dev protobuf-compiler)
+      # A node from elsewhere brings its npm and conflicts with Debian's.
+      command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+      peers=true ;;
+    *) echo "install_packages.sh: '$flag' is no flag (allowed: --tests, --peers)" >&2; exit 2 ;;
+  esac
+done
 
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-if ((${#missing[@]} == 0)); then exit 0; fi
+if ((${#missing[@]} > 0)); then
+  echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+  root=()
+  if ((EUID != 0)); then root=(sudo); fi
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
 
-echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
-root=()
-if ((EUID != 0)); then root=(sudo); fi
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+# ONNX Runtime; its install script would fetch CUDA libraries.
+folder=$(dirname "$0")/../apps/peers
+if $peers && [[ ! -d $folder/node_modules/onnxruntime-node ]]; then
+  ONNXRUNTIME_NODE_INSTALL=skip npm install --prefix "$folder" --ignore-scripts --no-package-lock --no-audit --no-fund
+fi

@@ -13,7 +13,9 @@ forbid() {  # forbid PATTERN FOLDER… : no file below the folders may match
     failed=1
   fi
 }
-forbid '#include [<"](torch|ATen|c10)/' deploy data train/config apps
+forbid '#include [<"](torch|ATen|c10)/' deploy data train/config apps/*.cc apps/support
+forbid '#include <(torch|ATen|c10)/' $(find apps/peers -name '*.h') $(find apps/peers -name '*.cc' ! -name libtorch.cc)
+forbid '#include <(oneapi/dnnl|onnx|Eigen/Sparse)' deploy data train apps/*.cc apps/support
 forbid '#include [<"](oneapi/)?tbb' deploy/base deploy/frontend deploy/packed deploy/kernels deploy/include data train apps
 forbid '#include <hwy/' deploy/base deploy/frontend deploy/packed deploy/engine deploy/include data train apps
 forbid '#include "(data|train|apps)/' deploy

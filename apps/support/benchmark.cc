@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interleaved timing of an engine's modes, and its report.
+// Interleaved timing of an engine's modes and of its peers, and its report.
 #include "apps/support/benchmark.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
+#include <functional>
 #include <thread>
 
+#include "apps/peers/peer.h"
+#include "apps/peers/turn.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
 
 namespace bisparse::apps {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double MicrosecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
-
-double Quantile(std::vector<double>& sorted_us, double fraction) {
+double Quantile(const std::vector<double>& sorted_us, double fraction) {
   const double at = fraction * static_cast<double>(sorted_us.size() - 1);
   return sorted_us[static_cast<size_t>(at + 0.5)];
 }
@@ -40,6 +36,8 @@ class InputRing {
                   x_bi_.begin() + b * sample_floats);
     }
   }
+  const std::vector<float>& samples() const { return x_bi_; }
+  /// Begins at sample call % starts, as peers do (peers/peer.h).
   std::span<const float> Batch(int64_t call) const {
     return std::span<const float>(x_bi_).subspan(
         static_cast<size_t>((call % starts_) * sample_floats_),
@@ -51,33 +49,90 @@ class InputRing {
   std::vector<float> x_bi_;
 };
 
+/// Whoever is timed: a mode of our engine, or a peer.
 struct Lane {
-  Engine engine;
-  std::vector<double> call_us;
-  int64_t call = 0;
+  /// Calls for about that many µs; appends the time of each.
+  std::function<void(double budget_us, std::vector<double>& call_us)> turn;
+  std::vector<double> call_us, turn_median_us;
+  std::string reason = {};  ///< why it failed on the way
 };
 
-/// Rounds of about 20 ms a mode, in turn, until each mode has had its seconds.
-void TimeInTurn(std::vector<Lane>& lanes, const InputRing& ring, const BenchmarkOptions& options) {
-  std::vector<float> logits(
-      static_cast<size_t>(options.batch * lanes.front().engine.output_count()));
-  const int rounds = std::max(3, static_cast<int>(options.seconds / 0.02));
+Lane EngineLane(const Engine& engine, const InputRing& ring, int64_t batch) {
+  std::vector<float> logits(static_cast<size_t>(batch * engine.output_count()));
+  const auto turn = [&engine, &ring, batch, logits, call = int64_t{0}](
+                        double budget_us, std::vector<double>& call_us) mutable {
+    peers::TimeTurn(
+        budget_us,
+        [&] {
+          const auto x_bi = ring.Batch(call++);
+          if (batch == 1) {
+            engine.Run(x_bi, logits);
+          } else {
+            engine.RunBatch(x_bi, batch, logits);
+          }
+        },
+        call_us);
+  };
+  return {turn, {}, {}};
+}
+
+Lane PeerLane(peers::Peer& peer) {
+  const auto turn = [&peer](double budget_us, std::vector<double>& call_us) {
+    const std::vector<double> turn_us = peer.TimeCalls(budget_us);
+    call_us.insert(call_us.end(), turn_us.begin(), turn_us.end());
+  };
+  return {turn, {}, {}};
+}
+
+/// Turns of about 20 ms, one lane after another, until each lane has had its seconds.
+void TimeInTurn(std::vector<Lane>& lanes, double seconds) {
+  const int rounds = std::max(3, static_cast<int>(seconds / 0.02));
   for (int round = -1; round < rounds; ++round) {  // round -1 warms up
     for (Lane& lane : lanes) {
-      const auto start = Clock::now();
-      do {
-        const auto x_bi = ring.Batch(lane.call++);
-        const auto call_start = Clock::now();
-        if (options.batch == 1) {
-          lane.engine.Run(x_bi, logits);
-        } else {
-          lane.engine.RunBatch(x_bi, options.batch, logits);
-        }
-        const double us = MicrosecondsSince(call_start);
-        if (round >= 0) lane.call_us.push_back(us);
-      } while (MicrosecondsSince(start) < 20'000.0);
+      if (!lane.reason.empty()) continue;
+      std::vector<double> turn_us;
+      try {
+        lane.turn(20'000, turn_us);
+      } catch (const Error& error) {  // a peer that died; ours throws nothing here
+        lane.reason = error.what();
+        continue;
+      }
+      if (round < 0) continue;
+      lane.call_us.insert(lane.call_us.end(), turn_us.begin(), turn_us.end());
+      std::sort(turn_us.begin(), turn_us.end());
+      lane.turn_median_us.push_back(Quantile(turn_us, 0.5));
     }
   }
+  for (Lane& lane : lanes) std::sort(lane.call_us.begin(), lane.call_us.end());
+}
+
+PeerTiming CompareWithOurs(const peers::PeerResult& peer, const Lane& lane, const Lane& ours,
+                           int64_t batch) {
+  PeerTiming timing{.name = peer.name, .reason = lane.reason, .difference = peer.difference};
+  if (!lane.reason.empty()) return timing;
+  timing.median_us = Quantile(lane.call_us, 0.5);
+  timing.p10_us = Quantile(lane.call_us, 0.1);
+  timing.p90_us = Quantile(lane.call_us, 0.9);
+  timing.samples_per_second = static_cast<double>(batch) * 1e6 / timing.median_us;
+  timing.ratio = timing.median_us / Quantile(ours.call_us, 0.5);
+  std::vector<double> ratios;
+  for (size_t i = 0; i < lane.turn_median_us.size(); ++i) {
+    ratios.push_back(lane.turn_median_us[i] / ours.turn_median_us[i]);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  timing.ratio_p10 = Quantile(ratios, 0.1);
+  timing.ratio_p90 = Quantile(ratios, 0.9);
+  return timing;
+}
+
+/// The modes to time, with the one that peers are compared with among them.
+std::vector<Mode> WithPeerMode(std::vector<Mode> modes, Mode& peer_mode) {
+  const auto has = [&](Mode mode) {
+    return std::find(modes.begin(), modes.end(), mode) != modes.end();
+  };
+  peer_mode = has(Mode::kSparseSparse) ? Mode::kSparseSparse : Mode::kAuto;
+  if (!has(peer_mode)) modes.push_back(peer_mode);
+  return modes;
 }
 
 std::vector<LayerTiming> TimeLayers(const Engine& engine, const InputRing& ring) {
@@ -134,29 +189,49 @@ std::vector<std::pair<int, int64_t>> SweepRuns() {
 
 BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions& options,
                              const std::vector<float>& inputs_bi, const std::string& inputs_name) {
-  std::vector<Lane> lanes;
-  for (const Mode mode : options.modes) {
-    lanes.push_back(
-        {EngineAccess::FromModel(model, {.threads = options.threads, .mode = mode}), {}, 0});
+  Mode peer_mode = options.modes.back();
+  const std::vector<Mode> modes =
+      options.peers.empty() ? options.modes : WithPeerMode(options.modes, peer_mode);
+  std::vector<Engine> engines;
+  for (const Mode mode : modes) {
+    engines.push_back(EngineAccess::FromModel(model, {.threads = options.threads, .mode = mode}));
   }
   const InputRing ring(inputs_bi, model.input.elements(), options.batch);
-  TimeInTurn(lanes, ring, options);
+  std::vector<peers::PeerResult> peers;
+  if (!options.peers.empty()) {
+    peers = peers::StartPeers(options.peers, model, ring.samples(),
+                              engines.front().options().threads, options.batch);
+  }
+  std::vector<Lane> lanes;
+  for (const Engine& engine : engines) lanes.push_back(EngineLane(engine, ring, options.batch));
+  for (const peers::PeerResult& peer : peers) {
+    if (peer.peer != nullptr) lanes.push_back(PeerLane(*peer.peer));
+  }
+  TimeInTurn(lanes, options.seconds);
 
   BenchmarkResult result{.model = model.name,
-                         .isa = lanes.front().engine.isa(),
+                         .isa = engines.front().isa(),
                          .machine = MachineName(),
                          .inputs = inputs_name,
-                         .threads = lanes.front().engine.options().threads,
-                         .batch = options.batch};
-  for (size_t i = 0; i < lanes.size(); ++i) {
-    std::vector<double>& us = lanes[i].call_us;
-    std::sort(us.begin(), us.end());
+                         .threads = engines.front().options().threads,
+                         .batch = options.batch,
+                         .peer_mode = peer_mode,
+                         .layer_mode = modes.back()};
+  for (size_t i = 0; i < modes.size(); ++i) {
+    const std::vector<double>& us = lanes[i].call_us;
     const double median_us = Quantile(us, 0.5);
-    result.modes.push_back({options.modes[i], median_us, Quantile(us, 0.1), Quantile(us, 0.9),
+    result.modes.push_back({modes[i], median_us, Quantile(us, 0.1), Quantile(us, 0.9),
                             static_cast<double>(options.batch) * 1e6 / median_us});
   }
-  result.layer_mode = options.modes.back();
-  result.layers = TimeLayers(lanes.back().engine, ring);
+  const auto ours =
+      static_cast<size_t>(std::find(modes.begin(), modes.end(), peer_mode) - modes.begin());
+  size_t lane = modes.size();
+  for (const peers::PeerResult& peer : peers) {
+    result.peers.push_back(peer.peer == nullptr
+                               ? PeerTiming{.name = peer.name, .reason = peer.reason}
+                               : CompareWithOurs(peer, lanes[lane++], lanes[ours], options.batch));
+  }
+  result.layers = TimeLayers(engines.back(), ring);
   return result;
 }
 
@@ -175,6 +250,22 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
     text += fmt::format("{:<15}{:>12.2f}{:>12.2f}{:>12.2f}{:>14.0f}{:>12}\n", ModeName(timing.mode),
                         timing.median_us, timing.p10_us, timing.p90_us, timing.samples_per_second,
                         ratio);
+  }
+  if (!result.peers.empty()) {
+    text += fmt::format(
+        "\npeers, dense, ReLU for k-WTA; time relative to {}\n{:<18}{:>9}{:>12}{:>12}{:>14}{:>12}  "
+        "{}\n",
+        ModeName(result.peer_mode), "peer", "median us", "p10", "p90", "samples/s", "ratio",
+        "p10 to p90");
+  }
+  for (const PeerTiming& peer : result.peers) {
+    if (!peer.reason.empty()) {
+      text += fmt::format("{:<18}not timed: {}\n", peer.name, peer.reason);
+      continue;
+    }
+    text += fmt::format("{:<18}{:>9.2f}{:>12.2f}{:>12.2f}{:>14.0f}{:>11.2f}x  {:.2f} to {:.2f}\n",
+                        peer.name, peer.median_us, peer.p10_us, peer.p90_us,
+                        peer.samples_per_second, peer.ratio, peer.ratio_p10, peer.ratio_p90);
   }
   text += fmt::format("\nlayers in {}, one sample\n{:<12}{:<30}{:>11}{:>14}{:>14}{:>15}\n",
                       ModeName(result.layer_mode), "layer", "kernel", "median us", "MACs dense",
@@ -196,6 +287,17 @@ nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result) {
                                             {"p10_us", timing.p10_us},
                                             {"p90_us", timing.p90_us},
                                             {"samples_per_second", timing.samples_per_second}};
+  }
+  for (const PeerTiming& peer : result.peers) {
+    if (!peer.reason.empty()) {
+      json["peers_missing"][peer.name] = peer.reason;
+      continue;
+    }
+    json["peers"][peer.name] = {
+        {"median_us", peer.median_us}, {"p10_us", peer.p10_us},
+        {"p90_us", peer.p90_us},       {"samples_per_second", peer.samples_per_second},
+        {"ratio", peer.ratio},         {"ratio_p10", peer.ratio_p10},
+        {"ratio_p90", peer.ratio_p90}, {"difference", peer.difference}};
   }
   json["layers"] = nlohmann::ordered_json::array();
   for (const LayerTiming& layer : result.layers) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times an engine in each mode, interleaved in one run, so that ratios survive a machine that
-// changes its clock.
+// Times an engine in each mode, and other engines beside it, interleaved in one run, so that ratios
+// survive a machine that changes its clock.
 #ifndef BISPARSE_APPS_SUPPORT_BENCHMARK_H_
 #define BISPARSE_APPS_SUPPORT_BENCHMARK_H_
 
@@ -19,7 +19,8 @@ struct BenchmarkOptions {
   std::vector<Mode> modes = {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
   int threads = 1;
   int64_t batch = 1;
-  double seconds = 2.0;  ///< of timed work for each mode
+  double seconds = 2.0;            ///< of timed work for each mode and peer
+  std::vector<std::string> peers;  ///< other engines, of peers::PeerEngines()
 };
 
 /// Quantiles over calls; a call runs one batch.
@@ -33,11 +34,22 @@ struct LayerTiming {
   double median_us = 0;
 };
 
+/// Another engine, which ran the model with a ReLU for each k-WTA, or the reason why it did not.
+struct PeerTiming {
+  std::string name, reason;
+  double median_us = 0, p10_us = 0, p90_us = 0, samples_per_second = 0;
+  double ratio = 0;                     ///< its median ÷ that of mode `peer_mode`
+  double ratio_p10 = 0, ratio_p90 = 0;  ///< quantiles over turns: medians of neighbouring turns
+  double difference = 0;  ///< from our outputs on the same network, as a fraction of their range
+};
+
 struct BenchmarkResult {
   std::string model, isa, machine, inputs;
   int threads = 1;
   int64_t batch = 1;
   std::vector<Timing> modes;
+  Mode peer_mode = Mode::kAuto;  ///< what peers are compared with
+  std::vector<PeerTiming> peers;
   Mode layer_mode =
       Mode::kSparseSparse;  ///< the mode that `layers` were timed in, one sample at a time
   std::vector<LayerTiming> layers;
@@ -52,11 +64,11 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
 std::vector<std::pair<int, int64_t>> OneRun(const BenchmarkOptions& options);
 std::vector<std::pair<int, int64_t>> SweepRuns();
 
-/// Tables for people: a line a mode with its speed-up over dense, a line a layer.
+/// Tables for people: a line a mode with its speed-up over dense, a line a peer, a line a layer.
 std::string FormatBenchmark(const BenchmarkResult& result);
 
-/// Stable keys: model isa threads batch modes{…} layers[…]; docs/architecture.md says what each
-/// holds.
+/// Stable keys: model isa threads batch modes{…} peers{…} layers[…]; docs/architecture.md says what
+/// each holds.
 nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result);
 
 /// "AMD EPYC, 2 cores": what /proc/cpuinfo and the operating system say.
