@@ -32,14 +32,15 @@ done
 # Flags: of `bisparse-NAME … --flag …` in documents and scripts, and of the examples in --help.
 flags=0
 while read -r program arguments; do
-  source=apps/${program#bisparse-}.cc
+  name=${program#bisparse-}
+  source=apps/${name/#peer-/peers/}.cc
   [[ -f $source ]] || { fault "'$program' is named, but there is no $source"; continue; }
   for flag in $(grep -oE -- '(^| )--[a-z][a-z-]*' <<<"$arguments"); do
     ((++flags))
     [[ $flag == --help || $flag == --version ]] || grep -qE -- "[\",]$flag\"" "$source" ||
       fault "'$program $arguments' is named, but $source has no flag $flag"
   done
-done < <(grep -ohE 'bisparse-[a-z]+( [^`|;]*)?' "${documents[@]}" ./*.sh configs/*.sh apps/*.cc)
+done < <(grep -ohE 'bisparse-[a-z]+(-[a-z0-9]+)?( [^`|;]*)?' "${documents[@]}" ./*.sh configs/*.sh apps/*.cc)
 ((flags >= 20)) || fault "only $flags flags found"
 
 # Files that sources send their reader to.
