@@ -50,7 +50,9 @@ TEST(Elementwise, AffineOfEveryWidthAndInPlace) {
       }
       std::vector<float> in_place = x;
       AffineF32(in_place.data(), positions, channels, scale.data(), shift.data(), in_place.data());
-      ASSERT_EQ(std::memcmp(in_place.data(), y.data(), in_place.size() * sizeof(float)), 0);
+      for (int64_t i = 0; i < positions * channels; ++i) {
+        ASSERT_EQ(in_place[static_cast<size_t>(i)], y[i]) << "in place, element " << i;
+      }
     });
   }
 }

@@ -31,7 +31,9 @@ class Random {
   explicit Random(uint64_t seed) : engine_(seed) {}
   /// From low to high, both included.
   int32_t Int(int32_t low, int32_t high) {
-    return low + static_cast<int32_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+    const int64_t values = int64_t{high} - low + 1;
+    return static_cast<int32_t>(low +
+                                static_cast<int64_t>(engine_() % static_cast<uint64_t>(values)));
   }
   float Normal() { return normal_(engine_); }
   std::vector<float> Normals(int64_t n) {

@@ -131,13 +131,14 @@ TEST(ModelFile, KeepsHeightApartFromWidth) {
   Model model;
   model.name = "pool";
   model.input = {6, 9, 2};
-  Layer& pool = model.layers.emplace_back();
+  model.layers.resize(2);
+  Layer &pool = model.layers[0], &rows = model.layers[1];
   pool.kind = LayerKind::kAvgPool;
   pool.name = "pool";
   pool.input = model.input;
   pool.window = {5, 7, 3, 4, 2, 1};
   pool.output = {2, 2, 2};
-  Layer& rows = model.layers.emplace_back(pool);
+  rows = pool;
   rows.name = "rows";
   rows.input = pool.output;
   rows.window = {1, 2, 1, 1, 0, 0};
