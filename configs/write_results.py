@@ -5,7 +5,7 @@
   configs/write_results.py RUNS [--bench BENCH.json …]
 
 RUNS holds folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json and test.json
-(bisparse-evaluate). The benchmark's files, if any, are bisparse-bench --json outputs of the models in models/.
+(bisparse-evaluate). The benchmark's files, if any, are bisparse-bench --sweep --json outputs, named bench_<network>.json.
 Only the Python standard library is used.
 """
 import json
@@ -78,14 +78,15 @@ def bench_section(files):
     lines, latency = [], {}
     for file in files:
         bench = json.loads(pathlib.Path(file).read_text())
+        name = pathlib.Path(file).stem.removeprefix("bench_")
         for run in bench.get("runs", [bench]):
             dense = run["modes"]["dense"]["median_us"]
             for mode, timing in run["modes"].items():
-                lines.append(f"| `{run['model']}` | {run['threads']} | {run['batch']} | {mode} | {timing['median_us']:.1f} "
+                lines.append(f"| `{name}` | {run['threads']} | {run['batch']} | {mode} | {timing['median_us']:.1f} "
                              f"| {timing['p10_us']:.1f}–{timing['p90_us']:.1f} | {timing['samples_per_second']:,.0f} | "
                              f"{dense / timing['median_us']:.1f}× |")
             if run["threads"] == 1 and run["batch"] == 1:
-                latency[run["model"]] = f"{min(t['median_us'] for t in run['modes'].values()):.1f}"
+                latency[name] = f"{min(t['median_us'] for t in run['modes'].values()):.1f}"
     if lines:
         machine = bench["runs"][0] if "runs" in bench else bench
         lines = [f"## Speed\n\nMachine: {machine['machine']}, kernels {machine['isa']}. Command for each model: "
@@ -116,7 +117,7 @@ def main():
              "network and seed. All accuracies are of the exported file, through the engine. Standard error of one run: "
              "about 0.65 points on validation, 0.75 on test.", "",
              "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results, latency), "",
-             "Latency: best mode, one sample, one thread.", "",
+             "Latency: best mode, one sample, one thread. Minutes: wall time of a run with the threads below, beside other work on the machine.", "",
              "## Runs", "", "| network | seed | epochs | validation % | test % | minutes | threads |", "|---|---|---|---|---|---|---|"]
     for name in names:
         for row in sorted(table[name], key=lambda r: r["seed"]):

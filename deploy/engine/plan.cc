@@ -106,7 +106,11 @@ bool IsPoolOfTwo(const Layer* layer) {
 void PlanConv(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
               Step& step, LayerSummary& summary) {
   const packed::Layout layout(layer.kernel(), layer.packing);
-  const Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
+  Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
+  if (mode == Mode::kAuto && choice.winners != nullptr && layer.packing.lanes == 1) {
+    choice.winners = nullptr;  // measured: deploy/kernels/README.md, "Which to prefer"
+    summary.reason = "L = 1 is faster on the whole map";
+  }
   if (choice.winners != nullptr || choice.packed) {
     if (choice.winners != nullptr) {
       Step& kwta = before.back();

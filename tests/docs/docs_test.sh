@@ -11,7 +11,7 @@ fault() {
 }
 exists() { compgen -G "$1" >/dev/null; }
 
-mapfile -t documents < <(find . -name '*.md' -not -path './build*' -not -path './runs/*' | sort)
+mapfile -t documents < <(find . -name '*.md' -not -path './build*' -not -path './runs/*' -not -path '*/node_modules/*' | sort)
 ((${#documents[@]} >= 5)) || fault "only ${#documents[@]} documents found"
 top='(apps|cmake|configs|data|deploy|docs|models|tests|train)'
 for document in "${documents[@]}"; do
