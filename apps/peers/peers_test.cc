@@ -66,8 +66,9 @@ TEST_P(PeerTest, AgreesOnADenseConfiguration) {
   ExpectAgreement(ConfigModel("gsc_dense.yaml"), 2, 4);
 }
 
-/// Not every seed: in seed 3's last layer 336 products with maps up to 9 cancel to 5, and half a step
-/// of 8 bits in each of them is a standard error of 3.5 % of that; seed 7 is like it, in both int8 peers.
+/// Not every seed: of 1 to 40, ONNX Runtime's int8 is off by more than 5 % in seed 7 alone (15 %), and
+/// there its outputs are those of the same quantised network computed by hand in floats: eight bits
+/// are too few for that network, the peer is right.
 TEST_P(PeerTest, AgreesOnRandomNetworks) {
   for (uint64_t seed = 8; seed <= 17 && !IsSkipped(); ++seed) {
     SCOPED_TRACE(seed);
