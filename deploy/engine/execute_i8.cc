@@ -78,12 +78,12 @@ void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8
                        .acc = arena.acc});
   } else {
     kernels::LinearWinnersI8(
-        {.set_size = step.row_pn.empty() ? 1 : layer.packing.set_size,
+        {.set_size = step.owner_pn.empty() ? 1 : layer.packing.set_size,
          .lanes = step.lanes,
          .sets = step.sets,
-         .weight_pnl = step.row_pn.empty() ? step.weight.data() : layer.weight_i8_pnl.data(),
+         .weight_pnl = step.owner_pn.empty() ? step.weight.data() : layer.weight_i8_pnl.data(),
          .bias_o = step.bias_o.data(),
-         .row_pn = step.row_pn.empty() ? nullptr : step.row_pn.data(),
+         .owner_pn = step.owner_pn.empty() ? nullptr : step.owner_pn.data(),
          .index_k = step.reads_winners ? arena.index_k : nullptr,
          .value_k = step.reads_winners ? arena.value_k : x,
          .count = step.reads_winners ? winner_count : layer.input.elements(),

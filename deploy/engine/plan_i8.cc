@@ -133,7 +133,7 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
   if (kwta != nullptr && mode == Mode::kAuto && 2 * kwta->winner_count > layer.input.elements()) {
     kwta = nullptr;
   }
-  const bool sparse = layer.packing.set_size > 1;
+  const bool sparse = layer.packing.set_size > 1 && layout.blocks <= 65536;  // owners are u16
   if (mode == Mode::kDense || (kwta == nullptr && !sparse)) {
     step.kernel = StepKernelI8::kLinearDense;
     summary.kernel = "matmul_i8/linear";
@@ -149,8 +149,8 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
     step.outputs = layout.outputs_padded();
     for (int64_t p = 0; p < layout.positions; ++p) {
       for (int32_t n = 0; n < layout.sets; ++n) {
-        step.row_pn.push_back(
-            static_cast<int32_t>(layout.Output(n, Owner(layout, layer, n, p), 0)));
+        step.owner_pn.push_back(
+            static_cast<uint16_t>(n * layer.packing.set_size + Owner(layout, layer, n, p)));
       }
     }
   } else {  // whole registers, whatever L
@@ -172,7 +172,8 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
   summary.reason = kwta ? "inputs are sparse" : "input is dense";
   summary.active_inputs = active;
   summary.macs_executed = active * summary.nonzeros / layout.positions;
-  summary.weight_bytes = static_cast<int64_t>(layer.weight_i8_pnl.size() + 4 * step.row_pn.size());
+  summary.weight_bytes =
+      static_cast<int64_t>(layer.weight_i8_pnl.size() + 2 * step.owner_pn.size());
 }
 
 void PlanPool(const Layer& layer, StepI8& step, LayerSummary& summary) {

@@ -15,7 +15,9 @@
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
-#include "deploy/kernels/winners_i8.h"
+#include "deploy/kernels/kwta_u8.h"
+#include "deploy/kernels/linear_winners_i8.h"
+#include "deploy/kernels/pool_u8.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse {
@@ -48,8 +50,8 @@ struct StepI8 {
   uint8_t zero = 0;  ///< what pads the map
   std::optional<kernels::ConvTapsI8> taps;
   std::optional<kernels::ConvQuadsI8> quads;
-  std::vector<int32_t> row_pn;
-  int32_t lanes = 1, sets = 1;  ///< kLinearPacked: of the weights that it reads
+  std::vector<uint16_t> owner_pn;  ///< linear_winners_i8.h
+  int32_t lanes = 1, sets = 1;     ///< kLinearPacked: of the weights that it reads
   kernels::PoolShape pool;
   kernels::KwtaU8Args kwta;  ///< sizes; pointers are set by a run
 };

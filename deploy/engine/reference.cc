@@ -125,7 +125,7 @@ void RunKwta(const Layer& layer, const std::vector<T>& in, std::vector<T>& out) 
 }
 
 int32_t QuantiseInput(const packed::Model& model, float x) {
-  const float t = x / model.input_scale;
+  const float t = x * (1.0f / model.input_scale);
   const auto low = static_cast<float>(-model.input_zero), high = low + 255.0f;
   if (!(t > low)) return 0;  // NaN too
   return static_cast<int32_t>(std::rint(std::min(t, high))) + model.input_zero;

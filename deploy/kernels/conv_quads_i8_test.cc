@@ -8,8 +8,8 @@
 #include <set>
 
 #include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/kernels/kwta_u8.h"
 #include "deploy/kernels/packed_ref.h"
-#include "deploy/kernels/winners_i8.h"
 
 namespace bisparse::kernels {
 namespace {

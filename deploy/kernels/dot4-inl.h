@@ -73,13 +73,22 @@ HWY_INLINE VI32 Dot4(VI32 acc, VU8 x, VI8 w) {
 #endif
 }
 
-/// clamp((acc) >> shift, 0, 255); the rounding term is in acc already. Writes Lanes(DI32()) bytes.
-HWY_INLINE void StoreRequantised(VI32 acc, VI32 shift, uint8_t* q) {
+/// clamp(v, 0, 255) as Lanes(DI32()) bytes.
+HWY_INLINE void StoreClamped(VI32 v, uint8_t* q) {
   const DI32 d;
-  const hn::Rebind<uint8_t, DI32> d8;
+  const VI32 positive = hn::Max(v, hn::Zero(d));
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtusepi32_epi8(positive.raw));
+#else
   // DemoteTo goes through 16 bits: it is right for numbers that fit those.
-  const VI32 clamped = hn::Min(hn::Max(hn::Shr(acc, shift), hn::Zero(d)), hn::Set(d, 255));
-  hn::StoreU(hn::DemoteTo(d8, clamped), d8, q);
+  const hn::Rebind<uint8_t, DI32> d8;
+  hn::StoreU(hn::DemoteTo(d8, hn::Min(positive, hn::Set(d, 255))), d8, q);
+#endif
+}
+
+/// clamp(acc >> shift, 0, 255); the rounding term is in acc already. Writes Lanes(DI32()) bytes.
+HWY_INLINE void StoreRequantised(VI32 acc, VI32 shift, uint8_t* q) {
+  StoreClamped(hn::Shr(acc, shift), q);
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR

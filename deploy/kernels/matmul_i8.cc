@@ -113,24 +113,24 @@ void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* 
 #endif  // HWY_SCALAR
 
 void Quantise(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) {
-  const hn::CappedTag<float, 16> df;
-  const hn::RebindToSigned<decltype(df)> d;
-  const hn::Rebind<uint8_t, decltype(d)> d8;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-  const auto low = hn::Set(df, static_cast<float>(-zero));
-  const auto high = hn::Set(df, static_cast<float>(255 - zero));
-  const auto step = hn::Set(df, scale);
+  const float inverse = 1.0f / scale;
+  const auto least = static_cast<float>(-zero), most = static_cast<float>(255 - zero);
   int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const DI32 d;
+  const hn::Rebind<float, DI32> df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
+  const auto low = hn::Set(df, least), high = hn::Set(df, most), factor = hn::Set(df, inverse);
   for (; i + lanes <= n; i += lanes) {
-    const auto v = hn::Div(hn::LoadU(df, x + i), step);
+    const auto v = hn::Mul(hn::LoadU(df, x + i), factor);
     // A comparison with NaN is false.
     const auto clamped = hn::Min(hn::IfThenElse(hn::Gt(v, low), v, low), high);
-    hn::StoreU(hn::DemoteTo(d8, hn::Add(hn::NearestInt(clamped), hn::Set(d, zero))), d8, q + i);
+    StoreClamped(hn::Add(hn::NearestInt(clamped), hn::Set(d, zero)), q + i);
   }
+#endif
   for (; i < n; ++i) {
-    const float v = x[i] / scale;
-    const float clamped =
-        std::min(v > static_cast<float>(-zero) ? v : static_cast<float>(-zero), 255.0f - zero);
+    const float v = x[i] * inverse;
+    const float clamped = std::min(v > least ? v : least, most);
     q[i] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(clamped)) + zero);
   }
 }

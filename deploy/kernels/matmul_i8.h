@@ -38,7 +38,7 @@ inline int64_t MatMulWeightAt(int64_t p, int64_t o, int64_t outputs) {
 void Im2RowI8(const Shape& input, const packed::Window& window, int32_t out_w, const uint8_t* map,
               uint8_t zero, int64_t begin, int64_t end, int64_t stride, uint8_t* rows) noexcept;
 
-/// q = rint(clamp(x / scale, −zero, 255 − zero)) + zero; NaN as −∞ (deploy/packed/model.h).
+/// q = rint(clamp(x · (1 / scale), −zero, 255 − zero)) + zero; NaN as −∞ (deploy/packed/model.h).
 void QuantiseI8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) noexcept;
 /// q[o] = clamp(acc[o] >> shift_o[o], 0, 255); acc holds the rounding term. shift_o: i32, n padded to 16.
 void RequantiseI8(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) noexcept;

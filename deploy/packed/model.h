@@ -59,8 +59,8 @@ struct Kwta {
 ///   f32  weights and activations are floats.
 ///   int8 activations u8, weights s8, sums i32. A map's real values are output_scale · q; the
 ///        network's input is input_scale · (q − input_zero):
-///          q = rint(clamp(x / input_scale, −input_zero, 255 − input_zero)) + input_zero
-///        one float division, ties to even, NaN as −∞. Between layers, for every conv2d and linear
+///          q = rint(clamp(x · (1 / input_scale), −input_zero, 255 − input_zero)) + input_zero
+///        a float division and a multiplication, ties to even, NaN as −∞. Between layers, for every conv2d and linear
 ///        but the last:  q = clamp((acc + 2^(shift−1)) >> shift, 0, 255)  (no rounding term for
 ///        shift 0), which is ReLU too. Powers of two make it exact integer arithmetic on every CPU.
 ///        The last one's logits are float(acc) · scale_o, one float multiplication. Pools, k-WTA
@@ -110,7 +110,7 @@ struct Model {
   std::string name;
   NumberFormat format = NumberFormat::kF32;
   Shape input;
-  float input_scale = 0;   ///< int8: real value of one step of the input
+  float input_scale = 0;   ///< int8: real value of one step of the input; 1 / input_scale is finite
   int32_t input_zero = 0;  ///< int8: the step that means 0, 0 … 255; what padding is filled with
   std::vector<Layer> layers;
   std::vector<std::string> class_names;  ///< empty or one per output

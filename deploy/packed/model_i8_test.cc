@@ -138,6 +138,8 @@ TEST(ModelI8, NumbersThatKernelsCannotHoldAreRefused) {
       {[](SmallI8& s) { s.conv().weight_pnl = s.scale_o; }, "'conv': weight_pnl has 4 floats, 0"},
       {[](SmallI8& s) { s.linear().bias_o = s.scale_o; }, "'linear': bias_o has 4 floats, 0"},
       {[](SmallI8& s) { s.model.input_scale = 0; }, "m.bisparse: input_scale = 0 is not a finite"},
+      {[](SmallI8& s) { s.model.input_scale = 1e-40f; },
+       "is not a finite number above 0 with a finite inverse"},
       {[](SmallI8& s) { s.model.input_scale = NAN; }, "m.bisparse: input_scale = nan is not"},
       {[](SmallI8& s) { s.model.input_zero = -1; }, "m.bisparse: input_zero = -1 is not in [0, 2"},
       {[](SmallI8& s) { s.model.input_zero = 256; }, "m.bisparse: input_zero = 256 is not in"},

@@ -283,8 +283,9 @@ void CheckInputScale(const Model& model, const std::string& location) {
       Fail(ErrorKind::kData, location, "input_scale = {}, input_zero = {}, 0 expected in f32",
            model.input_scale, model.input_zero);
     case NumberFormat::kI8:
-      if (!IsScale(model.input_scale)) {
-        Fail(ErrorKind::kData, location, "input_scale = {} is not a finite number above 0",
+      if (!IsScale(model.input_scale) || !IsScale(1.0f / model.input_scale)) {
+        Fail(ErrorKind::kData, location,
+             "input_scale = {} is not a finite number above 0 with a finite inverse",
              model.input_scale);
       }
       if (model.input_zero < 0 || model.input_zero > 255) {

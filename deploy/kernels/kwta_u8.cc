@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // k-WTA in bytes: the threshold by bisection over its eight bits, all keys compared at once; one
 // winner in each group of eight (the aligned networks) by a fold of 16-bit keys value << 8 | reversed
-// index. Read first: winners_i8.h.
-#include "deploy/kernels/winners_i8.h"
+// index. Read first: kwta_u8.h.
+#include "deploy/kernels/kwta_u8.h"
 
 #include <algorithm>
 #include <cstring>
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "deploy/kernels/winners_i8.cc"
+#define HWY_TARGET_INCLUDE "deploy/kernels/kwta_u8.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -232,143 +232,6 @@ void Kwta(const KwtaU8Args& a) {
   }
 }
 
-/// acc + w·x for s8 weights and one u8 value (below 2^15, so the dot product of 16-bit pairs is exact: the upper half
-/// of x is zero).
-template <class V>
-HWY_INLINE V MultiplyAdd(V acc, V w, V x) {
-#if HWY_TARGET == HWY_AVX3_DL
-  if constexpr (sizeof(V) == 64) return V{_mm512_dpwssd_epi32(acc.raw, w.raw, x.raw)};
-#endif
-  return hn::Add(acc, hn::Mul(w, x));
-}
-
-/// One row of kVectors registers for all outputs (the last layer): sums stay in registers, since each winner would wait for
-/// the store of the one before.
-template <int kVectors, class D>
-HWY_INLINE void LinearInRegisters(D d, const LinearWinnersI8Args& a) {
-  const hn::Rebind<int8_t, D> d8;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  hn::Vec<D> acc[kVectors];
-  HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) acc[v] = hn::LoadU(d, a.acc + v * lanes);
-  for (int64_t i = 0; i < a.count; ++i) {
-    const int64_t p = a.index_k ? a.index_k[i] : i;
-    const auto x = hn::Set(d, int32_t{a.value_k[i]});
-    const int8_t* weight = a.weight_pnl + p * (kVectors * lanes);
-    HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
-      acc[v] = MultiplyAdd(acc[v], hn::PromoteTo(d, hn::LoadU(d8, weight + v * lanes)), x);
-    }
-  }
-  HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[v], d, a.acc + v * lanes);
-}
-
-/// One register a set.
-template <class D>
-HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
-  const hn::Rebind<int8_t, D> d8;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
-  for (int64_t i = 0; i < a.count; ++i) {
-    const int64_t p = a.index_k ? a.index_k[i] : i;
-    const auto x = hn::Set(d, int32_t{a.value_k[i]});
-    const int8_t* weight = a.weight_pnl + p * sets * lanes;
-    const int32_t* to = a.row_pn + p * sets;
-    for (int64_t n = 0; n < sets; ++n) {
-      const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes));
-      int32_t* acc = a.acc + to[n];
-      hn::StoreU(MultiplyAdd(hn::LoadU(d, acc), w, x), d, acc);
-    }
-  }
-}
-
-template <class D>
-HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
-  const int32_t vectors = a.lanes / static_cast<int32_t>(hn::Lanes(d));
-  if (a.sets == 1 && a.row_pn == nullptr) {
-    if (vectors == 1) return LinearInRegisters<1>(d, a);
-    if (vectors == 2) return LinearInRegisters<2>(d, a);
-    if (vectors == 4) return LinearInRegisters<4>(d, a);
-  }
-  if (vectors == 1 && a.row_pn != nullptr) return LinearSets(d, a);
-  const hn::Rebind<int8_t, D> d8;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  const int32_t row = a.sets * a.lanes;
-  for (int64_t i = 0; i < a.count; ++i) {
-    const int64_t p = a.index_k ? a.index_k[i] : i;
-    const auto x = hn::Set(d, int32_t{a.value_k[i]});
-    const int8_t* weight = a.weight_pnl + p * row;
-    const int32_t* to = a.row_pn ? a.row_pn + p * a.sets : nullptr;
-    for (int32_t n = 0; n < a.sets; ++n) {
-      int32_t* acc = to ? a.acc + to[n] : a.acc;
-      for (int32_t l = 0; l < a.lanes; l += lanes, weight += lanes) {
-        const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight));
-        hn::StoreU(MultiplyAdd(hn::LoadU(d, acc + l), w, x), d, acc + l);
-      }
-    }
-  }
-}
-
-void LinearWinners(const LinearWinnersI8Args& a) {
-  std::copy_n(a.bias_o, int64_t{a.sets} * a.set_size * a.lanes, a.acc);
-  LinearWinnersI8Args b = a;
-  if (a.set_size == 1) {  // one row of all outputs
-    b.lanes = a.sets * a.lanes;
-    b.sets = 1;
-  }
-  const int32_t lanes = b.lanes;
-  if (lanes % 16 == 0) return LinearRows(hn::CappedTag<int32_t, 16>(), b);
-  if (lanes % 8 == 0) return LinearRows(hn::CappedTag<int32_t, 8>(), b);
-  if (lanes % 4 == 0) return LinearRows(hn::CappedTag<int32_t, 4>(), b);
-  const int32_t row = b.sets * lanes;
-  for (int64_t i = 0; i < b.count; ++i) {
-    const int64_t p = b.index_k ? b.index_k[i] : i;
-    const int8_t* weight = b.weight_pnl + p * row;
-    for (int32_t n = 0; n < b.sets; ++n) {
-      int32_t* acc = b.acc + (b.row_pn ? b.row_pn[p * b.sets + n] : 0);
-      for (int32_t l = 0; l < lanes; ++l) acc[l] += *weight++ * int32_t{b.value_k[i]};
-    }
-  }
-}
-
-template <bool kMax>
-void Pool(const PoolShape& s, const uint8_t* x, uint8_t* y) {
-  const hn::CappedTag<uint8_t, 64> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = s.channels;
-  for (int64_t oy = 0; oy < s.out_h(); ++oy) {
-    for (int64_t ox = 0; ox < s.out_w(); ++ox, y += channels) {
-      const int64_t top = oy * s.stride_h - s.pad_h, side = ox * s.stride_w - s.pad_w;
-      const int64_t y0 = std::max<int64_t>(top, 0), x0 = std::max<int64_t>(side, 0);
-      const int64_t y1 = std::min<int64_t>(top + s.kernel_h, s.in_h);
-      const int64_t x1 = std::min<int64_t>(side + s.kernel_w, s.in_w);
-      const auto at = [&](int64_t iy, int64_t ix) { return x + (iy * s.in_w + ix) * channels; };
-      int64_t c = 0;
-      if constexpr (kMax) {
-        for (; c + lanes <= channels; c += lanes) {
-          auto largest = hn::Zero(d);
-          for (int64_t iy = y0; iy < y1; ++iy) {
-            for (int64_t ix = x0; ix < x1; ++ix) {
-              largest = hn::Max(largest, hn::LoadU(d, at(iy, ix) + c));
-            }
-          }
-          hn::StoreU(largest, d, y + c);
-        }
-      }
-      for (; c < channels; ++c) {
-        int32_t largest = 0, sum = 0;
-        for (int64_t iy = y0; iy < y1; ++iy) {
-          for (int64_t ix = x0; ix < x1; ++ix) {
-            largest = std::max<int32_t>(largest, at(iy, ix)[c]);
-            sum += at(iy, ix)[c];
-          }
-        }
-        const auto count = static_cast<int32_t>((y1 - y0) * (x1 - x0));
-        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * sum + count) / (2 * count));
-      }
-    }
-  }
-}
-
-void MaxPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<true>(s, x, y); }
-void AvgPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<false>(s, x, y); }
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace bisparse::kernels
@@ -378,23 +241,8 @@ HWY_AFTER_NAMESPACE();
 namespace bisparse::kernels {
 
 HWY_EXPORT(Kwta);
-HWY_EXPORT(LinearWinners);
-HWY_EXPORT(MaxPool);
-HWY_EXPORT(AvgPool);
 
 void KwtaU8(const KwtaU8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Kwta)(args); }
-
-void LinearWinnersI8(const LinearWinnersI8Args& args) noexcept {
-  HWY_DYNAMIC_DISPATCH(LinearWinners)(args);
-}
-
-void MaxPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
-  HWY_DYNAMIC_DISPATCH(MaxPool)(shape, x, y);
-}
-
-void AvgPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
-  HWY_DYNAMIC_DISPATCH(AvgPool)(shape, x, y);
-}
 
 void ScatterWinnersU8(const int32_t* index_k, const uint8_t* value_k, int64_t count, uint8_t* dense,
                       int64_t elements) noexcept {

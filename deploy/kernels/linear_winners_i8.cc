@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: linear_winners_i8.h.
+#include "deploy/kernels/linear_winners_i8.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/linear_winners_i8.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include "deploy/kernels/dot4-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// acc + w·x for s8 weights and one u8 value (below 2^15, so the dot product of 16-bit pairs is exact: the upper half
+/// of x is zero).
+template <class V>
+HWY_INLINE V MultiplyAdd(V acc, V w, V x) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if constexpr (sizeof(V) == 64) return V{_mm512_dpwssd_epi32(acc.raw, w.raw, x.raw)};
+#endif
+  return hn::Add(acc, hn::Mul(w, x));
+}
+
+/// One row of kVectors registers for all outputs (the last layer): sums stay in registers, in kChains copies so that no
+/// winner waits for the one before.
+template <int kVectors, class D>
+HWY_INLINE void LinearInRegisters(D d, const LinearWinnersI8Args& a) {
+  const hn::Rebind<int8_t, D> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int kChains = kVectors == 1 ? 4 : kVectors == 2 ? 2 : 1;
+  hn::Vec<D> acc[kVectors * kChains];
+  HWY_UNROLL(4) for (int v = 0; v < kVectors * kChains; ++v) {
+    acc[v] = v < kVectors ? hn::LoadU(d, a.acc + v * lanes) : hn::Zero(d);
+  }
+  const auto add = [&](int64_t i, int chain) HWY_ATTR {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * (kVectors * lanes);
+    HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
+      auto& sum = acc[chain * kVectors + v];
+      sum = MultiplyAdd(sum, hn::PromoteTo(d, hn::LoadU(d8, weight + v * lanes)), x);
+    }
+  };
+  int64_t i = 0;
+  for (; i + kChains <= a.count; i += kChains) {
+    HWY_UNROLL(4) for (int chain = 0; chain < kChains; ++chain) add(i + chain, chain);
+  }
+  for (; i < a.count; ++i) add(i, 0);
+  HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
+    HWY_UNROLL(4) for (int chain = 1; chain < kChains; ++chain) {
+      acc[v] = hn::Add(acc[v], acc[chain * kVectors + v]);
+    }
+    hn::StoreU(acc[v], d, a.acc + v * lanes);
+  }
+}
+
+/// One register a set.
+template <class D>
+HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
+  const hn::Rebind<int8_t, D> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * sets * lanes;
+    const uint16_t* owner = a.owner_pn + p * sets;
+    for (int64_t n = 0; n < sets; ++n) {
+      const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes));
+      int32_t* acc = a.acc + owner[n] * lanes;
+      hn::StoreU(MultiplyAdd(hn::LoadU(d, acc), w, x), d, acc);
+    }
+  }
+}
+
+template <class D>
+HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
+  const int32_t vectors = a.lanes / static_cast<int32_t>(hn::Lanes(d));
+  if (a.sets == 1 && a.owner_pn == nullptr) {
+    if (vectors == 1) return LinearInRegisters<1>(d, a);
+    if (vectors == 2) return LinearInRegisters<2>(d, a);
+    if (vectors == 4) return LinearInRegisters<4>(d, a);
+  }
+  if (vectors == 1 && a.owner_pn != nullptr) return LinearSets(d, a);
+  const hn::Rebind<int8_t, D> d8;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  const int32_t row = a.sets * a.lanes;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const auto x = hn::Set(d, int32_t{a.value_k[i]});
+    const int8_t* weight = a.weight_pnl + p * row;
+    const uint16_t* owner = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
+    for (int32_t n = 0; n < a.sets; ++n) {
+      int32_t* acc = owner ? a.acc + owner[n] * int64_t{a.lanes} : a.acc;
+      for (int32_t l = 0; l < a.lanes; l += lanes, weight += lanes) {
+        const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight));
+        hn::StoreU(MultiplyAdd(hn::LoadU(d, acc + l), w, x), d, acc + l);
+      }
+    }
+  }
+}
+
+void LinearWinners(const LinearWinnersI8Args& a) {
+  std::copy_n(a.bias_o, int64_t{a.sets} * a.set_size * a.lanes, a.acc);
+  LinearWinnersI8Args b = a;
+  if (a.set_size == 1) {  // one row of all outputs
+    b.lanes = a.sets * a.lanes;
+    b.sets = 1;
+  }
+  const int32_t lanes = b.lanes;
+  if (lanes % 16 == 0) return LinearRows(hn::CappedTag<int32_t, 16>(), b);
+  if (lanes % 8 == 0) return LinearRows(hn::CappedTag<int32_t, 8>(), b);
+  if (lanes % 4 == 0) return LinearRows(hn::CappedTag<int32_t, 4>(), b);
+  const int32_t row = b.sets * lanes;
+  for (int64_t i = 0; i < b.count; ++i) {
+    const int64_t p = b.index_k ? b.index_k[i] : i;
+    const int8_t* weight = b.weight_pnl + p * row;
+    for (int32_t n = 0; n < b.sets; ++n) {
+      int32_t* acc = b.acc + (b.owner_pn ? b.owner_pn[p * b.sets + n] * int64_t{lanes} : 0);
+      for (int32_t l = 0; l < lanes; ++l) acc[l] += *weight++ * int32_t{b.value_k[i]};
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(LinearWinners);
+
+void LinearWinnersI8(const LinearWinnersI8Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(LinearWinners)(args);
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: pool_u8.h.
+#include "deploy/kernels/pool_u8.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/pool_u8.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include "deploy/kernels/dot4-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+template <bool kMax>
+void Pool(const PoolShape& s, const uint8_t* x, uint8_t* y) {
+  const hn::CappedTag<uint8_t, 64> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = s.channels;
+  for (int64_t oy = 0; oy < s.out_h(); ++oy) {
+    for (int64_t ox = 0; ox < s.out_w(); ++ox, y += channels) {
+      const int64_t top = oy * s.stride_h - s.pad_h, side = ox * s.stride_w - s.pad_w;
+      const int64_t y0 = std::max<int64_t>(top, 0), x0 = std::max<int64_t>(side, 0);
+      const int64_t y1 = std::min<int64_t>(top + s.kernel_h, s.in_h);
+      const int64_t x1 = std::min<int64_t>(side + s.kernel_w, s.in_w);
+      const auto at = [&](int64_t iy, int64_t ix) { return x + (iy * s.in_w + ix) * channels; };
+      int64_t c = 0;
+      if constexpr (kMax) {
+        for (; c + lanes <= channels; c += lanes) {
+          auto largest = hn::Zero(d);
+          for (int64_t iy = y0; iy < y1; ++iy) {
+            for (int64_t ix = x0; ix < x1; ++ix) {
+              largest = hn::Max(largest, hn::LoadU(d, at(iy, ix) + c));
+            }
+          }
+          hn::StoreU(largest, d, y + c);
+        }
+      }
+      for (; c < channels; ++c) {
+        int32_t largest = 0, sum = 0;
+        for (int64_t iy = y0; iy < y1; ++iy) {
+          for (int64_t ix = x0; ix < x1; ++ix) {
+            largest = std::max<int32_t>(largest, at(iy, ix)[c]);
+            sum += at(iy, ix)[c];
+          }
+        }
+        const auto count = static_cast<int32_t>((y1 - y0) * (x1 - x0));
+        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * sum + count) / (2 * count));
+      }
+    }
+  }
+}
+
+void MaxPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<true>(s, x, y); }
+void AvgPool(const PoolShape& s, const uint8_t* x, uint8_t* y) { Pool<false>(s, x, y); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(MaxPool);
+HWY_EXPORT(AvgPool);
+
+void MaxPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxPool)(shape, x, y);
+}
+
+void AvgPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(AvgPool)(shape, x, y);
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE
