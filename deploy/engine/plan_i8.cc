@@ -65,7 +65,7 @@ void PrepareDense(const Layer& layer, const packed::Layout& layout, StepI8& step
   summary.weight_bytes = step.depth * step.outputs + 4 * step.outputs;
 }
 
-/// The 2×2 max-pool of stride 2 that conv_taps_i8 does too.
+/// The 2×2 max-pool of stride 2 that conv_taps_i8 and conv_quads_i8 do too.
 bool IsPoolOfTwo(const Layer* layer) {
   return layer != nullptr && layer->kind == LayerKind::kMaxPool &&
          layer->window ==
@@ -100,7 +100,8 @@ void PlanConv(const packed::Model& model, const Layer& layer, const Layer* behin
   if (mode != Mode::kDense && (kwta != nullptr || layer.packing.set_size > 1)) {
     const int32_t channels = layer.input.channels;
     const int32_t slots = kwta ? kwta->kwta.winners * kwta->kwta.chunk : channels;
-    step.quads = kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels);
+    step.quads = kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels,
+                                             IsPoolOfTwo(behind));
     if (step.quads) {
       step.kernel = StepKernelI8::kConvQuads;
       step.reads_winners = kwta != nullptr;
@@ -272,7 +273,7 @@ PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
       case LayerKind::kMaxPool:
       case LayerKind::kAvgPool:
         PlanPool(layer, step, summary);
-        if (i > 0 && plan.steps[i - 1].kernel == StepKernelI8::kConvTaps) {
+        if (i > 0 && plan.steps[i - 1].PoolsToo()) {
           step.done_by_other = true;
           summary.kernel = "none";
           summary.reason = "done by the layer in front";

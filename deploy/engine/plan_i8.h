@@ -54,6 +54,8 @@ struct StepI8 {
   int32_t lanes = 1, sets = 1;     ///< kLinearPacked: of the weights that it reads
   kernels::PoolShape pool;
   kernels::KwtaU8Args kwta;  ///< sizes; pointers are set by a run
+  /// A convolution that does the pool behind it.
+  bool PoolsToo() const { return taps || (quads && quads->pool); }
 };
 
 struct PlanI8 {

@@ -19,85 +19,84 @@ namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Of each padded position and quad: four offsets of a winner's weights, four values (zero around the map).
+/// Of each padded position and quad: four winners' first lines, four values (zero around the map).
 struct QuadMap {
-  const int32_t* offset;
+  const uint16_t* line;
   const uint8_t* value;
 };
 
 HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
+  if (a.line_k != nullptr) return {a.line_k, a.value_k};
   const ConvQuadsI8& s = *a.conv;
   const int32_t c = s.input.channels, slots = s.slots, padded_slots = s.quads * 4;
   const int64_t positions = int64_t{s.padded_h()} * s.padded_w();
-  int32_t* offset = reinterpret_cast<int32_t*>(a.scratch);
-  uint8_t* value = a.scratch + positions * padded_slots * 4;
-  const auto bytes = static_cast<int32_t>(s.channel_bytes);
-  const bool whole = s.window.pad_h == 0 && s.window.pad_w == 0 && slots == padded_slots;
-  if (whole && a.index_k != nullptr && (c & (c - 1)) == 0) {
-    // The values can stay where they are; channels are the low bits of the indices.
-    const hn::CappedTag<int32_t, 16> d;
+  uint8_t* value = a.scratch + positions * padded_slots * 2;
+  uint16_t* line = reinterpret_cast<uint16_t*>(a.scratch);
+#if HWY_TARGET != HWY_SCALAR
+  if (s.reads_in_place() && a.index_k != nullptr && (c & (c - 1)) == 0) {
+    // Channels are the low bits of the indices.
+    const DI32 d;
+    const hn::Rebind<uint16_t, DI32> d16;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), count = positions * slots;
-    const auto mask = hn::Set(d, c - 1), scale = hn::Set(d, bytes);
+    const VI32 mask = hn::Set(d, c - 1), step = hn::Set(d, s.channel_step);
     int64_t i = 0;
     for (; i + lanes <= count; i += lanes) {
-      hn::StoreU(hn::Mul(hn::And(hn::LoadU(d, a.index_k + i), mask), scale), d, offset + i);
+      const VI32 channel = hn::And(hn::LoadU(d, a.index_k + i), mask);
+      hn::StoreU(hn::DemoteTo(d16, hn::Mul(channel, step)), d16, line + i);
     }
-    for (; i < count; ++i) offset[i] = (a.index_k[i] & (c - 1)) * bytes;
-    return {offset, a.value_k};
+    for (; i < count; ++i)
+      line[i] = static_cast<uint16_t>((a.index_k[i] & (c - 1)) * s.channel_step);
+    return {line, a.value_k};
   }
+#endif
   for (int32_t y = 0; y < s.padded_h(); ++y) {
-    for (int32_t x = 0; x < s.padded_w(); ++x, offset += padded_slots, value += padded_slots) {
+    for (int32_t x = 0; x < s.padded_w(); ++x, line += padded_slots, value += padded_slots) {
       const int32_t in_y = y - s.window.pad_h, in_x = x - s.window.pad_w;
-      if (in_y < 0 || in_y >= s.input.height || in_x < 0 || in_x >= s.input.width) {
-        std::fill_n(offset, padded_slots, 0);
-        std::fill_n(value, padded_slots, uint8_t{0});
-        continue;
+      const bool inside = in_y >= 0 && in_y < s.input.height && in_x >= 0 && in_x < s.input.width;
+      const int32_t position = in_y * s.input.width + in_x, used = inside ? slots : 0;
+      for (int32_t j = 0; j < used; ++j) {
+        const int32_t channel =
+            a.index_k ? a.index_k[int64_t{position} * slots + j] - position * c : j;
+        line[j] = static_cast<uint16_t>(channel * s.channel_step);
       }
-      const int32_t position = in_y * s.input.width + in_x;
-      const uint8_t* from = a.value_k + int64_t{position} * slots;
-      int32_t j = 0;
-      if (a.index_k == nullptr) {
-        for (; j < slots; ++j) offset[j] = j * bytes;
-      } else {
-        const hn::CappedTag<int32_t, 4> d;
-        const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-        const int32_t* index = a.index_k + int64_t{position} * slots;
-        const auto first = hn::Set(d, position * c), scale = hn::Set(d, bytes);
-        for (; j + lanes <= slots; j += lanes) {
-          hn::StoreU(hn::Mul(hn::Sub(hn::LoadU(d, index + j), first), scale), d, offset + j);
-        }
-        for (; j < slots; ++j) offset[j] = (index[j] - position * c) * bytes;
-      }
-      std::memcpy(value, from, static_cast<size_t>(slots));
-      for (j = slots; j < padded_slots; ++j) {
-        offset[j] = 0;
-        value[j] = 0;
-      }
+      if (inside)
+        std::memcpy(value, a.value_k + int64_t{position} * slots, static_cast<size_t>(slots));
+      std::fill(line + used, line + padded_slots, uint16_t{0});
+      std::fill(value + used, value + padded_slots, uint8_t{0});
     }
   }
-  return {reinterpret_cast<const int32_t*>(a.scratch), a.scratch + positions * padded_slots * 4};
+  return {reinterpret_cast<const uint16_t*>(a.scratch), a.scratch + positions * padded_slots * 2};
 }
 
 #if HWY_TARGET == HWY_SCALAR
+/// Sum of output o at (oy, ox).
+int32_t Sum(const ConvQuadsI8& s, const QuadMap& map, int32_t oy, int32_t ox, int32_t o) {
+  const int32_t b = o / 16, l = o % 16;
+  int32_t sum = s.bias_o.data()[o];
+  for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
+    for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
+      const int64_t at = 4 * ((int64_t{oy} * s.padded_w() + ox + kx) * s.quads + s.quad_e[e]);
+      for (int j = 0; j < 4; ++j) {
+        const int8_t* line =
+            s.weight.data() + s.weight_e[e] + int64_t{map.line[at + j]} * 8 + kx / 4 * s.line_bytes;
+        sum += line[l / 4 * 16 + kx % 4 * 4 + l % 4] * map.value[at + j];
+      }
+    }
+  }
+  return sum;
+}
+
 void ConvQuads(const ConvQuadsI8Args& a) {
   const QuadMap map = MakeQuadMap(a);
   const ConvQuadsI8& s = *a.conv;
-  const uint8_t* value = map.value;
+  const int32_t step = s.pool ? 2 : 1;
   uint8_t* y = a.output;
-  for (int32_t oy = 0; oy < s.output.height; ++oy) {
-    for (int32_t ox = 0; ox < s.output.width; ++ox) {
+  for (int32_t oy = 0; oy + step <= s.output.height; oy += step) {
+    for (int32_t ox = 0; ox + step <= s.output.width; ox += step) {
       for (int32_t o = 0; o < s.output.channels; ++o) {
-        const int32_t b = o / 16, l = o % 16;
-        int32_t sum = s.bias_o.data()[o];
-        for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
-          for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
-            const int64_t at = 4 * ((int64_t{oy} * s.padded_w() + ox + kx) * s.quads + s.quad_e[e]);
-            for (int j = 0; j < 4; ++j) {
-              const int8_t* line =
-                  s.weight.data() + s.weight_e[e] + map.offset[at + j] + kx / 4 * s.line_bytes;
-              sum += line[l / 4 * 16 + kx % 4 * 4 + l % 4] * value[at + j];
-            }
-          }
+        int32_t sum = Sum(s, map, oy, ox, o);
+        for (int32_t i = 1; i < step * step; ++i) {
+          sum = std::max(sum, Sum(s, map, oy + i / 2, ox + i % 2, o));
         }
         *y++ = static_cast<uint8_t>(std::clamp(sum >> s.shift_o.data()[o], 0, 255));
       }
@@ -142,23 +141,37 @@ alignas(64) constexpr uint8_t kTailOrder[64] = {
     11, 27, 43, 59, 12, 28, 44, 60, 13, 29, 45, 61, 14, 30, 46, 62, 15, 31, 47, 63};
 #endif
 
+/// 16 bits; one instruction where there is one.
+template <int kWord>
+HWY_INLINE uint64_t Word(uint64_t words) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  if constexpr (kWord == 1 || kWord == 2) return _bextr_u64(words, 16 * kWord, 16);
+#endif
+  return words >> 16 * kWord & 0xFFFF;
+}
+
 /// Input column kI of a tile of kT output columns: taps kx with 0 <= kI - kx < kT.
 template <int kT, int kKw, int kI>
 HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
-                          const int32_t* offset, const uint8_t* value, int64_t quads, VI32* acc) {
+                          const uint16_t* line_j, const uint8_t* value, int64_t quads, VI32* acc) {
   (void)line_bytes, (void)tails;  // one of them
   constexpr int low = kI - kT + 1 > 0 ? kI - kT + 1 : 0;
   constexpr int high = kI < kKw - 1 ? kI : kKw - 1;
-  const int32_t* of = offset + kI * quads * 4;
+  uint64_t four_lines;
+  std::memcpy(&four_lines, line_j + kI * quads * 4, 8);
   int32_t four_values;
   std::memcpy(&four_values, value + kI * quads * 4, 4);
   const VU8 x = hn::BitCast(DU8(), hn::Set(DI32(), four_values));
-  const int8_t* line[4] = {weight + of[0], weight + of[1], weight + of[2], weight + of[3]};
+  // In eighths of a line: a line's and a tail's address are one scaled addition each.
+  const uint64_t at[4] = {Word<0>(four_lines), Word<1>(four_lines), Word<2>(four_lines),
+                          Word<3>(four_lines)};
+  const int8_t* line[4] = {weight + at[0] * 8, weight + at[1] * 8, weight + at[2] * 8,
+                           weight + at[3] * 8};
   AddTaps<0, low, high, kT, kI>(line, x, acc);
   if constexpr (kKw == 5 && high == 4) {
 #if HWY_TARGET == HWY_AVX3_DL
     const auto tail = [&](int j) HWY_ATTR {
-      return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + of[j] / 4));
+      return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + at[j] * 2));
     };
     __m512i four = _mm512_castsi128_si512(tail(0));
     four = _mm512_inserti32x4(four, tail(1), 1);
@@ -173,8 +186,32 @@ HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t
 #endif
   }
   if constexpr (kI + 1 < kT + kKw - 1) {
-    AddColumn<kT, kKw, kI + 1>(weight, line_bytes, tails, offset, value, quads, acc);
+    AddColumn<kT, kKw, kI + 1>(weight, line_bytes, tails, line_j, value, quads, acc);
   }
+}
+
+/// acc: the sums of kT columns at (oy, ox) of block b, from lane l on.
+template <int kT, int kKw>
+HWY_INLINE void AddEntries(const ConvQuadsI8& s, const QuadMap& map, int32_t b, int32_t l,
+                           int32_t oy, int32_t ox, VI32* acc) {
+  const VI32 bias = hn::LoadU(DI32(), s.bias_o.data() + b * 16 + l);
+  HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[t] = bias;
+  const int8_t* tails = s.weight.data() + (kKw + 3) / 4 * s.line_bytes;
+  const int64_t first = (int64_t{oy} * s.padded_w() + ox) * s.quads;
+  for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
+    const int64_t at = (first + s.quad_e[e]) * 4;
+    AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
+                          tails + s.weight_e[e] / 4, map.line + at, map.value + at, s.quads, acc);
+  }
+}
+
+HWY_INLINE void StoreOutputs(VI32 sum, VI32 shift, int32_t outputs, uint8_t* y) {
+  if (HWY_LIKELY(outputs >= static_cast<int32_t>(hn::Lanes(DI32())))) {
+    return StoreRequantised(sum, shift, y);
+  }
+  uint8_t q[16];
+  StoreRequantised(sum, shift, q);
+  std::copy_n(q, outputs, y);
 }
 
 template <int kT, int kKw>
@@ -182,57 +219,75 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
   const DI32 d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
-  const int32_t out_c = s.output.channels;
-  const int8_t* tails = s.weight.data() + (kKw + 3) / 4 * s.line_bytes;
-  for (int32_t b = 0; b < s.blocks; ++b) {
-    for (int32_t l = 0; l < 16; l += lanes) {
-      const int32_t o = b * 16 + l;
-      if (o >= out_c) break;
-      const VI32 bias = hn::LoadU(d, s.bias_o.data() + o),
-                 shift = hn::LoadU(d, s.shift_o.data() + o);
-      const int32_t outputs = std::min(lanes, out_c - o);
-      for (int32_t oy = 0; oy < s.output.height; ++oy) {
-        for (int32_t ox = 0; ox < s.output.width; ox = NextTile(ox, kT, s.output.width)) {
-          VI32 acc[kT];
-          HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[t] = bias;
-          const int64_t first = (int64_t{oy} * s.padded_w() + ox) * s.quads;
-          for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
-            const int64_t at = first + s.quad_e[e];
-            AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
-                                  tails + s.weight_e[e] / 4, map.offset + at * 4,
-                                  map.value + at * 4, s.quads, acc);
-          }
-          uint8_t* y = a.output + (int64_t{oy} * s.output.width + ox) * out_c + o;
-          HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
-            if (HWY_LIKELY(outputs == lanes)) {
-              StoreRequantised(acc[t], shift, y + int64_t{t} * out_c);
-            } else {
-              uint8_t q[16];
-              StoreRequantised(acc[t], shift, q);
-              std::copy_n(q, outputs, y + int64_t{t} * out_c);
-            }
-          }
+  const int32_t out_c = s.output.channels, out_w = s.output.width;
+  for (int32_t o = 0; o < out_c; o += lanes) {
+    const VI32 shift = hn::LoadU(d, s.shift_o.data() + o);
+    for (int32_t oy = 0; oy < s.output.height; ++oy) {
+      for (int32_t ox = 0; ox < out_w; ox = NextTile(ox, kT, out_w)) {
+        VI32 acc[kT];
+        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy, ox, acc);
+        uint8_t* y = a.output + (int64_t{oy} * out_w + ox) * out_c + o;
+        HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+          StoreOutputs(acc[t], shift, out_c - o, y + int64_t{t} * out_c);
         }
       }
     }
   }
 }
 
+/// The same with the pool: two rows of sums, the larger of each pair of columns, the larger of the rows.
+template <int kT, int kKw>
+void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map) {
+  const DI32 d;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  const ConvQuadsI8& s = *a.conv;
+  const int32_t out_c = s.output.channels, columns = s.output.width / 2 * 2;
+  for (int32_t o = 0; o < out_c; o += lanes) {
+    const VI32 shift = hn::LoadU(d, s.shift_o.data() + o);
+    for (int32_t oy = 0; oy + 2 <= s.output.height; oy += 2) {
+      for (int32_t ox = 0; ox < columns; ox = NextTile(ox, kT, columns)) {
+        VI32 acc[kT], largest[kT / 2];
+        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy, ox, acc);
+        HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
+          largest[t] = hn::Max(acc[2 * t], acc[2 * t + 1]);
+        }
+        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy + 1, ox, acc);
+        uint8_t* y = a.output + (int64_t{oy} / 2 * (columns / 2) + ox / 2) * out_c + o;
+        HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
+          const VI32 sum = hn::Max(largest[t], hn::Max(acc[2 * t], acc[2 * t + 1]));
+          StoreOutputs(sum, shift, out_c - o, y + int64_t{t} * out_c);
+        }
+      }
+    }
+  }
+}
+
+template <int kT, int kKw>
+void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
+  if constexpr (kT % 2 == 0) {
+    if (a.conv->pool) return PooledBlocks<kT, kKw>(a, map);
+  }
+  Blocks<kT, kKw>(a, map);
+}
+
 template <int kKw>
 void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
-  switch (ChooseTileColumns(a.conv->output.width)) {
+  const ConvQuadsI8& s = *a.conv;
+  int32_t tile = ChooseTileColumns(s.pool ? s.output.width / 2 * 2 : s.output.width);
+  if (s.pool && tile % 2 != 0) tile = tile == 5 ? 4 : 2;  // pairs of columns
+  switch (tile) {
     case 10:
-      return Blocks<10, kKw>(a, map);
+      return Tiles<10, kKw>(a, map);
     case 8:
-      return Blocks<8, kKw>(a, map);
+      return Tiles<8, kKw>(a, map);
     case 5:
-      return Blocks<5, kKw>(a, map);
+      return Tiles<5, kKw>(a, map);
     case 4:
-      return Blocks<4, kKw>(a, map);
+      return Tiles<4, kKw>(a, map);
     case 2:
-      return Blocks<2, kKw>(a, map);
+      return Tiles<2, kKw>(a, map);
     default:
-      return Blocks<1, kKw>(a, map);
+      return Tiles<1, kKw>(a, map);
   }
 }
 

@@ -11,7 +11,8 @@
 // The fifth tap of a row of five alone is kept a second time as 16 bytes in the order of outputs: AVX-512 with VBMI
 // takes four of those and permutes them.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
-// unpacked taps serve all columns of a tile, whose sums stay in registers.
+// unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
+// that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
 // Why: docs/decisions/0004-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
@@ -30,35 +31,39 @@ namespace bisparse::kernels {
 
 /// Made at load, once.
 struct ConvQuadsI8 {
-  Shape input, output;
+  Shape input, output;  ///< output: of the convolution, before the pool
   packed::Window window;
+  bool pool = false;  ///< writes the 2×2 max-pool of stride 2 of the output
   int32_t slots = 0;  ///< winners of a position; quads = slots padded to 4
   int32_t quads = 0;
-  int32_t blocks = 0;         ///< real kernel blocks of 16 outputs
-  int64_t line_bytes = 0;     ///< from a line to the one of the next four taps
-  int64_t channel_bytes = 0;  ///< of one channel's weights
+  int32_t blocks = 0;        ///< real kernel blocks of 16 outputs
+  int64_t line_bytes = 0;    ///< from a line to the one of the next four taps
+  int32_t channel_step = 0;  ///< from a channel's lines to the next one's, in eighths of a line
   std::vector<int32_t> begin_b, quad_e,
       weight_e;  ///< entries: quad_e = (ky·padded_w·quads + quad), weight_e = bytes
   AlignedBuffer<int8_t> weight;
   AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16]; bias with the rounding term
   int32_t padded_w() const { return input.width + 2 * window.pad_w; }
   int32_t padded_h() const { return input.height + 2 * window.pad_h; }
-  /// Bytes of scratch: offsets and values of every padded position.
-  int64_t scratch_bytes() const { return int64_t{padded_h()} * padded_w() * quads * 20 + 64; }
+  /// Bytes of scratch: lines and values of every padded position.
+  int64_t scratch_bytes() const { return int64_t{padded_h()} * padded_w() * quads * 12 + 64; }
+  /// The winners can be read where the layer in front left them.
+  bool reads_in_place() const { return window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0; }
 };
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
-/// slots = groups = channels. Nothing if the layer is not aligned so: L = 16, stride 1, kernel rows of 3 or 5 taps, owners
-/// constant over each quad's groups and each row of taps.
+/// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16, stride 1, kernel
+/// rows of 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
-                                              int32_t groups);
+                                              int32_t groups, bool pool);
 
 struct ConvQuadsI8Args {
   const ConvQuadsI8* conv = nullptr;
   const int32_t* index_k =
       nullptr;  ///< winners of the map, `slots` a position; null: every channel
+  const uint16_t* line_k = nullptr;  ///< instead, where reads_in_place(): channel · channel_step
   const uint8_t* value_k = nullptr;
-  uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised
+  uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised; halved by the pool
   uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
 };
 void ConvQuadsI8Run(const ConvQuadsI8Args& args) noexcept;

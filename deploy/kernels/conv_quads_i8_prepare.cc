@@ -35,7 +35,7 @@ int32_t OwnerOfQuad(const packed::Layout& layout, const packed::Layer& layer, in
 }  // namespace
 
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
-                                              int32_t groups) {
+                                              int32_t groups, bool pool) {
   const packed::Window& w = layer.window;
   const packed::Layout layout(layer.kernel(), layer.packing);
   const bool shape_fits = layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
@@ -46,13 +46,17 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   conv.input = layer.input;
   conv.output = layer.output;
   conv.window = w;
+  conv.pool = pool;
   conv.slots = slots;
   conv.quads = (slots + 3) / 4;
   conv.blocks = layout.blocks;
   const int32_t lines = (w.kernel_w + 3) / 4;
-  const int64_t set_bytes = int64_t{w.kernel_h} * 64;
-  conv.channel_bytes = layout.sets * set_bytes;
-  conv.line_bytes = conv.channel_bytes * layer.input.channels;
+  const int64_t channel_lines = w.kernel_h, set_bytes = channel_lines * 64 * layer.input.channels;
+  if (8 * channel_lines * layer.input.channels > std::numeric_limits<uint16_t>::max()) {
+    return std::nullopt;
+  }
+  conv.channel_step = static_cast<int32_t>(8 * channel_lines);
+  conv.line_bytes = layout.sets * set_bytes;
   // Then a quarter as much for single last taps.
   const int64_t bytes = conv.line_bytes * lines + conv.line_bytes / 4;
   if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
@@ -77,7 +81,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,
                   c = p / w.kernel_w / w.kernel_h;
     for (int32_t n = 0; n < layout.sets; ++n) {
-      const int64_t row = c * conv.channel_bytes + n * set_bytes + ky * 64;
+      const int64_t row = n * set_bytes + (c * channel_lines + ky) * 64;
       int8_t* line = conv.weight.data() + kx / 4 * conv.line_bytes + row;
       int8_t* tail = conv.weight.data() + lines * conv.line_bytes + row / 4;
       for (int32_t l = 0; l < 16; ++l) {

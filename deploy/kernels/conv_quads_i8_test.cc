@@ -20,6 +20,7 @@ struct Case {
   int32_t outputs, set_size, run_channels;
   packed::RunTaps taps;
   int32_t winners, groups;  ///< winners 0: the whole map
+  bool pool = false;
 };
 
 void Check(const Case& c, Random& random) {
@@ -73,36 +74,53 @@ void Check(const Case& c, Random& random) {
                      c.input.elements());
   }
   const int32_t slots = c.winners > 0 ? c.winners : c.input.channels;
-  const auto conv = PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots);
+  const auto conv = PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots, c.pool);
   ASSERT_TRUE(conv.has_value());
-  Guarded<uint8_t> y(layer.output.elements());
+  const int32_t step = c.pool ? 2 : 1;
+  const int32_t out_h = layer.output.height / step, out_w = layer.output.width / step;
+  Guarded<uint8_t> y(int64_t{out_h} * out_w * c.outputs);
   AlignedBuffer<uint8_t> scratch(static_cast<size_t>(conv->scratch_bytes()));
-  ConvQuadsI8Run({.conv = &*conv,
-                  .index_k = c.winners > 0 ? index.data() : nullptr,
-                  .value_k = value.data(),
-                  .output = y.data(),
-                  .scratch = scratch.data()});
+  ConvQuadsI8Args args{.conv = &*conv,
+                       .index_k = c.winners > 0 ? index.data() : nullptr,
+                       .value_k = value.data(),
+                       .output = y.data(),
+                       .scratch = scratch.data()};
+  std::vector<uint16_t> line;
+  if (conv->reads_in_place() && c.winners > 0 && random.Int(0, 1)) {
+    for (const int32_t i : index) {
+      line.push_back(static_cast<uint16_t>(i % c.input.channels * conv->channel_step));
+    }
+    args.index_k = nullptr;
+    args.line_k = line.data();
+  }
+  ConvQuadsI8Run(args);
   ASSERT_TRUE(y.Intact());
 
+  const auto sum_at = [&](int32_t oy, int32_t ox, int32_t o) {
+    const int32_t n = o / 16 / c.set_size, s = o / 16 % c.set_size;
+    int64_t sum = bias[static_cast<size_t>(o)];
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
+      const int64_t channel = p / c.window.kernel_w / c.window.kernel_h;
+      const int64_t iy = oy + ky - c.window.pad_h, ix = ox + kx - c.window.pad_w;
+      if (iy < 0 || iy >= c.input.height || ix < 0 || ix >= c.input.width) continue;
+      if (made.Owner(n, p) != s) continue;
+      sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % 16))]} *
+             x[static_cast<size_t>((iy * c.input.width + ix) * c.input.channels + channel)];
+    }
+    const int32_t bits = shift[static_cast<size_t>(o)];
+    return (sum + (bits > 0 ? int64_t{1} << (bits - 1) : 0)) >> bits;
+  };
   int64_t at = 0;
-  for (int32_t oy = 0; oy < layer.output.height; ++oy) {
-    for (int32_t ox = 0; ox < layer.output.width; ++ox) {
+  for (int32_t py = 0; py < out_h; ++py) {
+    for (int32_t px = 0; px < out_w; ++px) {
       for (int32_t o = 0; o < c.outputs; ++o, ++at) {
-        const int32_t n = o / 16 / c.set_size, s = o / 16 % c.set_size;
-        int64_t sum = bias[static_cast<size_t>(o)];
-        for (int64_t p = 0; p < layout.positions; ++p) {
-          const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
-          const int64_t channel = p / c.window.kernel_w / c.window.kernel_h;
-          const int64_t iy = oy + ky - c.window.pad_h, ix = ox + kx - c.window.pad_w;
-          if (iy < 0 || iy >= c.input.height || ix < 0 || ix >= c.input.width) continue;
-          if (made.Owner(n, p) != s) continue;
-          sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % 16))]} *
-                 x[static_cast<size_t>((iy * c.input.width + ix) * c.input.channels + channel)];
+        int64_t largest = 0;
+        for (int32_t i = 0; i < step * step; ++i) {
+          largest = std::max(largest, sum_at(py * step + i / 2, px * step + i % 2, o));
         }
-        const int32_t bits = shift[static_cast<size_t>(o)];
-        sum = (sum + (bits > 0 ? int64_t{1} << (bits - 1) : 0)) >> bits;
-        ASSERT_EQ(y[at], std::clamp<int64_t>(sum, 0, 255))
-            << "output (" << oy << ", " << ox << ", " << o << ")";
+        ASSERT_EQ(y[at], std::min<int64_t>(largest, 255))
+            << "output (" << py << ", " << px << ", " << o << ")";
       }
     }
   }
@@ -111,7 +129,15 @@ void Check(const Case& c, Random& random) {
 TEST(ConvQuadsI8, SpeechNetwork) {
   ForEachIsa([] {
     Random random(1);
-    Check({{14, 14, 64}, {.kernel_h = 5, .kernel_w = 5}, 64, 4, 32, packed::RunTaps::kRow, 8, 8},
+    Check({{14, 14, 64},
+           {.kernel_h = 5, .kernel_w = 5},
+           64,
+           4,
+           32,
+           packed::RunTaps::kRow,
+           8,
+           8,
+           true},
           random);
   });
 }
@@ -138,6 +164,8 @@ TEST(ConvQuadsI8, RandomAlignedLayers) {
       c.taps = random.Int(0, 1) ? packed::RunTaps::kRow : packed::RunTaps::kAll;
       c.winners = random.Int(0, 2) == 0 ? 0 : c.groups * (random.Int(0, 3) == 0 ? width : 1);
       if (c.winners == 0) c.run_channels = 4 * random.Int(1, 3);
+      const Shape out = packed::WindowOutput(c.input, c.window, c.outputs);
+      c.pool = out.height > 1 && out.width > 1 && random.Int(0, 1);
       Check(c, random);
       if (testing::Test::HasFatalFailure()) return;
     }
@@ -157,7 +185,7 @@ TEST(ConvQuadsI8, IsNotOfferedWhereAWinnerDecidesTheOwner) {
   layer.owner_nr = made.owner_nr;
   const std::vector<uint8_t> shift(32);
   layer.shift_o = shift;
-  EXPECT_FALSE(PrepareConvQuadsI8(layer, 4, 4).has_value());
+  EXPECT_FALSE(PrepareConvQuadsI8(layer, 4, 4, false).has_value());
 }
 
 }  // namespace

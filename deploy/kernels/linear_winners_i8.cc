@@ -59,21 +59,33 @@ HWY_INLINE void LinearInRegisters(D d, const LinearWinnersI8Args& a) {
   }
 }
 
+/// kSets sets of one register from set n on: their sums are apart, so all are loaded before any is stored.
+template <int kSets, class D>
+HWY_INLINE void AddToOwners(D d, hn::Vec<D> x, const int8_t* weight, const uint16_t* owner,
+                            int32_t* acc) {
+  const hn::Rebind<int8_t, D> d8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int32_t* to[kSets];
+  hn::Vec<D> sum[kSets];
+  HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) {
+    to[n] = acc + owner[n] * lanes;
+    sum[n] = MultiplyAdd(hn::LoadU(d, to[n]), hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes)), x);
+  }
+  HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) hn::StoreU(sum[n], d, to[n]);
+}
+
 /// One register a set.
 template <class D>
 HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
-  const hn::Rebind<int8_t, D> d8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
   for (int64_t i = 0; i < a.count; ++i) {
     const int64_t p = a.index_k ? a.index_k[i] : i;
     const auto x = hn::Set(d, int32_t{a.value_k[i]});
     const int8_t* weight = a.weight_pnl + p * sets * lanes;
     const uint16_t* owner = a.owner_pn + p * sets;
-    for (int64_t n = 0; n < sets; ++n) {
-      const auto w = hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes));
-      int32_t* acc = a.acc + owner[n] * lanes;
-      hn::StoreU(MultiplyAdd(hn::LoadU(d, acc), w, x), d, acc);
-    }
+    int64_t n = 0;
+    for (; n + 4 <= sets; n += 4) AddToOwners<4>(d, x, weight + n * lanes, owner + n, a.acc);
+    for (; n < sets; ++n) AddToOwners<1>(d, x, weight + n * lanes, owner + n, a.acc);
   }
 }
 
