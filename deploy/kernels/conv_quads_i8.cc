@@ -173,10 +173,11 @@ HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t
     const auto tail = [&](int j) HWY_ATTR {
       return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + at[j] * 2));
     };
+    // Loads that broadcast under a mask: no shuffle.
     __m512i four = _mm512_castsi128_si512(tail(0));
-    four = _mm512_inserti32x4(four, tail(1), 1);
-    four = _mm512_inserti32x4(four, tail(2), 2);
-    four = _mm512_inserti32x4(four, tail(3), 3);
+    four = _mm512_mask_broadcast_i32x4(four, 0x00F0, tail(1));
+    four = _mm512_mask_broadcast_i32x4(four, 0x0F00, tail(2));
+    four = _mm512_mask_broadcast_i32x4(four, 0xF000, tail(3));
     const __m512i order = _mm512_load_si512(kTailOrder);
     acc[kI - 4] = Dot4(acc[kI - 4], x, VI8{_mm512_permutexvar_epi8(order, four)});
 #else
