@@ -22,8 +22,9 @@ int main(int argc, char** argv) {
                  "archive of Speech Commands, or x.npy")
       ->required();
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
-  app.add_option("--split", split, "Split of an archive: test or validation")
-      ->check(CLI::IsMember({"test", "validation"}))
+  app.add_option("--split", split,
+                 "Split of an archive: test, validation or perturbed (copies of validation)")
+      ->check(CLI::IsMember({"test", "validation", "perturbed"}))
       ->capture_default_str();
   app.add_option("--mode", mode,
                  "dense, sparse_dense, sparse_sparse or auto (the best of each layer)")
@@ -35,7 +36,9 @@ int main(int argc, char** argv) {
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
     options.mode = ParseMode(mode);
-    data.split = split == "test" ? data::Split::kTest : data::Split::kValidation;
+    data.split = split == "test"         ? data::Split::kTest
+                 : split == "validation" ? data::Split::kValidation
+                                         : data::Split::kPerturbed;
     const packed::Model model = packed::ReadModel(path);
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/effects.h"
 #include "deploy/base/check.h"
 
 namespace bisparse::data {
@@ -16,6 +17,10 @@ double AmplitudeOfDb(double db) { return std::pow(10.0, db / 20.0); }
 /// Of a signal-to-noise ratio: clips quieter than −60 dB of full scale count as this loud, so that
 /// near-silent clips don't lose their noise too.
 constexpr double kQuietest = 1e-3;
+
+constexpr double kReverbMsMin = 100.0, kBandLowHzMin = 50.0;
+/// Direct sound over echo: from a small room with the speaker at a distance to close talk.
+constexpr double kReverbDbMin = 0.0, kReverbDbMax = 12.0;
 
 }  // namespace
 
@@ -115,8 +120,15 @@ void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const 
   const bool with_white = random.Uniform() < config.white_noise_probability;
   const double white_db =
       UniformIn(random, config.white_noise_snr_db_min, config.white_noise_snr_db_max);
+  const bool with_reverb = random.Uniform() < config.reverb_probability;
+  const double reverb_ms = UniformIn(random, kReverbMsMin, config.reverb_ms_max);
+  const double reverb_db = UniformIn(random, kReverbDbMin, kReverbDbMax);
+  const bool with_band_limit = random.Uniform() < config.band_limit_probability;
+  const double low_hz = UniformIn(random, kBandLowHzMin, config.band_low_hz_max);
+  const double high_hz = UniformIn(random, config.band_high_hz_min, 0.5 * sample_rate_hz);
 
   Warp(source, first, speed, std::round(shift_samples), out);
+  if (with_reverb) Reverberate(random, sample_rate_hz, reverb_ms, reverb_db, out);
   const auto gain = static_cast<float>(AmplitudeOfDb(gain_db));
   for (float& sample : out) sample *= gain;
   const double loudness = std::max(RootMeanSquare(out), kQuietest);
@@ -131,6 +143,38 @@ void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const 
     const auto amplitude = static_cast<float>(loudness * AmplitudeOfDb(-white_db));
     for (float& sample : out) sample += amplitude * random.Normal();
   }
+  if (with_band_limit) BandLimit(sample_rate_hz, low_hz, high_hz, out);
+}
+
+AugmentConfig PerturbationOf(int64_t index) {
+  AugmentConfig config{.time_shift_ms = 100.0,
+                       .gain_db = 10.0,
+                       .speed_min = 0.9,
+                       .speed_max = 1.1,
+                       .background_probability = 0.0,
+                       .background_snr_db_min = 5.0,
+                       .background_snr_db_max = 5.0,
+                       .white_noise_snr_db_min = 10.0,
+                       .white_noise_snr_db_max = 10.0};
+  switch (index % 5) {
+    case 0:
+      config.background_probability = 1.0;
+      break;
+    case 1:
+      config.white_noise_probability = 1.0;
+      break;
+    case 2:
+      config.band_limit_probability = 1.0;
+      break;
+    case 3:
+      config.reverb_probability = 1.0;
+      break;
+    default:
+      config.background_probability = config.band_limit_probability = config.reverb_probability =
+          1.0;
+      config.background_snr_db_min = config.background_snr_db_max = 10.0;
+  }
+  return config;
 }
 
 void MaskFeatures(const AugmentConfig& config, Shape shape, CounterRandom& random,

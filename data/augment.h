@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Augmentation of training samples: of the waveform (speed, shift, gain, background and white
-// noise), then of the features (masks over frames and mel bands). All draws come from the generator
+// Augmentation of training samples: of the waveform (speed, shift, echo, gain, background and white
+// noise, band limits), then of the features (masks over frames and mel bands). All draws come from the generator
 // that the caller seeded with (seed, epoch, clip). Read first: config.h (AugmentConfig). Tested in:
 // augment_test.cc.
 #ifndef BISPARSE_DATA_AUGMENT_H_
@@ -57,7 +57,7 @@ class NoiseBank {
 void Warp(std::span<const float> source, int64_t first, double speed, double shift,
           std::span<float> out);
 
-/// Speed, shift, gain and noise as `config` says. `first` as in Warp.
+/// Speed, shift, echo, gain, noise and band limits as `config` says. `first` as in Warp.
 void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const NoiseBank& noise,
                      std::span<const float> source, int64_t first, CounterRandom& random,
                      std::span<float> out);
@@ -65,6 +65,11 @@ void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const 
 /// Sets masked frames (columns) and mel bands (rows) to the map's mean.
 void MaskFeatures(const AugmentConfig& config, Shape shape, CounterRandom& random,
                   std::span<float> features_hwc);
+
+/// What copy `index` of the perturbed validation clips goes through. All have shift, gain and speed
+/// within ± 100 ms, ± 10 dB and ± 10 %; besides, in turn: background at 5 dB, white noise at 10 dB,
+/// band limits, an echo, and background at 10 dB with an echo and band limits.
+AugmentConfig PerturbationOf(int64_t index);
 
 }  // namespace bisparse::data
 

@@ -146,6 +146,39 @@ TEST(AugmentWaveform, NoiseHasItsRatioWhereAShortRecordingRunsOn) {
   }
 }
 
+TEST(AugmentWaveform, EchoAndBandLimitsAreAddedWhereAsked) {
+  std::vector<float> pulse(16000);
+  pulse[500] = 1.0f;
+  AugmentConfig echo = Off(), band = Off();
+  echo.reverb_probability = band.band_limit_probability = 1.0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<float> in_room = Augment(echo, {}, pulse, seed);
+    EXPECT_TRUE(std::all_of(in_room.begin(), in_room.begin() + 500,
+                            [](float sample) { return sample == 0.0f; }));
+    const double echo_db =
+        20 * std::log10(RootMeanSquare(std::span(in_room).subspan(501)) * std::sqrt(16000.0 - 501));
+    EXPECT_GT(echo_db, -12.01);
+    EXPECT_LT(echo_db, 0.01);
+    // A pulse has all frequencies; at most those from 50 Hz to 8 kHz stay.
+    const std::vector<float> through_device = Augment(band, {}, pulse, seed);
+    EXPECT_LT(through_device[500], 0.99f);
+    double sum = 0;
+    for (float sample : through_device) sum += sample;
+    EXPECT_NEAR(sum, 0.0, 1e-3);
+  }
+}
+
+TEST(AugmentWaveform, PerturbationsTakeTurns) {
+  for (int64_t i = 0; i < 10; ++i) {
+    const AugmentConfig config = PerturbationOf(i);
+    EXPECT_EQ(config.background_probability, i % 5 == 0 || i % 5 == 4);
+    EXPECT_EQ(config.white_noise_probability, i % 5 == 1);
+    EXPECT_EQ(config.band_limit_probability, i % 5 == 2 || i % 5 == 4);
+    EXPECT_EQ(config.reverb_probability, i % 5 == 3 || i % 5 == 4);
+    EXPECT_EQ(config.background_snr_db_min, i % 5 == 4 ? 10.0 : 5.0);
+  }
+}
+
 TEST(AugmentWaveform, ProbabilityIsKept) {
   NoiseBank noise;
   noise.Add(std::vector<float>(100, 0.5f));

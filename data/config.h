@@ -67,10 +67,15 @@ struct AugmentConfig {
   double background_snr_db_min = 5.0, background_snr_db_max = 30.0;
   double white_noise_probability = 0.0;  ///< of adding white noise
   double white_noise_snr_db_min = 10.0, white_noise_snr_db_max = 40.0;
-  int32_t time_masks = 1;            ///< masks over frames in each clip
-  int32_t time_mask_frames = 6;      ///< width of each, uniform in [0, this]
-  int32_t frequency_masks = 1;       ///< masks over mel bands in each clip
-  int32_t frequency_mask_bands = 4;  ///< width of each, uniform in [0, this]
+  double reverb_probability = 0.0;      ///< of a room's echo (effects.h)
+  double reverb_ms_max = 400.0;         ///< in which it falls by 60 dB, uniform in [100, this]
+  double band_limit_probability = 0.0;  ///< of losing bass and treble, as through a small device
+  double band_low_hz_max = 400.0;       ///< lower edge, uniform in [50, this]
+  double band_high_hz_min = 3000.0;     ///< upper edge, uniform in [this, half the rate]
+  int32_t time_masks = 1;               ///< masks over frames in each clip
+  int32_t time_mask_frames = 6;         ///< width of each, uniform in [0, this]
+  int32_t frequency_masks = 1;          ///< masks over mel bands in each clip
+  int32_t frequency_mask_bands = 4;     ///< width of each, uniform in [0, this]
 };
 
 struct DatasetConfig {
@@ -78,6 +83,9 @@ struct DatasetConfig {
   SpeechCommandsConfig speech_commands;
   NpyConfig npy;
   AugmentConfig augment;
+  /// Perturbed copies of each validation clip (PerturbationOf in augment.h): the split kPerturbed.
+  /// Speech only.
+  int32_t perturbed_copies = 1;
   bool strict =
       false;  ///< the first broken recording is an error instead of being skipped and counted
 };

@@ -94,6 +94,11 @@ void CheckAugment(const AugmentConfig& config, Faults& faults) {
   faults.Range("augment.white_noise_snr_db_max", config.white_noise_snr_db_max, -60, 120);
   faults.Ordered("augment.white_noise_snr_db", config.white_noise_snr_db_min,
                  config.white_noise_snr_db_max);
+  faults.Range("augment.reverb_probability", config.reverb_probability, 0, 1);
+  faults.Range("augment.reverb_ms_max", config.reverb_ms_max, 100, 5000);
+  faults.Range("augment.band_limit_probability", config.band_limit_probability, 0, 1);
+  faults.Range("augment.band_low_hz_max", config.band_low_hz_max, 50, 100000);
+  faults.Range("augment.band_high_hz_min", config.band_high_hz_min, 50, 100000);
   faults.Range("augment.time_masks", config.time_masks, 0, 16);
   faults.Range("augment.time_mask_frames", config.time_mask_frames, 0, 4096);
   faults.Range("augment.frequency_masks", config.frequency_masks, 0, 16);
@@ -110,6 +115,8 @@ const char* SplitName(Split split) {
       return "validation";
     case Split::kTest:
       return "test";
+    case Split::kPerturbed:
+      return "perturbed";
   }
   return "?";
 }
@@ -119,6 +126,7 @@ std::vector<std::string> ConfigFaults(const DatasetConfig& config) {
   if (config.kind == DatasetKind::kSpeechCommands) {
     CheckSpeech(config.speech_commands, faults);
     CheckAugment(config.augment, faults);
+    faults.Range("perturbed_copies", config.perturbed_copies, 0, 100);
   } else {
     CheckNpy(config.npy, faults);
   }

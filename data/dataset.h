@@ -20,9 +20,11 @@
 
 namespace bisparse::data {
 
-enum class Split : uint8_t { kTrain, kValidation, kTest };
+/// kPerturbed: copies of the validation clips, as other rooms, voices and devices would have recorded
+/// them; the same for every run (DatasetConfig::perturbed_copies). Opened with kValidation.
+enum class Split : uint8_t { kTrain, kValidation, kTest, kPerturbed };
 
-/// "train", "validation" or "test".
+/// "train", "validation", "test" or "perturbed".
 const char* SplitName(Split split);
 
 /// A recording that could not be read, and why.

@@ -315,7 +315,7 @@ class Npy : public Dataset {
   std::vector<int32_t> y_n_;
   std::vector<File> files_;
   std::vector<std::string> label_paths_;
-  std::array<std::vector<int64_t>, 3> index_;  // by split
+  std::array<std::vector<int64_t>, 4> index_;  // by split; nothing is perturbed
   std::vector<std::string> class_names_;
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "data/audio.h"
 #include "data/augment.h"
@@ -69,6 +70,7 @@ class SpeechCommands : public Dataset {
   SpeechCommands(const DatasetConfig& config, const FrontEnd& front_end, const OpenOptions& options)
       : config_(config.speech_commands),
         augment_(config.augment),
+        perturbed_copies_(options.validation ? config.perturbed_copies : 0),
         seed_(options.seed),
         log_mel_(front_end) {
     std::map<Split, SplitPaths> paths;
@@ -92,22 +94,27 @@ class SpeechCommands : public Dataset {
     Decode(paths, config.strict, options);
     if (root && config_.silence.amount != ExtraAmount::kNone) {
       AddSilenceSlots(*root, config.strict, options, own_test);
-    } else if (root && options.train && augment_.enabled && augment_.background_probability > 0) {
+    } else if (root && (perturbed_copies_ > 0 || (options.train && augment_.enabled &&
+                                                  augment_.background_probability > 0))) {
       LoadBackground(*root, config.strict);
     }
     for (Split split : kSplits) {
       if (split != Split::kTrain) Cache(split).Resize(size(split), shape().elements());
       Warn(split, options);
     }
+    Cache(Split::kPerturbed).Resize(size(Split::kPerturbed), shape().elements());
   }
 
   Shape shape() const override { return log_mel_.shape(); }
   const std::vector<std::string>& class_names() const override { return class_names_; }
-  int64_t size(Split split) const override { return Samples(split).size(); }
+  int64_t size(Split split) const override {
+    return Samples(split).size() * (split == Split::kPerturbed ? perturbed_copies_ : 1);
+  }
 
   int32_t Label(Split split, int64_t index) const override {
     const SplitSamples& samples = Samples(split);
-    BISPARSE_CHECK(index >= 0 && index < samples.size());
+    BISPARSE_CHECK(index >= 0 && index < size(split));
+    index %= samples.size();
     if (index < std::ssize(samples.words)) return samples.words[index].label;
     index -= std::ssize(samples.words);
     return index < samples.unknown_slots ? unknown_label_ : silence_label_;
@@ -132,8 +139,13 @@ class SpeechCommands : public Dataset {
   }
 
  private:
-  const SplitSamples& Samples(Split split) const { return samples_[static_cast<size_t>(split)]; }
-  SplitSamples& Samples(Split split) { return samples_[static_cast<size_t>(split)]; }
+  /// Perturbed samples are the validation samples, copy after copy.
+  const SplitSamples& Samples(Split split) const {
+    return samples_[static_cast<size_t>(split == Split::kPerturbed ? Split::kValidation : split)];
+  }
+  SplitSamples& Samples(Split split) {
+    return const_cast<SplitSamples&>(std::as_const(*this).Samples(split));
+  }
   FeatureCache& Cache(Split split) const { return caches_[static_cast<size_t>(split)]; }
 
   void NameClasses(const WordFolders& folders) {
@@ -309,6 +321,7 @@ class SpeechCommands : public Dataset {
   /// The recording behind a sample, or −1 for a cut from the background.
   int32_t ClipOf(Split split, int64_t index, uint64_t epoch) const {
     const SplitSamples& samples = Samples(split);
+    index %= samples.size();
     if (index < std::ssize(samples.words)) return samples.words[index].clip;
     index -= std::ssize(samples.words);
     if (index < samples.unknown_slots) {
@@ -327,31 +340,41 @@ class SpeechCommands : public Dataset {
     CounterRandom random(
         split == Split::kTrain ? seed_ : kFixedSeed,
         {kSampleStream, static_cast<uint64_t>(split), turn, static_cast<uint64_t>(index)});
-    static thread_local std::vector<float> waveform;
+    static thread_local std::vector<float> cut, waveform;
     const int32_t clip = ClipOf(split, index, epoch);
-    if (clip < 0) {
-      waveform.assign(front_end.clip_samples, 0.0f);
-      const NoiseBank& noise = Samples(split).noise;
-      if (index % 10 != 0 && !noise.empty()) {
-        const NoiseBank::Cut cut = noise.Draw(random, front_end.clip_samples);
-        cut.AddTo(waveform, random.Uniform());
-      }
-      log_mel_.Compute(waveform, features_hwc);
-    } else if (augmented) {
-      const std::span<const float> source = FloatsOf(store_.clips[clip].pcm);
+    if (clip < 0) CutSilence(split, index, random, cut);
+    const std::span<const float> source = clip < 0 ? cut : FloatsOf(store_.clips[clip].pcm);
+    const auto change = [&](const AugmentConfig& how) {
       waveform.resize(front_end.clip_samples);
-      AugmentWaveform(augment_, front_end.sample_rate_hz, Samples(split).noise, source,
+      AugmentWaveform(how, front_end.sample_rate_hz, Samples(split).noise, source,
                       ClipStart(front_end.align, std::ssize(source), front_end.clip_samples),
                       random, waveform);
       log_mel_.Compute(waveform, features_hwc);
+    };
+    if (split == Split::kPerturbed) {
+      // Each copy of a clip goes through another perturbation.
+      change(PerturbationOf(index + index / Samples(split).size()));
+    } else if (augmented && clip >= 0) {
+      change(augment_);
     } else {
-      log_mel_.Compute(FloatsOf(store_.clips[clip].pcm), features_hwc);
+      log_mel_.Compute(source, features_hwc);
     }
     if (augmented) MaskFeatures(augment_, shape(), random, features_hwc);
   }
 
+  /// A piece of the background at a random gain; every tenth is digital silence.
+  void CutSilence(Split split, int64_t index, CounterRandom& random,
+                  std::vector<float>& waveform) const {
+    waveform.assign(log_mel_.front_end().clip_samples, 0.0f);
+    const NoiseBank& noise = Samples(split).noise;
+    if (index % 10 == 0 || noise.empty()) return;
+    const NoiseBank::Cut cut = noise.Draw(random, std::ssize(waveform));
+    cut.AddTo(waveform, random.Uniform());
+  }
+
   const SpeechCommandsConfig config_;
   const AugmentConfig augment_;
+  const int32_t perturbed_copies_;
   const uint64_t seed_;
   const LogMel log_mel_;
   std::vector<std::string> class_names_;
@@ -360,7 +383,7 @@ class SpeechCommands : public Dataset {
   int32_t unknown_label_ = -1, silence_label_ = -1;
   ClipStore store_;
   std::array<SplitSamples, 3> samples_;
-  mutable std::array<FeatureCache, 3> caches_;
+  mutable std::array<FeatureCache, 4> caches_;
 };
 
 }  // namespace

@@ -5,7 +5,8 @@
 // random order, so that all other words are heard in the long run while the class stays as small as
 // asked. At most 8 times the slots are decoded. Slots of _silence_ are cuts from the background
 // recordings: their first 80 % in training, the rest in validation (10 %) and testing (10 %),
-// always the same cuts there; every tenth slot is digital silence. Read first: dataset.h,
+// always the same cuts there; every tenth slot is digital silence. The perturbed split is the
+// validation split, perturbed_copies times. Read first: dataset.h,
 // speech_commands_layout.h. Tested in: speech_commands_test.cc.
 #ifndef BISPARSE_DATA_SPEECH_COMMANDS_H_
 #define BISPARSE_DATA_SPEECH_COMMANDS_H_

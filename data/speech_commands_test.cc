@@ -189,6 +189,28 @@ TEST(SpeechCommands, ValidationAndUnaugmentedTrainingAreTheBareFrontEnd) {
   }
 }
 
+TEST(SpeechCommands, PerturbedIsValidationSeveralTimesTheSameForEverySeed) {
+  DatasetConfig config = Config(MakeArchive("perturbed"));
+  config.perturbed_copies = 2;
+  const auto a = Open(config, {.seed = 1}), b = Open(config, {.seed = 2, .train = false});
+  const int64_t size = a->size(Split::kValidation);
+  ASSERT_EQ(a->size(Split::kPerturbed), 2 * size);
+  for (int64_t i = 0; i < size; ++i) {
+    for (int64_t copy : {i, size + i}) {
+      SCOPED_TRACE(a->Describe(Split::kPerturbed, copy, 0));
+      EXPECT_EQ(a->Label(Split::kPerturbed, copy), a->Label(Split::kValidation, i));
+      const std::vector<float> features = Features(*a, Split::kPerturbed, copy, 0);
+      EXPECT_EQ(features, Features(*b, Split::kPerturbed, copy, 3));
+      EXPECT_NE(features, Features(*a, Split::kValidation, i, 0));
+    }
+    EXPECT_NE(Features(*a, Split::kPerturbed, i, 0), Features(*a, Split::kPerturbed, size + i, 0));
+  }
+  config.perturbed_copies = 0;
+  EXPECT_EQ(Open(config)->size(Split::kPerturbed), 0);
+  config.perturbed_copies = 1;
+  EXPECT_EQ(Open(config, {.validation = false})->size(Split::kPerturbed), 0);
+}
+
 TEST(SpeechCommands, LongClipsAreCutWhereTheFrontEndWould) {
   for (ClipAlign align : {ClipAlign::kStart, ClipAlign::kCenter, ClipAlign::kEnd}) {
     for (int64_t count : {100, 1599, 1601, 3200, 3201, 3202, 9999, 10000}) {

@@ -94,11 +94,12 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
     config.speech_commands.root = config.speech_commands.test_root = "";
     (test_set ? config.speech_commands.test_root : config.speech_commands.root) = data.path;
   }
-  data::OpenOptions options{.seed = seed,
-                            .train = false,
-                            .validation = data.split == data::Split::kValidation,
-                            .test = data.split == data::Split::kTest,
-                            .progress = {}};
+  data::OpenOptions options{
+      .seed = seed,
+      .train = false,
+      .validation = data.split == data::Split::kValidation || data.split == data::Split::kPerturbed,
+      .test = data.split == data::Split::kTest,
+      .progress = {}};
   auto dataset = data::OpenDataset(config, model.front_end.value_or(FrontEnd{}), options);
   if (dataset->shape() != model.input || dataset->class_names() != model.class_names) {
     Fail(ErrorKind::kData, data.path,

@@ -68,6 +68,15 @@ void VisitAugment(SchemaVisitor& v, data::AugmentConfig& a) {
          "Loudest white noise.");
   v.Real("white_noise_snr_db_max", a.white_noise_snr_db_max, {-60.0, 120.0},
          "Faintest white noise.");
+  v.Real("reverb_probability", a.reverb_probability, kFraction,
+         "Probability of a room's echo, direct sound 0 to 12 dB above it.");
+  v.Real("reverb_ms_max", a.reverb_ms_max, {100.0, 5000.0},
+         "Longest time in which the echo falls by 60 dB; from 100 on.");
+  v.Real("band_limit_probability", a.band_limit_probability, kFraction,
+         "Probability of losing bass and treble, as through a small device.");
+  v.Real("band_low_hz_max", a.band_low_hz_max, {50.0, 100000.0}, "Highest lower edge; from 50 on.");
+  v.Real("band_high_hz_min", a.band_high_hz_min, {50.0, 100000.0},
+         "Lowest upper edge; up to half the sample rate.");
   v.Int("time_masks", a.time_masks, {0, 16}, "Masks over frames in each clip.");
   v.Int("time_mask_frames", a.time_mask_frames, {0, 4096}, "Width of each, uniform in 0 … this.");
   v.Int("frequency_masks", a.frequency_masks, {0, 16}, "Masks over mel bands in each clip.");
@@ -121,6 +130,10 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
   v.Bool("strict", d.strict,
          "A broken recording is an error instead of being left out and counted.");
   v.Only(speech, "type: speech_commands", [&] {
+    v.Int(
+        "perturbed_copies", d.perturbed_copies, {0, 100},
+        "Perturbed copies of each validation clip, the same in every run: a second score; the best "
+        "epoch has the largest mean of both.");
     v.Section("augment", "Changes to training clips, drawn anew in each epoch.",
               [&] { VisitAugment(v, d.augment); });
   });

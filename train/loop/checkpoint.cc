@@ -14,8 +14,8 @@
 namespace bisparse::train {
 namespace {
 
-constexpr int64_t kVersion = 1;
-constexpr int64_t kMetricColumns = 7;  // of EpochMetrics without entropies
+constexpr int64_t kVersion = 2;
+constexpr int64_t kMetricColumns = 8;  // of EpochMetrics without entropies
 
 torch::Tensor CpuGeneratorState() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
@@ -32,9 +32,10 @@ void SetCpuGeneratorState(const torch::Tensor& state) {
 /// All of Progress as f64 numbers (exact below 2^53): one row of state, then [epochs][columns].
 torch::Tensor StateRow(const Progress& p) {
   const auto number = [](auto value) { return static_cast<double>(value); };
-  return torch::tensor({number(p.epoch), number(p.next_batch), p.loss_sum, number(p.correct),
-                        number(p.samples), p.epoch_seconds, number(p.best_epoch), p.best_accuracy},
-                       torch::kFloat64);
+  return torch::tensor(
+      {number(p.epoch), number(p.next_batch), p.loss_sum, number(p.correct), number(p.samples),
+       p.epoch_seconds, number(p.best_epoch), p.best_score, p.best_accuracy, p.best_perturbed},
+      torch::kFloat64);
 }
 
 torch::Tensor HistoryTable(const Progress& progress) {
@@ -50,6 +51,7 @@ torch::Tensor HistoryTable(const Progress& progress) {
                                m.train_accuracy,
                                m.validation_loss,
                                m.validation_accuracy,
+                               m.validation_perturbed,
                                m.seconds};
     row.insert(row.end(), m.entropies.begin(), m.entropies.end());
     table[e].copy_(torch::tensor(row, torch::kFloat64));
@@ -66,7 +68,9 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
                     .samples = static_cast<int64_t>(s[4]),
                     .epoch_seconds = s[5],
                     .best_epoch = static_cast<int64_t>(s[6]),
-                    .best_accuracy = s[7]};
+                    .best_score = s[7],
+                    .best_accuracy = s[8],
+                    .best_perturbed = s[9]};
   for (int64_t e = 0; e < table.size(0); ++e) {
     const double* row = table.data_ptr<double>() + e * table.size(1);
     progress.history.push_back({.epoch = static_cast<int64_t>(row[0]),
@@ -75,7 +79,8 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
                                 .train_accuracy = row[3],
                                 .validation_loss = row[4],
                                 .validation_accuracy = row[5],
-                                .seconds = row[6],
+                                .validation_perturbed = row[6],
+                                .seconds = row[7],
                                 .entropies = {row + kMetricColumns, row + table.size(1)}});
   }
   return progress;
@@ -85,6 +90,11 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
+
+double Score(const EpochMetrics& metrics) {
+  if (metrics.validation_perturbed < 0.0) return metrics.validation_accuracy;
+  return 0.5 * (metrics.validation_accuracy + metrics.validation_perturbed);
+}
 
 void SaveCheckpoint(const std::string& path, const Network& network,
                     const torch::optim::Optimizer* optimiser, const Progress& progress) {

@@ -23,9 +23,15 @@ struct EpochMetrics {
   int64_t epoch = 0;  ///< 0-based
   double learning_rate = 0, train_loss = 0, train_accuracy = 0;
   double validation_loss = 0, validation_accuracy = 0;
+  double validation_perturbed =
+      -1.0;  ///< accuracy on the perturbed copies; negative: there are none
   double seconds = 0;
   std::vector<double> entropies;  ///< of each k-WTA layer's duty cycles, 1 = all units win equally
 };
+
+/// What the best epoch is chosen by: the mean of the accuracies on validation and on its perturbed
+/// copies, where there are any.
+double Score(const EpochMetrics& metrics);
 
 /// Where a training is.
 struct Progress {
@@ -35,7 +41,8 @@ struct Progress {
   int64_t correct = 0, samples = 0;
   double epoch_seconds = 0;
   int64_t best_epoch = -1;
-  double best_accuracy = -1.0;  ///< fraction; a tie keeps the earlier epoch
+  double best_score = -1.0;                            ///< see Score; a tie keeps the earlier epoch
+  double best_accuracy = -1.0, best_perturbed = -1.0;  ///< on validation in that epoch; fractions
   std::vector<EpochMetrics> history;
 };
 

@@ -93,6 +93,39 @@ void ExpectSameBits(const std::vector<torch::Tensor>& a, const std::vector<torch
   }
 }
 
+TEST(Trainer, ChoosesTheBestEpochByCleanAndPerturbedValidation) {
+  const MemoryDataset dataset;
+  MemoryDataset clean_only;
+  clean_only.perturbed = 0;
+  const std::string folder = NewFolder("score"), plain = NewFolder("plain");
+  const TrainResult result = Train(MakeConfig({"train.epochs=6"}), dataset, {.run_folder = folder});
+  Progress progress;
+  StateOf(MakeConfig(), folder, &progress);
+  ASSERT_EQ(progress.history.size(), 6u);
+  int64_t best = 0, differ = 0;
+  for (int64_t e = 0; e < 6; ++e) {
+    const EpochMetrics& m = progress.history[e];
+    EXPECT_GE(m.validation_perturbed, 0.0);
+    EXPECT_DOUBLE_EQ(Score(m), (m.validation_accuracy + m.validation_perturbed) / 2);
+    differ += m.validation_accuracy != m.validation_perturbed;
+    if (Score(m) > Score(progress.history[best])) best = e;
+  }
+  EXPECT_GT(differ, 0);
+  EXPECT_EQ(result.best_epoch, best);
+  EXPECT_EQ(result.best_accuracy, progress.history[best].validation_accuracy);
+  const auto summary = nlohmann::json::parse(ReadTextFile(RunPaths(folder).summary()));
+  EXPECT_EQ(summary["validation_perturbed"], progress.history[best].validation_perturbed);
+  EXPECT_THAT(ReadTextFile(RunPaths(folder).metrics()),
+              HasSubstr("validation_accuracy,validation_perturbed,"));
+
+  Train(MakeConfig({"train.epochs=1"}), clean_only, {.run_folder = plain});
+  StateOf(MakeConfig(), plain, &progress);
+  EXPECT_LT(progress.history[0].validation_perturbed, 0.0);
+  EXPECT_EQ(Score(progress.history[0]), progress.history[0].validation_accuracy);
+  EXPECT_FALSE(nlohmann::json::parse(ReadTextFile(RunPaths(plain).summary()))
+                   .contains("validation_perturbed"));
+}
+
 TEST(Trainer, LearnsAndWritesTheRun) {
   const MemoryDataset dataset;
   const Config config = MakeConfig({"train.epochs=8"});

@@ -21,7 +21,9 @@ class MemoryDataset : public data::Dataset {
  public:
   Shape shape() const override { return {6, 6, 1}; }
   const std::vector<std::string>& class_names() const override { return names_; }
-  int64_t size(data::Split split) const override { return split == data::Split::kTrain ? 90 : 30; }
+  int64_t size(data::Split split) const override {
+    return split == data::Split::kTrain ? 90 : split == data::Split::kPerturbed ? perturbed : 30;
+  }
   int32_t Label(data::Split, int64_t index) const override {
     return static_cast<int32_t>(index % 3);
   }
@@ -30,11 +32,14 @@ class MemoryDataset : public data::Dataset {
     if (split == data::Split::kTrain && on_train) on_train(epoch);
     CounterRandom random(5, {static_cast<uint64_t>(split), epoch, static_cast<uint64_t>(index)});
     for (float& x : features_hwc) x = random.Normal();
-    for (int i = 0; i < 12; ++i) features_hwc[(index % 3) * 12 + i] += 1.2f;
+    for (int i = 0; i < 12; ++i)
+      features_hwc[(index % 3) * 12 + i] += split == data::Split::kPerturbed ? 0.6f : 1.2f;
   }
   std::string Describe(data::Split, int64_t index, uint64_t) const override {
     return fmt::format("memory[{}]", index);
   }
+
+  int64_t perturbed = 30;  ///< samples of that split, whose rows are fainter
 
   /// Called for each training sample with its epoch, to make things happen in mid-run.
   std::function<void(uint64_t epoch)> on_train;

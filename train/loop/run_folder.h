@@ -3,7 +3,7 @@
 //   runs/<name>/ config.yaml   the configuration with every default
 //                metrics.csv   one row an epoch
 //                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
-//                best.pt       the network with the best validation accuracy
+//                best.pt       the network with the best score (checkpoint.h) on validation
 //                log/summary.json   best epoch, accuracy, seed, minutes, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
 // Tested in: loop_test.cc.

@@ -52,6 +52,10 @@ class Trainer {
 
   void TrainEpoch();
   void TrainBatch(const DeviceBatch& batch);
+  struct SplitResult {
+    double loss = 0, accuracy = 0;
+  };
+  SplitResult Evaluate(data::Split split);
   void Validate(EpochMetrics& metrics);
   void EndEpoch(EpochMetrics metrics);
 
@@ -203,13 +207,13 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   progress_.samples += count;
 }
 
-/// Accuracy and plain cross entropy (no label smoothing) on the validation split.
-void Trainer::Validate(EpochMetrics& metrics) {
+/// Accuracy (fraction) and plain cross entropy (no label smoothing).
+Trainer::SplitResult Trainer::Evaluate(data::Split split) {
   torch::NoGradGuard no_grad;
   network_->eval();
   data::LoaderOptions loader_options = loader_options_;
   loader_options.shuffle = loader_options.drop_last = false;
-  data::Loader loader(dataset_, data::Split::kValidation, loader_options, 0);
+  data::Loader loader(dataset_, split, loader_options, 0);
   int64_t correct = 0, samples = 0;
   double loss_sum = 0.0;
   for (data::Batch batch; loader.Next(batch);) {
@@ -220,8 +224,17 @@ void Trainer::Validate(EpochMetrics& metrics) {
     correct += logits.argmax(1).eq(on_device.y_b).sum().item<int64_t>();
     samples += batch.count;
   }
-  metrics.validation_loss = loss_sum / static_cast<double>(samples);
-  metrics.validation_accuracy = static_cast<double>(correct) / static_cast<double>(samples);
+  return {loss_sum / static_cast<double>(samples),
+          static_cast<double>(correct) / static_cast<double>(samples)};
+}
+
+void Trainer::Validate(EpochMetrics& metrics) {
+  const SplitResult clean = Evaluate(data::Split::kValidation);
+  metrics.validation_loss = clean.loss;
+  metrics.validation_accuracy = clean.accuracy;
+  if (dataset_.size(data::Split::kPerturbed) > 0) {
+    metrics.validation_perturbed = Evaluate(data::Split::kPerturbed).accuracy;
+  }
 }
 
 /// Books the epoch, writes best.pt where it is the best so far, then last.pt, metrics.csv and
@@ -235,21 +248,29 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
   for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
     metrics.entropies.push_back(layer.kwta->NormalisedEntropy());
   }
-  const bool best = metrics.validation_accuracy > progress_.best_accuracy;
+  const bool best = Score(metrics) > progress_.best_score;
   if (best) {
+    progress_.best_score = Score(metrics);
     progress_.best_accuracy = metrics.validation_accuracy;
+    progress_.best_perturbed = metrics.validation_perturbed;
     progress_.best_epoch = metrics.epoch;
   }
   if (options_.progress != nullptr) {
+    const std::string perturbed =
+        metrics.validation_perturbed < 0.0
+            ? ""
+            : fmt::format(", perturbed {:.2f} %", 100 * metrics.validation_perturbed);
     fmt::print(
         options_.progress,
-        "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}\n",
+        "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
-        100 * metrics.validation_accuracy, best ? " (best)" : "");
+        100 * metrics.validation_accuracy, perturbed, best ? " (best)" : "");
   }
   Progress next{.epoch = progress_.epoch + 1,
                 .best_epoch = progress_.best_epoch,
+                .best_score = progress_.best_score,
                 .best_accuracy = progress_.best_accuracy,
+                .best_perturbed = progress_.best_perturbed,
                 .history = std::move(progress_.history)};
   next.history.push_back(std::move(metrics));
   progress_ = std::move(next);
@@ -327,15 +348,18 @@ void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optim
 
 void Trainer::WriteMetrics() const {
   std::string csv =
-      "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds";
+      "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,"
+      "validation_perturbed,seconds";
   for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
     csv += ",entropy_" + layer.name;
   }
   csv += '\n';
   for (const EpochMetrics& m : progress_.history) {
-    csv += fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}", m.epoch + 1, m.learning_rate,
-                       m.train_loss, m.train_accuracy, m.validation_loss, m.validation_accuracy,
-                       m.seconds);
+    const std::string perturbed =
+        m.validation_perturbed < 0.0 ? "" : fmt::format("{:.6f}", m.validation_perturbed);
+    csv += fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.2f}", m.epoch + 1,
+                       m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
+                       m.validation_accuracy, perturbed, m.seconds);
     for (const double entropy : m.entropies) csv += fmt::format(",{:.4f}", entropy);
     csv += '\n';
   }
@@ -343,21 +367,21 @@ void Trainer::WriteMetrics() const {
 }
 
 void Trainer::WriteSummary() const {
-  const nlohmann::ordered_json summary = {
-      {"name", config_.name},
-      {"seed", config_.seed},
-      {"epochs", progress_.epoch},
-      {"finished", Finished()},
-      {"best_epoch", progress_.best_epoch + 1},
-      {"validation_accuracy", progress_.best_accuracy},
-      {"minutes", Minutes()},
-      {"nonzeros", network_->NonZeroWeights()},
-      {"weights_dense", network_->DenseWeights()},
-      {"train_samples", dataset_.size(data::Split::kTrain)},
-      {"validation_samples", dataset_.size(data::Split::kValidation)},
-      {"skipped_clips", dataset_.skipped().size()},
-      {"device", device_.str()},
-      {"threads", at::get_num_threads()}};
+  nlohmann::ordered_json summary = {{"name", config_.name},
+                                    {"seed", config_.seed},
+                                    {"epochs", progress_.epoch},
+                                    {"finished", Finished()},
+                                    {"best_epoch", progress_.best_epoch + 1},
+                                    {"validation_accuracy", progress_.best_accuracy},
+                                    {"minutes", Minutes()},
+                                    {"nonzeros", network_->NonZeroWeights()},
+                                    {"weights_dense", network_->DenseWeights()},
+                                    {"train_samples", dataset_.size(data::Split::kTrain)},
+                                    {"validation_samples", dataset_.size(data::Split::kValidation)},
+                                    {"skipped_clips", dataset_.skipped().size()},
+                                    {"device", device_.str()},
+                                    {"threads", at::get_num_threads()}};
+  if (progress_.best_perturbed >= 0.0) summary["validation_perturbed"] = progress_.best_perturbed;
   WriteFileAtomically(paths_.summary(), summary.dump(2) + "\n");
 }
 

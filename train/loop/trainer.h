@@ -3,7 +3,8 @@
 //
 //   Train(LoadConfig("configs/gsc_dense.yaml"), {.progress = stderr});
 //
-// The winner (best.pt) is chosen on validation accuracy only; test data is not opened. On the CPU,
+// The winner (best.pt) is chosen on validation accuracy, clean and perturbed (Score); test data is
+// not opened. On the CPU,
 // with the same number of threads, a run that was stopped or killed anywhere and resumed gives the
 // same bits as one that was not. Read first: trainer.cc (one epoch in reading order). Tested in:
 // loop_test.cc, tests/resume_kill, tests/signature.

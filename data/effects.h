@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// What rooms and devices do to a recording, cheaply. In place; pure in the generator.
+// Used by: augment.h. Tested in: effects_test.cc.
+#ifndef BISPARSE_DATA_EFFECTS_H_
+#define BISPARSE_DATA_EFFECTS_H_
+
+#include <cstdint>
+#include <span>
+
+#include "deploy/base/random.h"
+
+namespace bisparse::data {
+
+/// Keeps what lies between the two edges: a Butterworth high-pass at low_hz and low-pass at high_hz,
+/// each of second order (12 dB an octave; R. Bristow-Johnson, "Cookbook formulae for audio EQ
+/// biquad filter coefficients"). An edge outside of (0, half the rate) does nothing.
+void BandLimit(int32_t sample_rate_hz, double low_hz, double high_hz, std::span<float> samples);
+
+/// Adds a room's echo: velvet noise (Karjalainen, Järveläinen 2007: in each 2 ms one pulse of random
+/// place and sign) that falls by 60 dB in decay_ms. `direct_db`: energy of the direct sound over
+/// that of the echo.
+void Reverberate(CounterRandom& random, int32_t sample_rate_hz, double decay_ms, double direct_db,
+                 std::span<float> samples);
+
+}  // namespace bisparse::data
+
+#endif  // BISPARSE_DATA_EFFECTS_H_
