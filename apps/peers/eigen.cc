@@ -31,11 +31,20 @@ using RowMap = Eigen::Map<Eigen::ArrayXf>;
 using StridedRow = Eigen::Map<const Eigen::ArrayXf, Eigen::Unaligned, Eigen::InnerStride<>>;
 using ConstVectorMap = Eigen::Map<const Eigen::VectorXf>;
 
+/// [outputs][input channels · taps]; a depthwise layer's kernels each read one channel.
 Sparse ToSparse(const DenseLayer& layer) {
   const auto outputs = static_cast<Eigen::Index>(layer.bias_o.size());
   const Eigen::Map<const Matrix> weight_op(
       layer.weight_op.data(), outputs, static_cast<Eigen::Index>(layer.weight_op.size()) / outputs);
   Sparse sparse = weight_op.sparseView();
+  if (layer.groups() > 1) {
+    sparse = Sparse(outputs, weight_op.cols() * layer.groups());
+    for (Eigen::Index o = 0; o < outputs; ++o) {
+      for (Eigen::Index t = 0; t < weight_op.cols(); ++t) {
+        sparse.insert(o, o * weight_op.cols() + t) = weight_op(o, t);
+      }
+    }
+  }
   sparse.makeCompressed();
   return sparse;
 }
@@ -120,7 +129,7 @@ class Worker {
     for (size_t i = 0; i < network.layers.size(); ++i) {
       const DenseLayer& layer = network.layers[i];
       largest = std::max(largest, layer.output.elements());
-      if (layer.kind == LayerKind::kConv2d) {
+      if (layer.IsConvolution()) {
         patches_[i].resize(weights[i].cols(), int64_t{layer.output.height} * layer.output.width);
       }
     }
@@ -159,7 +168,8 @@ class Worker {
     const DenseLayer& layer = network_.layers[i];
     const int64_t positions = int64_t{layer.output.height} * layer.output.width;
     switch (layer.kind) {
-      case LayerKind::kConv2d: {
+      case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d: {
         Im2Col(layer, x_cyx, patches_[i]);
         MatrixMap y_oq(y_cyx, layer.output.channels, positions);
         y_oq.colwise() = ConstVectorMap(layer.bias_o.data(), layer.output.channels);
@@ -218,8 +228,7 @@ class Network {
         share_((setup.batch + setup.threads - 1) / setup.threads) {
     omp_set_num_threads(setup.threads);
     for (const DenseLayer& layer : network_.layers) {
-      const bool has_weights = layer.kind == LayerKind::kConv2d || layer.kind == LayerKind::kLinear;
-      weights_.push_back(has_weights ? ToSparse(layer) : Sparse());
+      weights_.push_back(layer.HasWeights() ? ToSparse(layer) : Sparse());
     }
     for (int64_t b = 0; b < batch_; b += share_) workers_.emplace_back(network_, weights_, share_);
   }

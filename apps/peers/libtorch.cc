@@ -48,8 +48,10 @@ std::string LayerLine(const DenseLayer& layer, size_t i, int64_t batch,
   };
   switch (layer.kind) {
     case LayerKind::kConv2d:
-      add_parameters({outputs, in.channels, w.kernel_h, w.kernel_w}, {outputs});
-      return fmt::format("torch.conv2d(x, self.w{0}, self.b{0}, {1}, [1, 1], 1)", i, WindowText(w));
+    case LayerKind::kDepthwiseConv2d:
+      add_parameters({outputs, in.channels / layer.groups(), w.kernel_h, w.kernel_w}, {outputs});
+      return fmt::format("torch.conv2d(x, self.w{0}, self.b{0}, {1}, [1, 1], {2})", i,
+                         WindowText(w), layer.groups());
     case LayerKind::kLinear:
       add_parameters({outputs, in.elements()}, {outputs});
       if (batch == 1) {

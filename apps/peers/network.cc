@@ -60,11 +60,12 @@ void DequantiseLayer(Layer& layer, double input_scale, int32_t input_zero, RealS
   layer.bias_o = bias_o;
 }
 
-bool IsWindowed(LayerKind kind) {
-  return kind == LayerKind::kConv2d || kind == LayerKind::kMaxPool || kind == LayerKind::kAvgPool;
+bool IsWindowed(const Layer& layer) {
+  return layer.IsConvolution() || layer.kind == LayerKind::kMaxPool ||
+         layer.kind == LayerKind::kAvgPool;
 }
 
-/// Folds y = scale·x + shift behind a conv2d or linear into its weights.
+/// Folds y = scale·x + shift behind a convolution or linear into its weights.
 void FoldAffine(DenseLayer& layer, std::span<const float> scale_c, std::span<const float> shift_c) {
   const size_t positions = layer.weight_op.size() / scale_c.size();
   for (size_t o = 0; o < scale_c.size(); ++o) {
@@ -100,10 +101,7 @@ bool AbsorbRelu(std::vector<DenseLayer>& layers) {
   size_t i = layers.size() - 1;
   while (i > 0 && layers[i].kind == LayerKind::kMaxPool) --i;
   DenseLayer& target = layers[i];
-  if (target.kind != LayerKind::kConv2d && target.kind != LayerKind::kLinear &&
-      target.kind != LayerKind::kAffine) {
-    return false;
-  }
+  if (!target.HasWeights() && target.kind != LayerKind::kAffine) return false;
   target.relu = true;
   for (; i < layers.size(); ++i) layers[i].nonnegative = true;
   return true;
@@ -174,7 +172,7 @@ DenseNetwork MakeDenseNetwork(const packed::Model& model) {
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     const bool flat = layer.input != map;
-    if (flat && IsWindowed(layer.kind)) {
+    if (flat && IsWindowed(layer)) {
       Fail(ErrorKind::kConfiguration, "layer '" + layer.name + "'",
            "{} behind flatten has no counterpart in other engines (hint: put it before flatten)",
            packed::LayerKindName(layer.kind));
@@ -182,8 +180,7 @@ DenseNetwork MakeDenseNetwork(const packed::Model& model) {
     if (layer.kind == LayerKind::kFlatten) continue;
     if (layer.kind == LayerKind::kRelu && AbsorbRelu(layers)) continue;
     const bool weights_before =
-        !layers.empty() && !layers.back().relu &&
-        (layers.back().kind == LayerKind::kConv2d || layers.back().kind == LayerKind::kLinear);
+        !layers.empty() && !layers.back().relu && layers.back().HasWeights();
     if (layer.kind == LayerKind::kAffine && weights_before && !flat) {
       FoldAffine(layers.back(), layer.weight_pnl, layer.bias_o);
       layers.back().source = i;
@@ -193,7 +190,7 @@ DenseNetwork MakeDenseNetwork(const packed::Model& model) {
     dense.kind = layer.kind;
     dense.name = layer.name;
     dense.input = map;
-    if (IsWindowed(layer.kind) || layer.HasWeights()) map = layer.output;
+    if (IsWindowed(layer) || layer.HasWeights()) map = layer.output;
     dense.output = map;
     dense.window = layer.window;
     dense.source = i;

@@ -33,12 +33,21 @@ struct DenseLayer {
   std::string name;
   Shape input, output;
   packed::Window window;
-  std::vector<float> weight_op;  ///< conv2d [O][C][kh][kw], linear [O][C][H][W], affine: scale
+  std::vector<float> weight_op;  ///< conv2d [O][C][kh][kw], depthwise [C][1][kh][kw], linear
+                                 ///< [O][C][H][W], affine: scale
   std::vector<float> bias_o;     ///< affine: shift. Affine has [C] or, behind flatten, [C][H][W]
-  bool relu = false;             ///< conv2d, linear, affine: ReLU in the same pass
+  bool relu = false;             ///< layers with weights, affine: ReLU in the same pass
   bool nonnegative = false;      ///< no output is below zero
   packed::Kwta kwta;
   bool flat = false;  ///< kwta over one position of input.elements() channels (channels last)
+  bool IsConvolution() const {
+    return kind == packed::LayerKind::kConv2d || kind == packed::LayerKind::kDepthwiseConv2d;
+  }
+  bool HasWeights() const { return IsConvolution() || kind == packed::LayerKind::kLinear; }
+  /// Parts of the channels that kernels read apart: each channel, or all in one.
+  int64_t groups() const {
+    return kind == packed::LayerKind::kDepthwiseConv2d ? input.channels : 1;
+  }
   size_t source = 0;  ///< the model's layer with this output, but for the ReLU
 };
 

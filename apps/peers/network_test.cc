@@ -27,21 +27,21 @@ std::vector<float> RunLayer(const DenseLayer& layer, const std::vector<float>& i
   const Shape &i = layer.input, &o = layer.output;
   const packed::Window& w = layer.window;
   std::vector<float> out;
-  const bool conv = layer.kind == LayerKind::kConv2d;
+  const bool conv = layer.IsConvolution(), full = layer.kind == LayerKind::kConv2d;
   const bool windowed =
       conv || layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool;
   for (int32_t c = 0; windowed && c < o.channels; ++c) {
     for (int32_t y = 0; y < o.height; ++y) {
       for (int32_t x = 0; x < o.width; ++x) {
         float sum = conv ? layer.bias_o[size_t(c)] : 0, most = -INFINITY, count = 0;
-        for (int32_t ci = conv ? 0 : c; ci < (conv ? i.channels : c + 1); ++ci) {
+        for (int32_t ci = full ? 0 : c; ci < (full ? i.channels : c + 1); ++ci) {
           for (int32_t t = 0; t < w.kernel_h * w.kernel_w; ++t) {
             const int32_t yi = y * w.stride_h + t / w.kernel_w - w.pad_h;
             const int32_t xi = x * w.stride_w + t % w.kernel_w - w.pad_w;
             if (yi < 0 || yi >= i.height || xi < 0 || xi >= i.width) continue;
             const float value = in[size_t((ci * i.height + yi) * i.width + xi)];
-            const int32_t p = ci * w.kernel_h * w.kernel_w + t;
-            const int32_t positions = i.channels * w.kernel_h * w.kernel_w;
+            const int32_t p = (full ? ci : 0) * w.kernel_h * w.kernel_w + t;
+            const int32_t positions = (full ? i.channels : 1) * w.kernel_h * w.kernel_w;
             sum += conv ? layer.weight_op[size_t(c * positions + p)] * value : value;
             most = std::max(most, value);
             count += 1;

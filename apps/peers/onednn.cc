@@ -50,10 +50,6 @@ memory::dims Pad(const packed::Window& w) { return {w.pad_h, w.pad_w}; }
 memory::dims Stride(const packed::Window& w) { return {w.stride_h, w.stride_w}; }
 memory::dims Kernel(const packed::Window& w) { return {w.kernel_h, w.kernel_w}; }
 
-bool HasWeights(const DenseLayer& layer) {
-  return layer.kind == LayerKind::kConv2d || layer.kind == LayerKind::kLinear;
-}
-
 class Network {
  public:
   /// `first`: number format of the first layer with weights (f32 = not an int8 network's choice).
@@ -61,7 +57,7 @@ class Network {
       : batch_(setup.batch), ranges_(ranges), first_(first) {
     const DenseNetwork& network = setup.network;
     for (size_t i = 0; i < network.layers.size(); ++i) {
-      if (!HasWeights(network.layers[i])) continue;
+      if (!network.layers[i].HasWeights()) continue;
       if (first_weights_ == kNone) first_weights_ = i;
       last_weights_ = i;
     }
@@ -130,6 +126,7 @@ class Network {
   void Add(const DenseLayer& layer, size_t index) {
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
       case LayerKind::kLinear:
         return AddWeights(layer, index);
       case LayerKind::kMaxPool:
@@ -187,18 +184,20 @@ class Network {
 
   void AddWeights(const DenseLayer& layer, size_t index) {
     const Arithmetic a = ArithmeticOf(layer, index);
-    const bool conv = layer.kind == LayerKind::kConv2d;
+    const bool conv = layer.IsConvolution();
     const int64_t outputs = static_cast<int64_t>(layer.bias_o.size());
     const Shape& in = layer.input;
-    const memory::dims weight_dims =
-        conv ? memory::dims{outputs, in.channels, layer.window.kernel_h, layer.window.kernel_w}
-             : memory::dims{outputs, in.channels, in.height, in.width};
+    const int64_t groups = layer.groups();
+    memory::dims weight_dims = {outputs / groups, in.channels / groups, in.height, in.width};
+    if (conv) std::copy_n(Kernel(layer.window).begin(), 2, weight_dims.begin() + 2);
+    if (groups > 1) weight_dims.insert(weight_dims.begin(), groups);
+    const Tag weight_tag = groups > 1 ? Tag::goihw : Tag::oihw;
     const memory::desc source_desc = Desc(in, a.source_type, Tag::any);
     const memory::desc weight_desc(weight_dims, a.weight_type, Tag::any);
     const memory::desc bias_desc({outputs}, DataType::f32, Tag::a);
     const auto finish = [&](const auto& primitive_desc, const dnnl::primitive& primitive) {
       Convert(primitive_desc.src_desc(), a.source.scale, a.source.zero);
-      const memory weight = Constant(memory::desc(weight_dims, a.weight_type, Tag::oihw), a.weight,
+      const memory weight = Constant(memory::desc(weight_dims, a.weight_type, weight_tag), a.weight,
                                      primitive_desc.weights_desc());
       const memory target(primitive_desc.dst_desc(), engine_);
       Step(primitive, {{DNNL_ARG_SRC, at_.memory_bcyx},
@@ -309,9 +308,10 @@ RunBatch Make(const ServeSetup& setup) {
   std::vector<float> unused_bo(static_cast<size_t>(setup.batch * setup.network.output_count()));
   std::vector<DataType> formats = {DataType::f32, DataType::s8};
   const auto& layers = setup.network.layers;
-  const auto first_weights = std::find_if(layers.begin(), layers.end(), HasWeights);
+  const auto first_weights = std::find_if(layers.begin(), layers.end(),
+                                          [](const DenseLayer& l) { return l.HasWeights(); });
   // oneDNN has no zero point for inner products.
-  if (first_weights != layers.end() && first_weights->kind == LayerKind::kConv2d) {
+  if (first_weights != layers.end() && first_weights->IsConvolution()) {
     formats.push_back(DataType::u8);
   }
   for (const DataType first : formats) {

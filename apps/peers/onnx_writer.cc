@@ -146,6 +146,7 @@ class Writer {
     const Ints channel_dims = {layer.output.channels, 1, 1};
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
       case LayerKind::kLinear:
         AddWeights(layer);
         break;
@@ -191,12 +192,12 @@ class Writer {
 
   void AddWeights(const DenseLayer& layer) {
     const std::string& name = layer.name;
-    if (layer.kind == LayerKind::kConv2d) ToMap(layer);
+    const bool conv = layer.IsConvolution();
+    if (conv) ToMap(layer);
     const auto outputs = static_cast<int64_t>(layer.bias_o.size());
-    const bool conv = layer.kind == LayerKind::kConv2d;
-    const Ints dims =
-        conv ? Ints{outputs, layer.input.channels, layer.window.kernel_h, layer.window.kernel_w}
-             : Ints{layer.input.elements(), outputs};
+    const Ints dims = conv ? Ints{outputs, layer.input.channels / layer.groups(),
+                                  layer.window.kernel_h, layer.window.kernel_w}
+                           : Ints{layer.input.elements(), outputs};
     const auto ordered = [&](const auto& weight_op) {
       return conv ? weight_op : Transposed(weight_op, static_cast<size_t>(outputs));
     };
@@ -225,6 +226,7 @@ class Writer {
     if (conv) {
       at_ = graph_.Node("Conv", name, {at_, weight, bias});
       SetWindow(graph_, layer.window);
+      graph_.SetInt("group", layer.groups());
       return;
     }
     if (!matrix_) {

@@ -66,6 +66,10 @@ TEST_P(PeerTest, AgreesOnADenseConfiguration) {
   ExpectAgreement(ConfigModel("gsc_dense.yaml"), 2, 4);
 }
 
+TEST_P(PeerTest, AgreesOnDepthwiseConvolutionsAndGlobalPooling) {
+  ExpectAgreement(ConfigModel("gsc_ds_cnn.yaml"), 1, 2);
+}
+
 /// Not every seed: of 1 to 40, ONNX Runtime's int8 is off by more than 5 % in seed 7 alone (15 %), and
 /// there its outputs are those of the same quantised network computed by hand in floats: eight bits
 /// are too few for that network, the peer is right.

@@ -53,7 +53,7 @@ std::string FormatLayers(const packed::Model& model) {
       "output", "N", "S", "L", "run", "weights", "non-zero", "density", "bytes", "k-WTA");
   int64_t weights = 0, nonzeros = 0, bytes = 0;
   for (const packed::Layer& layer : model.layers) {
-    text += fmt::format("{:<10}{:<9}{:<11}", layer.name, packed::LayerKindName(layer.kind),
+    text += fmt::format("{:<9} {:<8} {:<11}", layer.name, packed::LayerKindName(layer.kind),
                         ShapeText(layer.output));
     if (layer.HasWeights()) {
       const packed::Layout layout(layer.kernel(), layer.packing);

@@ -100,13 +100,14 @@ TEST(Engine, RandomNetworksReachEveryKernel) {
       for (const LayerSummary& layer : engine.layers()) kernels_seen.insert(layer.kernel);
     }
   }
-  EXPECT_THAT(kernels_seen,
-              testing::IsSupersetOf(
-                  {"conv_dense_f32", "conv_packed_f32/lanes", "conv_packed_f32/columns",
-                   "conv_packed_f32/aligned_rows", "conv_packed_f32/aligned_taps",
-                   "conv_packed_f32/scattered", "linear_dense_f32", "linear_dense_f32/winners",
-                   "linear_packed_f32/dense", "linear_packed_f32/winners", "affine_f32",
-                   "max_pool_f32", "avg_pool_f32", "relu_f32", "kwta_f32", "none"}));
+  EXPECT_THAT(
+      kernels_seen,
+      testing::IsSupersetOf({"conv_dense_f32", "depthwise_f32", "conv_packed_f32/lanes",
+                             "conv_packed_f32/columns", "conv_packed_f32/aligned_rows",
+                             "conv_packed_f32/aligned_taps", "conv_packed_f32/scattered",
+                             "linear_dense_f32", "linear_dense_f32/winners",
+                             "linear_packed_f32/dense", "linear_packed_f32/winners", "affine_f32",
+                             "max_pool_f32", "avg_pool_f32", "relu_f32", "kwta_f32", "none"}));
 }
 
 TEST(Engine, SameBitsForAnyBatchAndThreads) {

@@ -128,6 +128,16 @@ void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& wo
     case StepKernel::kConvPackedWinners:
       RunConv(step, x, y, relu, workspace);
       break;
+    case StepKernel::kDepthwise:
+      kernels::DepthwiseF32({.shape = step.pool,
+                             .x_yxc = x.map,
+                             .weight_pc = step.weight,
+                             .weight_stride = step.weight_stride,
+                             .bias_c = step.bias_o,
+                             .relu = relu,
+                             .row_end = step.output.height,
+                             .y_yxc = y});
+      break;
     case StepKernel::kLinearDenseWinners:
     case StepKernel::kLinearPackedWinners:
       RunLinearWinners(step, x.winners, y, relu, workspace);

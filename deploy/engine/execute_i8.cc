@@ -61,6 +61,25 @@ void RunConvDense(const StepI8& step, const uint8_t* x, uint8_t* y, float* logit
   }
 }
 
+void RunDepthwise(const StepI8& step, const uint8_t* x, uint8_t* y, float* logits,
+                  const Arena& arena) {
+  const packed::Layer& layer = *step.layer;
+  const int64_t width = layer.output.width;
+  for (int64_t row = 0; row < layer.output.height; ++row) {
+    kernels::DepthwiseI8({.shape = step.pool,
+                          .x_yxc = x,
+                          .zero = step.zero,
+                          .weight_pc = layer.weight_i8_pnl.data(),
+                          .weight_stride = step.outputs,
+                          .bias_c = step.bias_o.data(),
+                          .row = row,
+                          .acc = arena.acc});
+    for (int64_t column = 0; column < width; ++column) {
+      Finish(step, arena.acc + column * layer.output.channels, row * width + column, y, logits);
+    }
+  }
+}
+
 void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8_t* y,
                float* logits, const Arena& arena) {
   const packed::Layer& layer = *step.layer;
@@ -114,6 +133,9 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
         break;
       case StepKernelI8::kConvDense:
         RunConvDense(step, x, y, y_o, arena);
+        break;
+      case StepKernelI8::kDepthwise:
+        RunDepthwise(step, x, y, y_o, arena);
         break;
       case StepKernelI8::kConvTaps:
         kernels::ConvTapsI8Run(

@@ -223,19 +223,36 @@ void PlanKwta(const Layer& layer, Step& step, LayerSummary& summary) {
   summary.kernel = "kwta_f32";
 }
 
+kernels::PoolShape PoolShapeOf(const Layer& layer) {
+  return {.in_h = layer.input.height,
+          .in_w = layer.input.width,
+          .channels = layer.input.channels,
+          .kernel_h = layer.window.kernel_h,
+          .kernel_w = layer.window.kernel_w,
+          .stride_h = layer.window.stride_h,
+          .stride_w = layer.window.stride_w,
+          .pad_h = layer.window.pad_h,
+          .pad_w = layer.window.pad_w};
+}
+
 void PlanPool(const Layer& layer, Step& step, LayerSummary& summary) {
   const bool max = layer.kind == LayerKind::kMaxPool;
   step.kernel = max ? StepKernel::kMaxPool : StepKernel::kAvgPool;
   summary.kernel = max ? "max_pool_f32" : "avg_pool_f32";
-  step.pool = {.in_h = layer.input.height,
-               .in_w = layer.input.width,
-               .channels = layer.input.channels,
-               .kernel_h = layer.window.kernel_h,
-               .kernel_w = layer.window.kernel_w,
-               .stride_h = layer.window.stride_h,
-               .stride_w = layer.window.stride_w,
-               .pad_h = layer.window.pad_h,
-               .pad_w = layer.window.pad_w};
+  step.pool = PoolShapeOf(layer);
+}
+
+/// With S = 1 a row of packed weights is a tap of all channels, whatever L.
+void PlanDepthwise(const Layer& layer, Step& step, LayerSummary& summary) {
+  const packed::Layout layout(layer.kernel(), layer.packing);
+  step.kernel = StepKernel::kDepthwise;
+  step.pool = PoolShapeOf(layer);
+  step.weight = layer.weight_pnl.data();
+  step.weight_stride = layout.outputs_padded();
+  step.bias_o = layer.bias_o.data();
+  summary.kernel = "depthwise_f32";
+  summary.reason = "depthwise weights are dense";
+  summary.weight_bytes = (layout.slots() + layout.outputs_padded()) * 4;
 }
 
 void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
@@ -243,6 +260,8 @@ void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<S
   switch (layer.kind) {
     case LayerKind::kConv2d:
       return PlanConv(layer, behind, mode, before, step, summary);
+    case LayerKind::kDepthwiseConv2d:
+      return PlanDepthwise(layer, step, summary);
     case LayerKind::kLinear:
       return PlanLinear(layer, mode, before, step, summary);
     case LayerKind::kAffine:
@@ -281,8 +300,7 @@ LayerSummary Describe(const Layer& layer) {
                        .active_inputs = layer.input.elements()};
   if (layer.HasWeights()) {
     const packed::Layout layout(layer.kernel(), layer.packing);
-    const int64_t positions =
-        layer.kind == LayerKind::kConv2d ? int64_t{layer.output.height} * layer.output.width : 1;
+    const int64_t positions = int64_t{layer.output.height} * layer.output.width;
     summary.weights_dense = layout.shape.weights();
     summary.macs_dense = summary.macs_executed = positions * summary.weights_dense;
     summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
@@ -303,7 +321,8 @@ void Fuse(Plan& plan) {
     }
     if (plan.steps[i].kernel != StepKernel::kRelu) continue;
     const StepKernel before = i > 0 ? plan.steps[i - 1].kernel : StepKernel::kNone;
-    const bool fuses = before == StepKernel::kConvDense || before == StepKernel::kLinearDense ||
+    const bool fuses = before == StepKernel::kConvDense || before == StepKernel::kDepthwise ||
+                       before == StepKernel::kLinearDense ||
                        before == StepKernel::kLinearDenseWinners;
     const bool kwta = i + 1 < plan.steps.size() && plan.steps[i + 1].kernel == StepKernel::kKwta;
     if (!fuses && !kwta) continue;

@@ -19,6 +19,7 @@
 #include "deploy/engine/plan_i8.h"
 #include "deploy/kernels/conv_dense_f32.h"
 #include "deploy/kernels/conv_packed_prepare.h"
+#include "deploy/kernels/depthwise_f32.h"
 #include "deploy/kernels/kwta.h"
 #include "deploy/kernels/linear_dense_f32.h"
 #include "deploy/kernels/linear_packed.h"
@@ -34,6 +35,7 @@ enum class StepKernel : uint8_t {
   kConvPackedDense,      ///< conv_packed, every activation
   kConvPackedPooled,     ///< the same with the max-pool behind
   kConvPackedWinners,    ///< conv_packed, winners only
+  kDepthwise,            ///< depthwise_f32
   kLinearDense,          ///< linear_dense_f32; batched
   kLinearDenseWinners,   ///< linear_dense_f32, rows of the winners only
   kLinearPackedDense,    ///< linear_packed, every activation; batched
@@ -67,7 +69,8 @@ struct Step {
   packed::Packing packing;
   int32_t sets = 1;
   kernels::PackedLists lists;
-  kernels::PoolShape pool;
+  kernels::PoolShape pool;    ///< of a depthwise convolution too
+  int64_t weight_stride = 0;  ///< kDepthwise
   kernels::KwtaF32Args kwta;  ///< sizes; pointers are set by a run
   bool kwta_begins = false;   ///< a convolution behind a global k-WTA asks where positions begin
 

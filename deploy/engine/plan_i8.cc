@@ -65,6 +65,13 @@ void PrepareDense(const Layer& layer, const packed::Layout& layout, StepI8& step
   summary.weight_bytes = step.depth * step.outputs + 4 * step.outputs;
 }
 
+/// What pads the map of the layer behind `before`: the step that means 0.
+uint8_t InputZero(const packed::Model& model, const std::vector<StepI8>& before) {
+  const bool first = std::none_of(before.begin(), before.end(),
+                                  [](const StepI8& s) { return s.layer->HasWeights(); });
+  return static_cast<uint8_t>(first ? model.input_zero : 0);
+}
+
 /// The 2×2 max-pool of stride 2 that conv_taps_i8 and conv_quads_i8 do too.
 bool IsPoolOfTwo(const Layer* layer) {
   return layer != nullptr && layer->kind == LayerKind::kMaxPool &&
@@ -76,9 +83,7 @@ bool IsPoolOfTwo(const Layer* layer) {
 void PlanConv(const packed::Model& model, const Layer& layer, const Layer* behind, Mode mode,
               std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
   const packed::Layout layout(layer.kernel(), layer.packing);
-  const bool first = std::none_of(before.begin(), before.end(),
-                                  [](const StepI8& s) { return s.layer->HasWeights(); });
-  step.zero = static_cast<uint8_t>(first ? model.input_zero : 0);
+  step.zero = InputZero(model, before);
   if (IsPoolOfTwo(behind) && kernels::HasConvTapsI8()) {
     const bool dense = mode == Mode::kDense;
     step.taps = kernels::PrepareConvTapsI8(layer, behind->output, step.zero, dense);
@@ -177,19 +182,38 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
       static_cast<int64_t>(layer.weight_i8_pnl.size() + 2 * step.owner_pn.size());
 }
 
+kernels::PoolShape PoolShapeOf(const Layer& layer) {
+  return {.in_h = layer.input.height,
+          .in_w = layer.input.width,
+          .channels = layer.input.channels,
+          .kernel_h = layer.window.kernel_h,
+          .kernel_w = layer.window.kernel_w,
+          .stride_h = layer.window.stride_h,
+          .stride_w = layer.window.stride_w,
+          .pad_h = layer.window.pad_h,
+          .pad_w = layer.window.pad_w};
+}
+
 void PlanPool(const Layer& layer, StepI8& step, LayerSummary& summary) {
   const bool max = layer.kind == LayerKind::kMaxPool;
   step.kernel = max ? StepKernelI8::kMaxPool : StepKernelI8::kAvgPool;
   summary.kernel = max ? "max_pool_u8" : "avg_pool_u8";
-  step.pool = {.in_h = layer.input.height,
-               .in_w = layer.input.width,
-               .channels = layer.input.channels,
-               .kernel_h = layer.window.kernel_h,
-               .kernel_w = layer.window.kernel_w,
-               .stride_h = layer.window.stride_h,
-               .stride_w = layer.window.stride_w,
-               .pad_h = layer.window.pad_h,
-               .pad_w = layer.window.pad_w};
+  step.pool = PoolShapeOf(layer);
+}
+
+/// With S = 1 a row of packed weights is a tap of all channels, whatever L.
+void PlanDepthwise(const packed::Model& model, const Layer& layer,
+                   const std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
+  const packed::Layout layout(layer.kernel(), layer.packing);
+  step.kernel = StepKernelI8::kDepthwise;
+  step.zero = InputZero(model, before);
+  step.pool = PoolShapeOf(layer);
+  step.outputs = layout.outputs_padded();
+  step.rows = layer.output.width;
+  PrepareEnds(layer, layout.shape.outputs, step);
+  summary.kernel = "depthwise_i8";
+  summary.reason = "depthwise weights are dense";
+  summary.weight_bytes = layout.slots() + 4 * step.outputs;
 }
 
 void PlanKwta(const Layer& layer, StepI8& step, LayerSummary& summary) {
@@ -214,8 +238,7 @@ LayerSummary Describe(const Layer& layer) {
                        .active_inputs = layer.input.elements()};
   if (layer.HasWeights()) {
     const packed::Layout layout(layer.kernel(), layer.packing);
-    const int64_t positions =
-        layer.kind == LayerKind::kConv2d ? int64_t{layer.output.height} * layer.output.width : 1;
+    const int64_t positions = int64_t{layer.output.height} * layer.output.width;
     summary.weights_dense = layout.shape.weights();
     summary.macs_dense = summary.macs_executed = positions * summary.weights_dense;
     summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
@@ -232,6 +255,8 @@ void Measure(PlanI8& plan) {
     if (step.kernel == StepKernelI8::kConvDense) {
       plan.scratch_bytes = std::max(plan.scratch_bytes, step.rows * step.depth);
       plan.acc_bytes = std::max(plan.acc_bytes, 4 * step.rows * step.outputs);
+    } else if (step.kernel == StepKernelI8::kDepthwise) {
+      plan.acc_bytes = std::max(plan.acc_bytes, 4 * step.rows * layer.output.channels);
     } else if (step.kernel == StepKernelI8::kConvTaps) {
       plan.scratch_bytes = std::max(plan.scratch_bytes, step.taps->scratch_bytes());
     } else if (step.kernel == StepKernelI8::kConvQuads) {
@@ -266,6 +291,9 @@ PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
     switch (layer.kind) {
       case LayerKind::kConv2d:
         PlanConv(model, layer, behind, mode, plan.steps, step, summary);
+        break;
+      case LayerKind::kDepthwiseConv2d:
+        PlanDepthwise(model, layer, plan.steps, step, summary);
         break;
       case LayerKind::kLinear:
         PlanLinear(layer, mode, plan.steps, step, summary);

@@ -15,6 +15,7 @@
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
+#include "deploy/kernels/depthwise_i8.h"
 #include "deploy/kernels/kwta_u8.h"
 #include "deploy/kernels/linear_winners_i8.h"
 #include "deploy/kernels/pool_u8.h"
@@ -27,6 +28,7 @@ enum class StepKernelI8 : uint8_t {
   kConvDense,     ///< matmul_i8 on windows
   kConvTaps,      ///< conv_taps_i8 with the max-pool behind
   kConvQuads,     ///< conv_quads_i8, winners or the whole map
+  kDepthwise,     ///< depthwise_i8
   kLinearDense,   ///< matmul_i8
   kLinearPacked,  ///< linear_winners_i8, winners or every input
   kMaxPool,
@@ -52,8 +54,8 @@ struct StepI8 {
   std::optional<kernels::ConvQuadsI8> quads;
   std::vector<uint16_t> owner_pn;  ///< linear_winners_i8.h
   int32_t lanes = 1, sets = 1;     ///< kLinearPacked: of the weights that it reads
-  kernels::PoolShape pool;
-  kernels::KwtaU8Args kwta;  ///< sizes; pointers are set by a run
+  kernels::PoolShape pool;         ///< of a depthwise convolution too
+  kernels::KwtaU8Args kwta;        ///< sizes; pointers are set by a run
   /// A convolution that does the pool behind it.
   bool PoolsToo() const { return taps || (quads && quads->pool); }
 };

@@ -227,6 +227,12 @@ class Builder {
                      .pad_w = Int(0, 2)};
     while (packed::WindowOutput(at_, w, 1).height < 1) ++w.pad_h;
     while (packed::WindowOutput(at_, w, 1).width < 1) ++w.pad_w;
+    if (Chance(20)) {
+      Layer& layer = Add(LayerKind::kDepthwiseConv2d, packed::WindowOutput(at_, w, at_.channels));
+      layer.window = w;
+      layer.packing.lanes = Int(1, 16);
+      return FillWeights(layer);
+    }
     const packed::Packing packing = RandomPacking(at_.channels);
     int32_t outputs = Int(1, 4) * Int(1, 9);
     if (IsI8() && Chance(40)) outputs = 16 * Int(1, 4);  // groups of whole registers

@@ -20,6 +20,13 @@ size_t Index(const Shape& s, int64_t y, int64_t x, int64_t c) {
   return static_cast<size_t>((y * s.width + x) * s.channels + c);
 }
 
+/// Which channel output o reads at position p.
+int64_t InputChannel(const Layer& layer, int64_t p, int64_t o) {
+  if (layer.kind == LayerKind::kDepthwiseConv2d) return o;
+  if (layer.kind == LayerKind::kLinear) return p;
+  return p / layer.window.kernel_w / layer.window.kernel_h;
+}
+
 void RunConv(const Layer& layer, const std::vector<float>& in, std::vector<float>& out,
              double& largest) {
   const packed::Layout layout(layer.kernel(), layer.packing);
@@ -31,7 +38,7 @@ void RunConv(const Layer& layer, const std::vector<float>& in, std::vector<float
         double sum = layer.bias_o[static_cast<size_t>(o)], magnitude = std::abs(sum);
         for (int64_t p = 0; p < layout.positions; ++p) {
           const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h;
-          const int64_t c = p / w.kernel_w / w.kernel_h;
+          const int64_t c = InputChannel(layer, p, o);
           const int64_t y = yo * w.stride_h + ky - w.pad_h, x = xo * w.stride_w + kx - w.pad_w;
           if (y < 0 || y >= layer.input.height || x < 0 || x >= layer.input.width) continue;
           const double product = double{in[Index(layer.input, y, x, c)]} *
@@ -137,9 +144,10 @@ std::vector<int64_t> SumsI8(const Layer& layer, const std::vector<int32_t>& in, 
   const packed::Layout layout(layer.kernel(), layer.packing);
   const std::vector<float> weight_pnl(layer.weight_i8_pnl.begin(), layer.weight_i8_pnl.end());
   const std::vector<float> weight_op = packed::Unpack(layout, weight_pnl, layer.owner_nr);
-  const Shape input{layer.kind == LayerKind::kLinear ? 1 : layer.input.height,
-                    layer.kind == LayerKind::kLinear ? 1 : layer.input.width,
-                    layout.shape.channels};
+  const Shape input{
+      layer.kind == LayerKind::kLinear ? 1 : layer.input.height,
+      layer.kind == LayerKind::kLinear ? 1 : layer.input.width,
+      layer.kind == LayerKind::kLinear ? layout.shape.channels : layer.input.channels};
   const packed::Window w = layer.kind == LayerKind::kLinear ? packed::Window{} : layer.window;
   std::vector<int64_t> sums(static_cast<size_t>(layer.output.elements()));
   for (int64_t yo = 0; yo < layer.output.height; ++yo) {
@@ -148,7 +156,7 @@ std::vector<int64_t> SumsI8(const Layer& layer, const std::vector<int32_t>& in, 
         int64_t sum = layer.bias_i32_o[static_cast<size_t>(o)];
         for (int64_t p = 0; p < layout.positions; ++p) {
           const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h;
-          const int64_t c = p / w.kernel_w / w.kernel_h;
+          const int64_t c = InputChannel(layer, p, o);
           const int64_t y = yo * w.stride_h + ky - w.pad_h, x = xo * w.stride_w + kx - w.pad_w;
           const bool inside = y >= 0 && y < input.height && x >= 0 && x < input.width;
           sum += static_cast<int64_t>(weight_op[static_cast<size_t>(o * layout.positions + p)]) *
@@ -175,6 +183,7 @@ ReferenceRun RunReference(const packed::Model& model, std::span<const float> fea
     std::vector<float> out(static_cast<size_t>(layer.output.elements()));
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
         RunConv(layer, in, out, run.largest_magnitude);
         break;
       case LayerKind::kLinear:
@@ -217,6 +226,7 @@ ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float>
     std::vector<int32_t> out(static_cast<size_t>(layer.output.elements()));
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
       case LayerKind::kLinear: {
         const std::vector<int64_t> sums = SumsI8(layer, in, padding);
         padding = 0;

@@ -38,6 +38,8 @@ const char* LayerKindName(LayerKind kind) {
       return "kwta";
     case LayerKind::kFlatten:
       return "flatten";
+    case LayerKind::kDepthwiseConv2d:
+      return "depthwise";
   }
   return "unknown";
 }
@@ -49,6 +51,9 @@ const char* NumberFormatName(NumberFormat format) {
 KernelShape Layer::kernel() const {
   if (kind == LayerKind::kConv2d) {
     return {output.channels, input.channels, window.kernel_h, window.kernel_w};
+  }
+  if (kind == LayerKind::kDepthwiseConv2d) {
+    return {output.channels, 1, window.kernel_h, window.kernel_w};
   }
   return {output.channels, static_cast<int32_t>(input.elements()), 1, 1};
 }

@@ -30,8 +30,10 @@ enum class LayerKind : uint8_t {
   kAvgPool,
   kRelu,
   kKwta,
-  kFlatten
+  kFlatten,
+  kDepthwiseConv2d
 };
+inline constexpr LayerKind kLastLayerKind = LayerKind::kDepthwiseConv2d;
 const char* LayerKindName(LayerKind kind);
 
 /// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
@@ -76,8 +78,8 @@ struct Layer {
   LayerKind kind = LayerKind::kRelu;
   std::string name;
   Shape input, output;
-  Window window;                      ///< conv2d, pools
-  Packing packing;                    ///< conv2d, linear; a dense layer has set_size 1
+  Window window;                      ///< convolutions, pools
+  Packing packing;                    ///< layers with weights; a dense layer has set_size 1
   Kwta kwta;                          ///< kwta
   std::span<const uint8_t> owner_nr;  ///< conv2d, linear with set_size > 1: Layout::owners()
   std::span<const float>
@@ -94,8 +96,12 @@ struct Layer {
   std::span<const float> scale_o;  ///< outputs_padded(); the last layer with weights only
   float output_scale = 0;          ///< int8: real value of one step of the output map; 0 = logits
 
-  bool HasWeights() const { return kind == LayerKind::kConv2d || kind == LayerKind::kLinear; }
-  /// For conv2d and linear only. A linear layer's channels are input.elements().
+  bool IsConvolution() const {
+    return kind == LayerKind::kConv2d || kind == LayerKind::kDepthwiseConv2d;
+  }
+  bool HasWeights() const { return IsConvolution() || kind == LayerKind::kLinear; }
+  /// For layers with weights only. A linear layer's channels are input.elements(), a depthwise
+  /// one's 1: output o reads input channel o alone.
   KernelShape kernel() const;
 };
 

@@ -135,7 +135,7 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   Layer layer;
   layer.name = ToName(*stored.name());
   const std::string location = fmt::format("{}: layer '{:.80}'", model_location, layer.name);
-  layer.kind = ToEnum(stored.kind(), LayerKind::kFlatten, "kind", location);
+  layer.kind = ToEnum(stored.kind(), kLastLayerKind, "kind", location);
   layer.input = ToShape(*stored.input());
   layer.output = ToShape(*stored.output());
   if (const schema::Window* w = stored.window()) {
@@ -255,7 +255,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer)
     kwta = schema::CreateKwtaRule(builder, k.winners, static_cast<schema::KwtaScope>(k.scope),
                                   k.groups, k.chunk);
   }
-  const bool has_window = layer.kind == LayerKind::kConv2d || layer.kind == LayerKind::kMaxPool ||
+  const bool has_window = layer.IsConvolution() || layer.kind == LayerKind::kMaxPool ||
                           layer.kind == LayerKind::kAvgPool;
   const Window& w = layer.window;
   const schema::Window window(w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_h, w.pad_w);

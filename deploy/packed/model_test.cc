@@ -105,8 +105,13 @@ const Refusal kModelRefusals[] = {
      [](B& m) { m.At("norm2").name = "relu2"; }},
     {"InputThatDoesNotFollow", "layer 'conv2': input = 3x4x8, what comes before gives 3x3x8",
      [](B& m) { m.At("conv2").input.width = 4; }},
-    {"UnknownKind", "layer 'relu2': kind = 8 is unknown",
-     [](B& m) { m.At("relu2").kind = LayerKind{8}; }},
+    {"DepthwiseOfSets", "layer 'conv1': set_size = 3, a depthwise convolution has 1",
+     [](B& m) {
+       m.At("conv1").kind = LayerKind::kDepthwiseConv2d;
+       m.At("conv1").output.channels = m.At("conv1").input.channels;
+     }},
+    {"UnknownKind", "layer 'relu2': kind = 9 is unknown",
+     [](B& m) { m.At("relu2").kind = LayerKind{9}; }},
     {"EmptyOutput", "layer 'conv2': output = 4x0x16 is no map of 1 to 67108864 elements",
      [](B& m) { m.At("conv2").output.width = 0; }},
     {"ClassNameCount", "2 class names for 3 outputs", [](B& m) { m.class_names.pop_back(); }},

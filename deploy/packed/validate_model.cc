@@ -48,11 +48,18 @@ class LayerCheck {
         location_(fmt::format("{}: layer '{}'", location, layer.name)) {}
 
   void Check() const {
-    if (layer_.kind > LayerKind::kFlatten) Refuse("kind = {} is unknown", int(layer_.kind));
+    if (layer_.kind > kLastLayerKind) Refuse("kind = {} is unknown", int(layer_.kind));
     CheckShape("output", layer_.output);
     switch (layer_.kind) {
       case LayerKind::kConv2d:
         CheckWindow(layer_.output.channels, /*pool=*/false);
+        CheckPacked();
+        return;
+      case LayerKind::kDepthwiseConv2d:
+        CheckWindow(layer_.input.channels, /*pool=*/false);
+        if (layer_.packing.set_size != 1) {
+          Refuse("set_size = {}, a depthwise convolution has 1", layer_.packing.set_size);
+        }
         CheckPacked();
         return;
       case LayerKind::kLinear:

@@ -38,19 +38,21 @@ void ForEachTap(const Shape& in, const Shape& out, const packed::Window& w, cons
 void CarryWeights(const Layer& layer, const Map& in, std::vector<double>& out_e) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   const std::vector<float> weight_op = packed::Unpack(layout, layer.weight_pnl, layer.owner_nr);
-  const bool conv = layer.kind == LayerKind::kConv2d;
+  const bool conv = layer.IsConvolution();
+  const bool depthwise = layer.kind == LayerKind::kDepthwiseConv2d;
   const Shape in_shape = conv ? layer.input : Shape{1, 1, layout.shape.channels};
   const packed::Window window = conv ? layer.window : packed::Window{};
-  const int64_t outputs = layer.output.channels, taps = layout.positions / in_shape.channels;
+  const int64_t outputs = layer.output.channels, taps = layout.positions / layout.shape.channels;
   const double roundings = static_cast<double>(layout.positions + 2) * kEpsilon;
   for (size_t i = 0; i < out_e.size(); ++i) {
     out_e[i] = roundings * std::abs(layer.bias_o[i % static_cast<size_t>(outputs)]);
   }
   ForEachTap(in_shape, layer.output, window, [&](int64_t q, int64_t t, int64_t first) {
     for (int64_t o = 0; o < outputs; ++o) {
-      for (int64_t c = 0; c < in_shape.channels; ++c) {
+      for (int64_t c = 0; c < layout.shape.channels; ++c) {
         const double weight = std::abs(weight_op[o * layout.positions + c * taps + t]);
-        const double e = in.e[first + c], x = std::abs(in.x[first + c]);
+        const int64_t at = first + (depthwise ? o : c);
+        const double e = in.e[at], x = std::abs(in.x[at]);
         out_e[q * outputs + o] += weight * e + roundings * weight * (x + e);
       }
     }
@@ -160,6 +162,7 @@ std::vector<double> LogitBound(const packed::Model& model, std::span<const float
     Map out{reference.layer_output[i], std::vector<double>(reference.layer_output[i].size())};
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
       case LayerKind::kLinear:
         CarryWeights(layer, in, out.e);
         break;

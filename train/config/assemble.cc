@@ -43,6 +43,8 @@ std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
   switch (kind) {
     case LayerKind::kConv2d:
       return packed::LayerKind::kConv2d;
+    case LayerKind::kDepthwiseConv2d:
+      return packed::LayerKind::kDepthwiseConv2d;
     case LayerKind::kLinear:
       return packed::LayerKind::kLinear;
     case LayerKind::kBatchNorm:

@@ -22,6 +22,7 @@ namespace bisparse::train {
 
 enum class LayerKind : uint8_t {
   kConv2d,
+  kDepthwiseConv2d,
   kLinear,
   kBatchNorm,
   kMaxPool,
@@ -71,12 +72,14 @@ struct KwtaConfig {
 struct LayerConfig {
   LayerKind kind = LayerKind::kRelu;
   std::string name;  ///< given or automatic (conv1, conv2, linear1, kwta1, …); unique
-  // conv2d, linear
-  int32_t outputs = 0;  ///< conv2d `channels`, linear `units` (the word `classes` is resolved here)
+  // conv2d, depthwise_conv2d, linear
+  int32_t outputs =
+      0;  ///< conv2d `channels`, linear `units` (the word `classes` is resolved here),
+          ///< depthwise_conv2d: as many as the input has
   bool outputs_are_classes = false;  ///< linear `units: classes`
   bool bias = true;
   PackingConfig packing;
-  // conv2d, max_pool, avg_pool
+  // convolutions, max_pool, avg_pool
   packed::Window window;
   // batch_norm
   double momentum = 0.1, epsilon = 1e-5;
@@ -87,9 +90,12 @@ struct LayerConfig {
   KwtaConfig kwta;
   // Filled by shape inference (network.h); channels last.
   Shape input, output;
-  packed::KernelShape kernel;  ///< conv2d, linear; a linear's channels are input.elements()
+  packed::KernelShape kernel;  ///< layers with weights; channels: packed::Layer::kernel
 
-  bool HasWeights() const { return kind == LayerKind::kConv2d || kind == LayerKind::kLinear; }
+  bool IsConvolution() const {
+    return kind == LayerKind::kConv2d || kind == LayerKind::kDepthwiseConv2d;
+  }
+  bool HasWeights() const { return IsConvolution() || kind == LayerKind::kLinear; }
   bool HasOwners() const { return HasWeights() && packing.layout.set_size > 1; }
   bool operator==(const LayerConfig&) const = default;
 };

@@ -50,7 +50,7 @@ std::string Grouped(int64_t number) {
 }
 
 constexpr const char* kRowFormat =
-    "{:<14} {:<10} {:>12} {:>4} {:>6} {:>9} {:>11} {:>11} {:>12} {:>12} {:>12} {:>10}\n";
+    "{:<14} {:<16} {:>12} {:>4} {:>6} {:>9} {:>11} {:>11} {:>12} {:>12} {:>12} {:>10}\n";
 
 }  // namespace
 
@@ -65,6 +65,7 @@ std::vector<LayerSummary> SummariseNetwork(const Config& config) {
     row.input_density = row.output_density = density;
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
       case LayerKind::kLinear:
         SummariseWeights(config, layer, row);
         break;

@@ -76,10 +76,12 @@ class Inference {
   bool InferLayer(LayerConfig& layer) {
     if (layer.name[0] == kUnknownLayer) return false;
     // Keys that are no map: the fault is the layer's, and nothing of it was read.
+    if (layer.kind == LayerKind::kDepthwiseConv2d) layer.outputs = layer.input.channels;
     if (layer.HasWeights() && layer.outputs == 0 && !layer.outputs_are_classes) return false;
     layer.output = layer.input;
     switch (layer.kind) {
       case LayerKind::kConv2d:
+      case LayerKind::kDepthwiseConv2d:
         return InferWindow(layer, layer.outputs) && CheckKernel(layer);
       case LayerKind::kMaxPool:
       case LayerKind::kAvgPool:
@@ -103,6 +105,8 @@ class Inference {
   bool InferWindow(LayerConfig& layer, int32_t channels) {
     if (Faulty(layer, {"channels", "kernel", "stride", "padding"})) return false;
     packed::Window& w = layer.window;
+    const bool pool = !layer.IsConvolution();
+    if (pool && !ResolveWholeMap(layer)) return false;
     if (w.stride_h == 0) w.stride_h = w.kernel_h;
     if (w.stride_w == 0) w.stride_w = w.kernel_w;
     if (w.pad_h >= w.kernel_h || w.pad_w >= w.kernel_w) {
@@ -125,9 +129,24 @@ class Inference {
     }
     layer.output = {(in.height + 2 * w.pad_h - w.kernel_h) / w.stride_h + 1,
                     (in.width + 2 * w.pad_w - w.kernel_w) / w.stride_w + 1, channels};
-    layer.kernel = {channels, in.channels, w.kernel_h, w.kernel_w};
-    if (layer.kind != LayerKind::kConv2d) layer.kernel = {};
+    const bool depthwise = layer.kind == LayerKind::kDepthwiseConv2d;
+    layer.kernel = {channels, depthwise ? 1 : in.channels, w.kernel_h, w.kernel_w};
+    if (pool) layer.kernel = {};
     return true;
+  }
+
+  // A pool's kernel of 0 is the map's own size.
+  bool ResolveWholeMap(LayerConfig& layer) {
+    const Shape& in = layer.input;
+    packed::Window& w = layer.window;
+    if (w.kernel_h == 0) w.kernel_h = in.height;
+    if (w.kernel_w == 0) w.kernel_w = in.width;
+    if (w.kernel_h <= packed::kMaxKernel && w.kernel_w <= packed::kMaxKernel) return true;
+    faults_.Add(layer.name + ".kernel",
+                fmt::format("= 0 means the whole map of {}, but a window has at most {} rows and "
+                            "columns (hint: pools before it)",
+                            Text(in), packed::kMaxKernel));
+    return false;
   }
 
   bool InferLinear(LayerConfig& layer) {

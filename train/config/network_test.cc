@@ -38,7 +38,34 @@ network:
   EXPECT_EQ(config.network.layers[3].kernel, (packed::KernelShape{5, 280, 1, 1}));
 }
 
+TEST(Network, DepthwiseKeepsChannelsAndAPoolOfZeroTakesTheWholeMap) {
+  const Config config = ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - conv2d: {channels: 8, kernel: 3}
+  - depthwise_conv2d: {kernel: [3, 5], stride: [2, 1], padding: 1}
+  - batch_norm
+  - avg_pool: {kernel: [0, 4]}
+  - max_pool: {kernel: 0}
+  - flatten
+  - linear: {units: classes}
+)",
+                                    "");
+  const std::vector<LayerConfig>& layers = config.network.layers;
+  EXPECT_EQ(layers[1].name, "dw1");
+  EXPECT_EQ(layers[1].output, (Shape{15, 28, 8}));
+  EXPECT_EQ(layers[1].kernel, (packed::KernelShape{8, 1, 3, 5}));
+  EXPECT_TRUE(FoldsIntoWeights(config.network, 2));
+  EXPECT_EQ(layers[3].output, (Shape{1, 7, 8}));
+  EXPECT_EQ(layers[3].window.stride_h, 15);
+  EXPECT_EQ(layers[4].output, (Shape{1, 1, 8}));
+}
+
 TEST(Network, ImpossibleShapesAreTold) {
+  EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 3, channels: 8}\n"), HasSubstr("channels"));
+  EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 0}\n"), HasSubstr("1 … 1024"));
+  EXPECT_EQ(FaultsOf("  - depthwise_conv2d: {kernel: 33}\n"),
+            "c.yaml:3:32: dw1.kernel = [33, 33] is larger than its input of 32×32 (hint: "
+            "fewer pools before it, or padding)");
   EXPECT_EQ(FaultsOf("  - conv2d: {channels: 8, kernel: 33}\n"),
             "c.yaml:3:35: conv1.kernel = [33, 33] is larger than its input of 32×32 (hint: fewer "
             "pools before it, or padding)");

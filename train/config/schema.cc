@@ -20,14 +20,16 @@ constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
 constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
-constexpr const char* kLayerWords[] = {"conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
-                                       "relu",   "dropout", "flatten",    "kwta"};
-constexpr const char* kLayerPrefixes[] = {"conv", "linear",  "batch_norm", "max_pool", "avg_pool",
-                                          "relu", "dropout", "flatten",    "kwta"};
+constexpr const char* kLayerWords[] = {
+    "conv2d", "depthwise_conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
+    "relu",   "dropout",          "flatten", "kwta"};
+constexpr const char* kLayerPrefixes[] = {"conv",     "dw",   "linear",  "batch_norm", "max_pool",
+                                          "avg_pool", "relu", "dropout", "flatten",    "kwta"};
 constexpr const char* kLayerMeanings[] = {
     "Convolution; padding is zeros.",
+    "Convolution of each channel with a kernel of its own; padding is zeros. Always dense.",
     "Fully connected layer; its input must be flat.",
-    "Batch normalisation over channels; folded into a conv2d or linear directly before it at "
+    "Batch normalisation over channels; folded into a convolution or linear directly before it at "
     "export.",
     "Maximum of each window; padding never wins.",
     "Mean of each window; padding is not counted.",
@@ -178,12 +180,15 @@ void VisitWindow(SchemaVisitor& v, packed::Window& w, bool pool) {
   int32_t* const kernel[] = {&w.kernel_h, &w.kernel_w};
   int32_t* const stride[] = {&w.stride_h, &w.stride_w};
   int32_t* const padding[] = {&w.pad_h, &w.pad_w};
-  v.Ints("kernel", kernel, true, {1, 1024}, "Window: one number, or [height, width].",
-         Need::kRequired);
   if (pool) {
+    v.Ints("kernel", kernel, true, {0, 1024},
+           "Window: one number, or [height, width]; 0: the whole map (global pooling).",
+           Need::kRequired);
     // A pool's stride is its window unless said otherwise; 0 stands for that until it is resolved.
     v.Ints("stride", stride, true, {0, 1024}, "From one window to the next; 0: the window's size.");
   } else {
+    v.Ints("kernel", kernel, true, {1, 1024}, "Window: one number, or [height, width].",
+           Need::kRequired);
     v.Ints("stride", stride, true, {1, 1024}, "From one window to the next.");
   }
   v.Ints("padding", padding, true, {0, 512}, "Rows and columns added on every side.");
@@ -250,7 +255,7 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
     });
   });
   v.Real("weight_decay", t.weight_decay, kNotNegative,
-         "On the weights of conv2d and linear; biases and batch_norm are left alone.");
+         "On the weights of convolutions and linear; biases and batch_norm are left alone.");
   v.Real("label_smoothing", t.label_smoothing, {0.0, 1.0, false, true},
          "Part of the target spread over all classes.");
   v.Real("gradient_clip", t.gradient_clip, kNotNegative,
@@ -297,6 +302,10 @@ void VisitLayer(SchemaVisitor& v, LayerConfig& l) {
       VisitWindow(v, l.window, false);
       v.Bool("bias", l.bias, "Whether a bias is added.");
       VisitPacking(v, l);
+      break;
+    case LayerKind::kDepthwiseConv2d:
+      VisitWindow(v, l.window, false);
+      v.Bool("bias", l.bias, "Whether a bias is added.");
       break;
     case LayerKind::kLinear: {
       int index = l.outputs_are_classes ? 0 : 1;

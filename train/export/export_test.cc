@@ -72,6 +72,41 @@ TEST(Export, EveryModeComputesWhatLibTorchComputes) {
   }
 }
 
+/// Depthwise separable: strides, padding, global pooling; 20 channels fill no vector.
+constexpr const char* kSeparable = R"(
+data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
+front_end: {mels: 14, frames: 16}
+network:
+  - conv2d: {channels: 20, kernel: [4, 5], stride: 2, padding: 1}
+  - batch_norm
+  - relu
+  - depthwise_conv2d: {kernel: 3, padding: 1, bias: false}
+  - batch_norm
+  - relu
+  - conv2d: {channels: 36, kernel: 1}
+  - batch_norm
+  - relu
+  - depthwise_conv2d: {kernel: [3, 2], stride: [1, 2]}
+  - batch_norm
+  - kwta: {winners: 9}
+  - avg_pool: {kernel: 0}
+  - flatten
+  - linear: {units: classes}
+)";
+
+TEST(Export, DepthwiseSeparableNetworksGoTheWholeWay) {
+  Trained trained(256, kSeparable);
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  EXPECT_EQ(f32.layers[2].kind, packed::LayerKind::kDepthwiseConv2d);
+  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse, Mode::kAuto}) {
+    const Verification v = VerifyModel(f32, trained.network, trained.x_bhwc, mode);
+    EXPECT_EQ(v.top1_differ, 0) << ModeName(mode);
+    EXPECT_LT(v.worst_difference, 1e-5) << ModeName(mode);
+  }
+  const packed::Model i8 = QuantiseModel(f32, trained.x_bhwc);
+  EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
+}
+
 TEST(Export, RefusesAModelThatComputesSomethingElse) {
   Trained trained(256);
   packed::Model model = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);

@@ -15,7 +15,7 @@ torch::Tensor ToFlat(const torch::Tensor& x) {
   return x.dim() == 4 ? x.permute({0, 2, 3, 1}).reshape({x.size(0), -1}) : x;
 }
 
-/// The layer's linear map with other weights: conv2d or matrix product, no bias.
+/// The layer's linear map with other weights: convolution or matrix product, no bias.
 torch::Tensor Multiply(const LayerConfig& layer, const torch::Tensor& x,
                        const torch::Tensor& weight_op) {
   if (layer.kind == LayerKind::kLinear) return torch::matmul(ToFlat(x), weight_op.t());
@@ -23,7 +23,8 @@ torch::Tensor Multiply(const LayerConfig& layer, const torch::Tensor& x,
   const torch::Tensor weight =
       weight_op.reshape({layer.kernel.outputs, layer.kernel.channels, w.kernel_h, w.kernel_w});
   return torch::conv2d(x, weight, {}, at::IntArrayRef({w.stride_h, w.stride_w}),
-                       at::IntArrayRef({w.pad_h, w.pad_w}));
+                       at::IntArrayRef({w.pad_h, w.pad_w}), /*dilation=*/1,
+                       layer.kind == LayerKind::kDepthwiseConv2d ? layer.kernel.outputs : 1);
 }
 
 torch::Tensor PerChannel(const torch::Tensor& value_c, const torch::Tensor& like) {
@@ -63,6 +64,7 @@ torch::Tensor NextDelta(const TrainedLayer& layer, const torch::Tensor& x, const
                         const torch::Tensor& delta) {
   switch (layer.config.kind) {
     case LayerKind::kConv2d:
+    case LayerKind::kDepthwiseConv2d:
     case LayerKind::kLinear:
       return DeltaOfProduct(layer, x, delta);
     case LayerKind::kBatchNorm:

@@ -147,7 +147,8 @@ std::vector<double> SumBounds(const Layer& f32, const Layer& i8, double input_sc
             continue;
           }
           const int64_t taps = both.layout.positions / both.layout.shape.channels;
-          ForEachTap(f32, y, x, c,
+          const bool depthwise = f32.kind == LayerKind::kDepthwiseConv2d;
+          ForEachTap(f32, y, x, depthwise ? static_cast<int64_t>(o) : c,
                      [&](size_t at, int64_t tap) { add(bound, o, c * taps + tap, at); });
         }
         bounds.push_back(bound);

@@ -43,7 +43,7 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
   for (const LayerConfig& layer : config_.layers) {
     Stage stage{.config = layer};
     if (layer.HasWeights()) {
-      is_map = layer.kind == LayerKind::kConv2d;
+      is_map = layer.IsConvolution();
       stage.weights = register_module(layer.name, PackedWeight(layer, seed));
     } else if (layer.kind == LayerKind::kFlatten) {
       is_map = false;
@@ -69,6 +69,7 @@ torch::Tensor NetworkImpl::RunStage(Stage& stage, const torch::Tensor& x) {
   const LayerConfig& layer = stage.config;
   switch (layer.kind) {
     case LayerKind::kConv2d:
+    case LayerKind::kDepthwiseConv2d:
       return stage.weights->forward(x);
     case LayerKind::kLinear:
       return stage.weights->forward(FlattenChannelsLast(x));

@@ -27,8 +27,8 @@ namespace bisparse::train {
 /// the layer has none.
 struct TrainedLayer {
   LayerConfig config;
-  torch::Tensor weight_op;           ///< conv2d, linear: [O][P], masked weights exactly +0
-  torch::Tensor bias_o;              ///< conv2d, linear with bias
+  torch::Tensor weight_op;           ///< layers with weights: [O][P], masked ones exactly +0
+  torch::Tensor bias_o;              ///< layers with weights and bias
   std::vector<uint8_t> owner_nr;     ///< packed layers
   torch::Tensor scale_c, shift_c;    ///< batch_norm with affine: γ, β
   torch::Tensor mean_c, variance_c;  ///< batch_norm: running statistics (epsilon: config.epsilon)
@@ -49,7 +49,7 @@ class NetworkImpl : public torch::nn::Module {
 
   const NetworkConfig& config() const { return config_; }
   std::vector<TrainedLayer> TrainedLayers() const;
-  /// Weights of conv2d and linear layers (weight decay applies to these) and all other parameters.
+  /// Weights of convolutions and linear layers (weight decay applies to these) and all other parameters.
   std::vector<torch::Tensor> DecayedParameters() const;
   std::vector<torch::Tensor> OtherParameters() const;
   /// Weights that may be non-zero, biases and batch norm not counted, and the same of the dense

@@ -28,7 +28,8 @@ torch::Tensor MaskFromOwners(const packed::Layout& layout, std::span<const uint8
 }
 
 PackedWeightImpl::PackedWeightImpl(const LayerConfig& config, uint64_t seed)
-    : convolution_(config.kind == LayerKind::kConv2d),
+    : convolution_(config.IsConvolution()),
+      groups_(config.kind == LayerKind::kDepthwiseConv2d ? config.kernel.outputs : 1),
       window_(config.window),
       layout_(config.kernel, config.packing.layout) {
   const packed::KernelShape& kernel = config.kernel;
@@ -59,7 +60,8 @@ torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
   // Weights in channels-last memory make the output and everything behind it channels last: on the
   // CPU batch norm and pools are then several times faster, and k-WTA needs no copy.
   return torch::conv2d(x, w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
-                       {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w});
+                       {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w},
+                       /*dilation=*/1, groups_);
 }
 
 torch::Tensor PackedWeightImpl::MaskedWeight() const {

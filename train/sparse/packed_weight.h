@@ -27,7 +27,8 @@ namespace bisparse::train {
 /// f32 [O][P] on the CPU, 1 where the weight may be non-zero. `owner_nr`: layout.owners() entries.
 torch::Tensor MaskFromOwners(const packed::Layout& layout, std::span<const uint8_t> owner_nr);
 
-/// conv2d or linear of `config`, dense or packed. Parameters: weight ([O][C][kh][kw] or [O][I]) and
+/// conv2d, depthwise_conv2d or linear of `config`, dense or packed. Parameters: weight
+/// ([O][C][kh][kw] with the kernel's channels C, or [O][I]) and
 /// bias; buffers of a packed layer: owner_nr (u8) and mask (like weight). Static owners are drawn
 /// from (seed, layer name); weights are initialised uniformly within ±sqrt(6 / fan_in) (He et al.
 /// 2015) with the real fan_in = P / S, biases are zero.
@@ -35,7 +36,7 @@ class PackedWeightImpl : public torch::nn::Module {
  public:
   PackedWeightImpl(const LayerConfig& config, uint64_t seed);
 
-  /// x: NCHW for conv2d, NC for linear.
+  /// x: NCHW for convolutions, NC for linear.
   torch::Tensor forward(const torch::Tensor& x);
 
   /// The weights that the layer multiplies with, [O][P] on the CPU, masked ones +0.
@@ -47,6 +48,7 @@ class PackedWeightImpl : public torch::nn::Module {
 
  private:
   bool convolution_;
+  int64_t groups_;  ///< depthwise: one for each channel
   packed::Window window_;
   packed::Layout layout_;
   torch::Tensor owner_nr_, mask_;
