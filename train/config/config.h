@@ -142,6 +142,8 @@ struct TrainConfig {
   double weight_decay =
       0.01;  ///< on weights of conv2d and linear only (not biases, not batch_norm)
   double label_smoothing = 0.0;
+  double mixup = 0.0;          ///< α of mixup.h; 0 = none
+  double ema_decay = 0.0;      ///< of weight_average.h, which evaluation and export use; 0 = none
   double gradient_clip = 0.0;  ///< largest L2 norm of all gradients together; 0 = no clipping
   Device device = Device::kAuto;
   int32_t threads = 0;  ///< LibTorch's threads; 0 = one per core

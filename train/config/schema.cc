@@ -258,6 +258,10 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
          "On the weights of convolutions and linear; biases and batch_norm are left alone.");
   v.Real("label_smoothing", t.label_smoothing, {0.0, 1.0, false, true},
          "Part of the target spread over all classes.");
+  v.Real("mixup", t.mixup, kFraction,
+         "α: pairs of samples are mixed, λ drawn from Beta(α, α); 0: none.");
+  v.Real("ema_decay", t.ema_decay, {0.0, 1.0, false, true},
+         "The weights' moving average over the steps is what is evaluated and exported; 0: none.");
   v.Real("gradient_clip", t.gradient_clip, kNotNegative,
          "Largest norm of all gradients together; 0: no clipping.");
   v.Choice("device", t.device, kDeviceWords, "auto: CUDA where there is one.");

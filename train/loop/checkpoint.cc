@@ -86,6 +86,8 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
   return progress;
 }
 
+std::string AverageKey(size_t i) { return fmt::format("average_{}", i); }
+
 /// LibTorch's messages carry a stack trace; the first line says what happened.
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -97,7 +99,8 @@ double Score(const EpochMetrics& metrics) {
 }
 
 void SaveCheckpoint(const std::string& path, const Network& network,
-                    const torch::optim::Optimizer* optimiser, const Progress& progress) {
+                    const torch::optim::Optimizer* optimiser, const Progress& progress,
+                    const std::vector<torch::Tensor>& average) {
   torch::serialize::OutputArchive archive, network_archive;
   archive.write("version", torch::IValue(kVersion));
   network->save(network_archive);
@@ -109,6 +112,7 @@ void SaveCheckpoint(const std::string& path, const Network& network,
     optimiser->save(optimiser_archive);
     archive.write("optimiser", optimiser_archive);
     archive.write("generator", CpuGeneratorState());
+    for (size_t i = 0; i < average.size(); ++i) archive.write(AverageKey(i), average[i]);
   }
   std::ostringstream stream;
   archive.save_to(stream);
@@ -116,7 +120,7 @@ void SaveCheckpoint(const std::string& path, const Network& network,
 }
 
 Progress LoadCheckpoint(const std::string& path, Network& network,
-                        torch::optim::Optimizer* optimiser) {
+                        torch::optim::Optimizer* optimiser, std::vector<torch::Tensor>* average) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) {
     Fail(ErrorKind::kData, path, "cannot be read (hint: a run has last.pt after its first epoch)");
@@ -143,6 +147,11 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
       torch::Tensor generator;
       archive.read("generator", generator);
       SetCpuGeneratorState(generator);
+      for (size_t i = 0; average != nullptr && i < average->size(); ++i) {
+        torch::Tensor stored;
+        archive.read(AverageKey(i), stored);
+        (*average)[i].copy_(stored);
+      }
     }
     return ReadProgress(state_row, table.contiguous());
   } catch (const c10::Error& error) {

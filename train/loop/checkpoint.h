@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint: everything that the rest of a training depends on, so that a resumed run continues
 // bit for bit (CPU).
-//   network (parameters, batch norm statistics, duty cycles), optimiser, LibTorch's CPU generator,
-//   Progress
+//   network (parameters, batch norm statistics, duty cycles), optimiser, average of the weights,
+//   LibTorch's CPU generator, Progress
 // Data needs no state: a sample is a function of (seed, epoch, index). Schedules are functions of
 // epoch and step. Files appear whole or not at all. Tested in: loop_test.cc, tests/resume_kill.
 #ifndef BISPARSE_TRAIN_LOOP_CHECKPOINT_H_
@@ -47,13 +47,16 @@ struct Progress {
 };
 
 /// Throws Error (kData) with nothing lost. `optimiser` null: network and progress only (best.pt).
+/// `average`: the tensors of a WeightAverage.
 void SaveCheckpoint(const std::string& path, const Network& network,
-                    const torch::optim::Optimizer* optimiser, const Progress& progress);
+                    const torch::optim::Optimizer* optimiser, const Progress& progress,
+                    const std::vector<torch::Tensor>& average = {});
 
-/// Loads into a network of the same configuration. `optimiser` null: network and progress only, the
+/// Loads into a network (and an average) of the same configuration. `optimiser` null: network and progress only, the
 /// generator stays. Throws Error (kData) for a file that is missing, damaged or of another network.
 Progress LoadCheckpoint(const std::string& path, Network& network,
-                        torch::optim::Optimizer* optimiser);
+                        torch::optim::Optimizer* optimiser,
+                        std::vector<torch::Tensor>* average = nullptr);
 
 }  // namespace bisparse::train
 

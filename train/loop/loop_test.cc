@@ -19,9 +19,11 @@
 #include "train/config/print.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/memory_dataset.h"
+#include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
 #include "train/loop/trained_run.h"
 #include "train/loop/trainer.h"
+#include "train/loop/weight_average.h"
 
 namespace bisparse::train {
 namespace {
@@ -158,8 +160,96 @@ TEST(Trainer, LearnsAndWritesTheRun) {
   EXPECT_DOUBLE_EQ(static_cast<double>(correct) / 30, result.best_accuracy);
 }
 
-TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
+TEST(Mixup, IsBetaDistributedAndPureInItsStep) {
+  EXPECT_EQ(DrawMixup(0.0, 1, 0), 1.0);
+  EXPECT_EQ(DrawMixup(0.3, 1, 5), DrawMixup(0.3, 1, 5));
+  EXPECT_NE(DrawMixup(0.3, 1, 5), DrawMixup(0.3, 1, 6));
+  // Var Beta(α, α) = 1 / (8α + 4), and max(λ, 1 − λ) is as far from ½ as λ.
+  constexpr int kDraws = 20000;
+  for (const double alpha : {0.1, 0.4, 1.0}) {
+    double variance = 0;
+    for (int step = 0; step < kDraws; ++step) {
+      const double lambda = DrawMixup(alpha, 3, step);
+      ASSERT_GE(lambda, 0.5);
+      ASSERT_LE(lambda, 1.0);
+      variance += (lambda - 0.5) * (lambda - 0.5) / kDraws;
+    }
+    // (λ − ½)² lies in [0, ¼]: the mean's standard error is below ⅛ / √draws.
+    EXPECT_NEAR(variance, 1 / (8 * alpha + 4), 4 * 0.125 / std::sqrt(kDraws)) << "alpha " << alpha;
+  }
+}
+
+TEST(Trainer, MixupMixesSamplesAndLosses) {
+  const MemoryDataset dataset;
+  const std::string plain = NewFolder("plain"), mixed = NewFolder("mixed");
+  Train(MakeConfig({"train.epochs=6"}), dataset, {.run_folder = plain});
+  const Config config = MakeConfig({"train.epochs=6", "train.mixup=0.5"});
+  const TrainResult result = Train(config, dataset, {.run_folder = mixed});
+  EXPECT_GT(result.best_accuracy, 0.7);
+  Progress of_plain, of_mixed;
+  StateOf(config, plain, &of_plain);
+  StateOf(config, mixed, &of_mixed);
+  // What is mixed of two classes can't be fitted as well.
+  EXPECT_GT(of_mixed.history.back().train_loss, of_plain.history.back().train_loss + 0.1);
+}
+
+TEST(WeightAverage, FollowsTheWeightsAndSwaps) {
   const Config config = MakeConfig();
+  Network network(config.network, config.seed);
+  const torch::NoGradGuard no_grad;
+  WeightAverage average(network, 0.75);
+  const torch::Tensor weight = network->parameters()[0];
+  const torch::Tensor start = weight.clone();
+  double expected = 0.0;  // what the average has moved, of a move of 1
+  weight.add_(1.0);
+  for (int64_t step : {0, 1, 2, 100}) {
+    average.Update(step);
+    const double decay = std::min(0.75, (1.0 + step) / (10.0 + step));
+    expected = decay * expected + (1.0 - decay);
+  }
+  {
+    const WeightAverage::InPlace in_place(average);
+    EXPECT_TRUE(torch::allclose(weight, start + expected, 1e-5, 1e-6));
+  }
+  EXPECT_TRUE(torch::equal(weight, start + 1.0));
+  // Statistics of batch norms take part, counters and duty cycles don't.
+  for (const auto& buffer : network->named_buffers()) {
+    const torch::Tensor before = buffer.value().clone();
+    buffer.value().add_(1);
+    {
+      const WeightAverage::InPlace in_place(average);
+      EXPECT_EQ(torch::equal(buffer.value(), before),
+                buffer.key().find(".running_") != std::string::npos)
+          << buffer.key();
+    }
+    EXPECT_TRUE(torch::equal(buffer.value(), before + 1)) << buffer.key();
+  }
+}
+
+TEST(Trainer, EvaluatesAndKeepsTheAverageOfTheWeights) {
+  const Config config = MakeConfig({"train.epochs=6", "train.ema_decay=0.9"});
+  const std::string plain = NewFolder("plain"), averaged = NewFolder("averaged");
+  const MemoryDataset dataset;
+  Train(MakeConfig({"train.epochs=6"}), dataset, {.run_folder = plain});
+  const TrainResult result = Train(config, dataset, {.run_folder = averaged});
+  // Training itself is the same; what is evaluated and kept is not.
+  Progress of_plain, of_averaged;
+  ExpectSameBits(StateOf(config, plain, &of_plain), StateOf(config, averaged, &of_averaged));
+  EXPECT_EQ(of_plain.history.back().train_loss, of_averaged.history.back().train_loss);
+  EXPECT_NE(of_plain.history.back().validation_loss, of_averaged.history.back().validation_loss);
+  TrainedRun run = LoadTrainedRun(averaged);
+  std::vector<float> x_bhwc(30 * 36);
+  for (int64_t i = 0; i < 30; ++i) {
+    dataset.Features(data::Split::kValidation, i, 0, std::span(x_bhwc).subspan(i * 36, 36));
+  }
+  const torch::Tensor best = Logits(run.network, x_bhwc, 30).argmax(1);
+  int64_t correct = 0;
+  for (int64_t i = 0; i < 30; ++i) correct += best[i].item<int64_t>() == i % 3;
+  EXPECT_DOUBLE_EQ(static_cast<double>(correct) / 30, result.best_accuracy);
+}
+
+TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
+  const Config config = MakeConfig({"train.ema_decay=0.9", "train.mixup=0.2"});
   MemoryDataset dataset;
   const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
   Train(config, dataset, {.run_folder = whole});
@@ -186,7 +276,7 @@ TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
     EXPECT_EQ(of_whole.history[e].validation_loss, of_parts.history[e].validation_loss);
   }
   // Another seed is another network: the comparison can fail.
-  const Config other = MakeConfig({"seed=2"});
+  const Config other = MakeConfig({"seed=2", "train.ema_decay=0.9", "train.mixup=0.2"});
   const std::string other_folder = NewFolder("other");
   Train(other, dataset, {.run_folder = other_folder});
   EXPECT_FALSE(torch::equal(StateOf(config, whole)[0], StateOf(other, other_folder)[0]));

@@ -17,7 +17,9 @@
 #include "deploy/base/check.h"
 #include "deploy/base/progress.h"
 #include "train/loop/checkpoint.h"
+#include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
+#include "train/loop/weight_average.h"
 #include "train/model/network.h"
 
 namespace bisparse::train {
@@ -81,6 +83,7 @@ class Trainer {
   int64_t steps_per_epoch_ = 0;
   Network network_{nullptr};
   std::unique_ptr<torch::optim::Optimizer> optimiser_;
+  std::optional<WeightAverage> average_;
   Progress progress_;
   double learning_rate_ = 0.0;
 };
@@ -125,9 +128,10 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   network_ = Network(config.network, config.seed);
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
+  average_.emplace(network_, config.train.ema_decay);
   run.Begin();
   if (options.open == OpenRun::kResume && std::filesystem::exists(paths_.last())) {
-    progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get());
+    progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get(), &average_->tensors());
     network_->to(device_);
   }
 }
@@ -137,7 +141,10 @@ TrainResult Trainer::Run() {
     TrainEpoch();
     if (Stopping() && progress_.next_batch < steps_per_epoch_) break;
     EpochMetrics metrics{.epoch = progress_.epoch, .learning_rate = learning_rate_};
-    Validate(metrics);
+    {
+      const WeightAverage::InPlace average(*average_);
+      Validate(metrics);
+    }
     EndEpoch(std::move(metrics));
   }
   if (Stopping() && !Finished()) Checkpoint();
@@ -186,8 +193,12 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   SetLearningRate(*optimiser_, learning_rate_);
 
   optimiser_->zero_grad();
-  const torch::Tensor logits = network_->forward(batch.x_bhwc);
-  const torch::Tensor loss = Loss(logits, batch.y_b);
+  const double lambda = DrawMixup(config_.train.mixup, config_.seed, step);
+  const bool mixed = lambda < 1.0;
+  const torch::Tensor logits = network_->forward(
+      mixed ? batch.x_bhwc.lerp(batch.x_bhwc.flip(0), 1.0 - lambda) : batch.x_bhwc);
+  torch::Tensor loss = Loss(logits, batch.y_b);
+  if (mixed) loss = lambda * loss + (1.0 - lambda) * Loss(logits, batch.y_b.flip(0));
   loss.backward();
 
   // Before the step: a network that is broken never reaches a checkpoint.
@@ -200,6 +211,7 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
     }
   }
   optimiser_->step();
+  average_->Update(step);
 
   const int64_t count = batch.y_b.size(0);
   progress_.loss_sum += loss_value * static_cast<double>(count);
@@ -274,7 +286,10 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
                 .history = std::move(progress_.history)};
   next.history.push_back(std::move(metrics));
   progress_ = std::move(next);
-  if (best) Save(paths_.best(), nullptr);
+  if (best) {
+    const WeightAverage::InPlace average(*average_);
+    Save(paths_.best(), nullptr);
+  }
   Checkpoint();
   WriteMetrics();
   WriteSummary();
@@ -337,7 +352,7 @@ void Trainer::Checkpoint() { Save(paths_.last(), optimiser_.get()); }
 
 void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optimiser) const {
   try {
-    SaveCheckpoint(path, network_, optimiser, progress_);
+    SaveCheckpoint(path, network_, optimiser, progress_, average_->tensors());
   } catch (const Error& error) {
     Fail(error.kind(), "",
          "{}\n  after {} of {} epochs and {} steps; the checkpoint before it is kept "
