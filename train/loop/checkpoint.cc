@@ -15,7 +15,7 @@ namespace bisparse::train {
 namespace {
 
 constexpr int64_t kVersion = 2;
-constexpr int64_t kMetricColumns = 8;  // of EpochMetrics without entropies
+constexpr int64_t kMetricColumns = 12;  // of EpochMetrics without entropies
 
 torch::Tensor CpuGeneratorState() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
@@ -34,7 +34,8 @@ torch::Tensor StateRow(const Progress& p) {
   const auto number = [](auto value) { return static_cast<double>(value); };
   return torch::tensor(
       {number(p.epoch), number(p.next_batch), p.loss_sum, number(p.correct), number(p.samples),
-       p.epoch_seconds, number(p.best_epoch), p.best_score, p.best_accuracy, p.best_perturbed},
+       p.seconds.total, p.seconds.data, p.seconds.forward, p.seconds.backward, number(p.best_epoch),
+       p.best_score, p.best_accuracy, p.best_perturbed},
       torch::kFloat64);
 }
 
@@ -52,7 +53,11 @@ torch::Tensor HistoryTable(const Progress& progress) {
                                m.validation_loss,
                                m.validation_accuracy,
                                m.validation_perturbed,
-                               m.seconds};
+                               m.seconds.total,
+                               m.seconds.data,
+                               m.seconds.forward,
+                               m.seconds.backward,
+                               m.clips_per_second};
     row.insert(row.end(), m.entropies.begin(), m.entropies.end());
     table[e].copy_(torch::tensor(row, torch::kFloat64));
   }
@@ -66,11 +71,11 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
                     .loss_sum = s[2],
                     .correct = static_cast<int64_t>(s[3]),
                     .samples = static_cast<int64_t>(s[4]),
-                    .epoch_seconds = s[5],
-                    .best_epoch = static_cast<int64_t>(s[6]),
-                    .best_score = s[7],
-                    .best_accuracy = s[8],
-                    .best_perturbed = s[9]};
+                    .seconds = {s[5], s[6], s[7], s[8]},
+                    .best_epoch = static_cast<int64_t>(s[9]),
+                    .best_score = s[10],
+                    .best_accuracy = s[11],
+                    .best_perturbed = s[12]};
   for (int64_t e = 0; e < table.size(0); ++e) {
     const double* row = table.data_ptr<double>() + e * table.size(1);
     progress.history.push_back({.epoch = static_cast<int64_t>(row[0]),
@@ -80,7 +85,8 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
                                 .validation_loss = row[4],
                                 .validation_accuracy = row[5],
                                 .validation_perturbed = row[6],
-                                .seconds = row[7],
+                                .seconds = {row[7], row[8], row[9], row[10]},
+                                .clips_per_second = row[11],
                                 .entropies = {row + kMetricColumns, row + table.size(1)}});
   }
   return progress;

@@ -18,6 +18,12 @@
 
 namespace bisparse::train {
 
+/// Where an epoch's wall time goes: waiting for data, the forward pass with the loss, the backward
+/// pass with the optimiser's step. On CUDA, whose queue runs behind, most shows in the last.
+struct EpochTime {
+  double total = 0, data = 0, forward = 0, backward = 0;  ///< seconds of training; no validation
+};
+
 /// One epoch's row of metrics.csv. Accuracies are fractions.
 struct EpochMetrics {
   int64_t epoch = 0;  ///< 0-based
@@ -25,7 +31,8 @@ struct EpochMetrics {
   double validation_loss = 0, validation_accuracy = 0;
   double validation_perturbed =
       -1.0;  ///< accuracy on the perturbed copies; negative: there are none
-  double seconds = 0;
+  EpochTime seconds;
+  double clips_per_second = 0;
   std::vector<double> entropies;  ///< of each k-WTA layer's duty cycles, 1 = all units win equally
 };
 
@@ -39,7 +46,7 @@ struct Progress {
   int64_t next_batch = 0;  ///< its first batch that has not been trained on
   double loss_sum = 0;     ///< over the samples of that epoch so far
   int64_t correct = 0, samples = 0;
-  double epoch_seconds = 0;
+  EpochTime seconds;  ///< of that epoch so far
   int64_t best_epoch = -1;
   double best_score = -1.0;                            ///< see Score; a tie keeps the earlier epoch
   double best_accuracy = -1.0, best_perturbed = -1.0;  ///< on validation in that epoch; fractions

@@ -274,6 +274,14 @@ TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
   for (int e = 0; e < 4; ++e) {
     EXPECT_EQ(of_whole.history[e].train_loss, of_parts.history[e].train_loss) << "epoch " << e;
     EXPECT_EQ(of_whole.history[e].validation_loss, of_parts.history[e].validation_loss);
+    for (const Progress* progress : {&of_whole, &of_parts}) {
+      const EpochMetrics& m = progress->history[e];
+      const double parts_of_it = m.seconds.data + m.seconds.forward + m.seconds.backward;
+      EXPECT_GT(m.seconds.forward, 0.0);
+      EXPECT_GT(m.seconds.backward, 0.0);
+      EXPECT_LE(parts_of_it, m.seconds.total);
+      EXPECT_NEAR(m.clips_per_second * m.seconds.total, 80.0, 1e-6);  // 5 whole batches of 16
+    }
   }
   // Another seed is another network: the comparison can fail.
   const Config other = MakeConfig({"seed=2", "train.ema_decay=0.9", "train.mixup=0.2"});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The folder of a run, and who may write to it.
 //   runs/<name>/ config.yaml   the configuration with every default
-//                metrics.csv   one row an epoch
+//                metrics.csv   one row an epoch: losses, accuracies, throughput and where the time goes
 //                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
 //                best.pt       the network with the best score (checkpoint.h) on validation
 //                log/summary.json   best epoch, accuracy, seed, minutes, non-zeros, skipped clips

@@ -167,14 +167,16 @@ void Trainer::TrainEpoch() {
     bar.emplace(fmt::format("epoch {:3}/{}", progress_.epoch + 1, config_.train.epochs),
                 steps_per_epoch_, options_.progress);
   }
-  const double earlier_seconds = progress_.epoch_seconds;
+  const double earlier_seconds = progress_.seconds.total;
   const Clock::time_point start = Clock::now();
   Clock::time_point last_checkpoint = start;
   const int64_t first_batch = progress_.next_batch;
-  for (data::Batch batch; !Stopping() && loader.Next(batch);) {
+  Clock::time_point asked = start;
+  for (data::Batch batch; !Stopping() && loader.Next(batch); asked = Clock::now()) {
+    progress_.seconds.data += SecondsSince(asked);
     TrainBatch(ToDevice(batch));
     ++progress_.next_batch;
-    progress_.epoch_seconds = earlier_seconds + SecondsSince(start);
+    progress_.seconds.total = earlier_seconds + SecondsSince(start);
     if (bar) {
       const double done = static_cast<double>(progress_.next_batch - first_batch);
       bar->Update(progress_.next_batch, Suffix(SecondsSince(start) / done));
@@ -188,6 +190,7 @@ void Trainer::TrainEpoch() {
 }
 
 void Trainer::TrainBatch(const DeviceBatch& batch) {
+  const Clock::time_point start = Clock::now();
   const int64_t step = progress_.epoch * steps_per_epoch_ + progress_.next_batch;
   learning_rate_ = LearningRateAt(config_.train, step, steps_per_epoch_);
   SetLearningRate(*optimiser_, learning_rate_);
@@ -199,6 +202,8 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
       mixed ? batch.x_bhwc.lerp(batch.x_bhwc.flip(0), 1.0 - lambda) : batch.x_bhwc);
   torch::Tensor loss = Loss(logits, batch.y_b);
   if (mixed) loss = lambda * loss + (1.0 - lambda) * Loss(logits, batch.y_b.flip(0));
+  const Clock::time_point behind_forward = Clock::now();
+  progress_.seconds.forward += std::chrono::duration<double>(behind_forward - start).count();
   loss.backward();
 
   // Before the step: a network that is broken never reaches a checkpoint.
@@ -217,6 +222,7 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   progress_.loss_sum += loss_value * static_cast<double>(count);
   progress_.correct += logits.argmax(1).eq(batch.y_b).sum().item<int64_t>();
   progress_.samples += count;
+  progress_.seconds.backward += SecondsSince(behind_forward);
 }
 
 /// Accuracy (fraction) and plain cross entropy (no label smoothing).
@@ -256,7 +262,8 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
   const double samples = static_cast<double>(progress_.samples);
   metrics.train_loss = progress_.loss_sum / samples;
   metrics.train_accuracy = static_cast<double>(progress_.correct) / samples;
-  metrics.seconds = progress_.epoch_seconds;
+  metrics.seconds = progress_.seconds;
+  metrics.clips_per_second = samples / std::max(metrics.seconds.total, 1e-9);
   for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
     metrics.entropies.push_back(layer.kwta->NormalisedEntropy());
   }
@@ -277,6 +284,12 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
         "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
         100 * metrics.validation_accuracy, perturbed, best ? " (best)" : "");
+    const EpochTime& t = metrics.seconds;
+    const double percent = 100.0 / std::max(t.total, 1e-9);
+    fmt::print(options_.progress,
+               "  {:.0f} clips/s: data {:.0f} %, forward {:.0f} %, backward {:.0f} % of the time\n",
+               metrics.clips_per_second, percent * t.data, percent * t.forward,
+               percent * t.backward);
   }
   Progress next{.epoch = progress_.epoch + 1,
                 .best_epoch = progress_.best_epoch,
@@ -364,7 +377,8 @@ void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optim
 void Trainer::WriteMetrics() const {
   std::string csv =
       "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,"
-      "validation_perturbed,seconds";
+      "validation_perturbed,seconds,data_seconds,forward_seconds,backward_seconds,"
+      "clips_per_second";
   for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
     csv += ",entropy_" + layer.name;
   }
@@ -372,9 +386,11 @@ void Trainer::WriteMetrics() const {
   for (const EpochMetrics& m : progress_.history) {
     const std::string perturbed =
         m.validation_perturbed < 0.0 ? "" : fmt::format("{:.6f}", m.validation_perturbed);
-    csv += fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.2f}", m.epoch + 1,
-                       m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
-                       m.validation_accuracy, perturbed, m.seconds);
+    csv +=
+        fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.2f},{:.2f},{:.2f},{:.2f},{:.1f}",
+                    m.epoch + 1, m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
+                    m.validation_accuracy, perturbed, m.seconds.total, m.seconds.data,
+                    m.seconds.forward, m.seconds.backward, m.clips_per_second);
     for (const double entropy : m.entropies) csv += fmt::format(",{:.4f}", entropy);
     csv += '\n';
   }
@@ -382,6 +398,11 @@ void Trainer::WriteMetrics() const {
 }
 
 void Trainer::WriteSummary() const {
+  double clips = 0, seconds = 0;  // of all epochs
+  for (const EpochMetrics& m : progress_.history) {
+    clips += m.clips_per_second * m.seconds.total;
+    seconds += m.seconds.total;
+  }
   nlohmann::ordered_json summary = {{"name", config_.name},
                                     {"seed", config_.seed},
                                     {"epochs", progress_.epoch},
@@ -389,6 +410,8 @@ void Trainer::WriteSummary() const {
                                     {"best_epoch", progress_.best_epoch + 1},
                                     {"validation_accuracy", progress_.best_accuracy},
                                     {"minutes", Minutes()},
+                                    {"clips_per_second", clips / std::max(seconds, 1e-9)},
+
                                     {"nonzeros", network_->NonZeroWeights()},
                                     {"weights_dense", network_->DenseWeights()},
                                     {"train_samples", dataset_.size(data::Split::kTrain)},
@@ -417,8 +440,8 @@ bool Trainer::Finished() const {
 }
 
 double Trainer::Minutes() const {
-  double seconds = progress_.epoch_seconds;
-  for (const EpochMetrics& m : progress_.history) seconds += m.seconds;
+  double seconds = progress_.seconds.total;
+  for (const EpochMetrics& m : progress_.history) seconds += m.seconds.total;
   return seconds / 60.0;
 }
 
