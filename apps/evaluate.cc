@@ -3,9 +3,62 @@
 #include <fmt/format.h>
 
 #include "apps/support/evaluation.h"
+#include "apps/support/plot.h"
 #include "apps/support/program.h"
+#include "deploy/base/check.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/packed/model_file.h"
+
+namespace bisparse {
+namespace {
+
+void Remark(const data::Dataset& dataset) {
+  for (const auto& warning : dataset.warnings()) fmt::print(stderr, "{}\n", warning);
+  for (const auto& file : dataset.skipped()) fmt::print(stderr, "skipped {}\n", file.reason);
+}
+
+/// A line for each level, a column for each model.
+void SweepNoise(const std::vector<std::string>& paths, const apps::EvaluationData& data,
+                const EngineOptions& options, const std::string& json, const std::string& plot) {
+  auto models = nlohmann::ordered_json::array();
+  apps::Panel panel{.title = "Accuracy against white noise",
+                    .x_label = "a in (1 - a) A + a U[-1, 1]",
+                    .y_label = "accuracy, %",
+                    .series = {}};
+  std::vector<apps::NoiseSweep> sweeps;
+  for (const std::string& path : paths) {
+    const packed::Model model = packed::ReadModel(path);
+    const auto dataset = apps::OpenForModel(model, data);
+    const Engine engine = EngineAccess::FromModel(model, options);
+    sweeps.push_back(apps::EvaluateNoise(engine, *dataset, data.split));
+    Remark(*dataset);
+    models.push_back({{"model", path}});
+    models.back().update(apps::NoiseJson(sweeps.back()));
+    apps::Series& curve =
+        panel.series.emplace_back(apps::Series{.title = model.name, .points = {}});
+    for (size_t i = 0; i < sweeps.back().alphas.size(); ++i) {
+      curve.points.emplace_back(sweeps.back().alphas[i], 100 * sweeps.back().accuracies[i]);
+    }
+  }
+  if (json != "-") {
+    fmt::print("{:<8}", "noise");
+    for (const apps::Series& curve : panel.series) fmt::print(" {:>20}", curve.title);
+    for (size_t i = 0; i < sweeps[0].alphas.size(); ++i) {
+      fmt::print("\n{:<8.2f}", sweeps[0].alphas[i]);
+      for (const apps::NoiseSweep& sweep : sweeps) {
+        fmt::print(" {:>18.2f} %", 100 * sweep.accuracies[i]);
+      }
+    }
+    fmt::print("\n{:<8}", "score");
+    for (const apps::NoiseSweep& sweep : sweeps) fmt::print(" {:>20}", sweep.score);
+    fmt::print("\n");
+  }
+  if (!json.empty()) apps::WriteJson({{"models", models}}, json);
+  if (!plot.empty()) apps::WritePlot({panel}, plot);
+}
+
+}  // namespace
+}  // namespace bisparse
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -13,10 +66,12 @@ int main(int argc, char** argv) {
   app.footer(
       apps::Footer("bisparse-evaluate models/gsc_aligned.bisparse --data speech_commands_test "
                    "--json result.json"));
-  std::string path, json, mode = "auto", split = "test";
+  std::vector<std::string> paths;
+  std::string json, plot, mode = "auto", split = "test";
+  bool noise = false;
   apps::EvaluationData data;
   EngineOptions options{.threads = 0};
-  app.add_option("MODEL", path, "A .bisparse file")->required();
+  app.add_option("MODEL", paths, "A .bisparse file; with --noise one or more")->required();
   app.add_option("--data", data.path,
                  "A test set (a folder a class, taken whole; known by _silence_ or _unknown_), an "
                  "archive of Speech Commands, or x.npy")
@@ -32,6 +87,11 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "Over the samples; 0 = all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  CLI::Option* sweep = app.add_flag(
+      "--noise", noise,
+      "Accuracy against white noise: the waveform A becomes (1 - a) A + a U[-1, 1], a = 0 to 0.5");
+  app.add_option("--plot", plot, "With --noise: also draw the curves to this SVG file")
+      ->needs(sweep);
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
@@ -39,13 +99,19 @@ int main(int argc, char** argv) {
     data.split = split == "test"         ? data::Split::kTest
                  : split == "validation" ? data::Split::kValidation
                                          : data::Split::kPerturbed;
-    const packed::Model model = packed::ReadModel(path);
+    if (noise) {
+      SweepNoise(paths, data, options, json, plot);
+      return 0;
+    }
+    if (paths.size() > 1) {
+      Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --noise", paths.size());
+    }
+    const packed::Model model = packed::ReadModel(paths[0]);
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);
     const apps::Evaluation evaluation = apps::Evaluate(engine, *dataset, data.split);
-    for (const auto& warning : dataset->warnings()) fmt::print(stderr, "{}\n", warning);
-    for (const auto& file : dataset->skipped()) fmt::print(stderr, "skipped {}\n", file.reason);
-    if (json != "-") fmt::print("{}: {}", path, apps::FormatEvaluation(evaluation));
+    Remark(*dataset);
+    if (json != "-") fmt::print("{}: {}", paths[0], apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);
     return 0;
   });

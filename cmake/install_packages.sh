@@ -14,6 +14,7 @@ packages=(
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file
   libsndfile1-dev libsamplerate0-dev nettle-dev libxtensor-dev # data
   espeak-ng                                             # synthesised recordings, run as a program
+  gnuplot-nox                                           # plots, run as a program
 )
 peers=false
 for flag in "$@"; do

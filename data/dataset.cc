@@ -121,6 +121,11 @@ const char* SplitName(Split split) {
   return "?";
 }
 
+void Dataset::NoisyFeatures(Split, int64_t, double, std::span<float>) const {
+  Fail(ErrorKind::kConfiguration, "noise",
+       "is added to waveforms, and these samples are none (hint: recordings as data)");
+}
+
 std::vector<std::string> ConfigFaults(const DatasetConfig& config) {
   Faults faults;
   if (config.kind == DatasetKind::kSpeechCommands) {

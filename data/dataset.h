@@ -45,6 +45,11 @@ class Dataset {
   /// the other splits, whose features are computed once and kept. Thread-safe.
   virtual void Features(Split split, int64_t index, uint64_t epoch,
                         std::span<float> features_hwc) const = 0;
+  /// Features of a clip whose waveform A became (1 − alpha)·A + alpha·U[−1, 1] (Ahmad, Scheinkman
+  /// 2019), alpha in [0, 1]: the same noise for every alpha and every run. Not of kTrain. Throws
+  /// Error (kConfiguration) where samples are no recordings.
+  virtual void NoisyFeatures(Split split, int64_t index, double alpha,
+                             std::span<float> features_hwc) const;
   /// The file (or "file[index]") behind a sample, for messages.
   virtual std::string Describe(Split split, int64_t index, uint64_t epoch) const = 0;
 

@@ -23,7 +23,8 @@ namespace bisparse::data {
 namespace {
 
 // What random numbers are for; the first part of every stream.
-constexpr uint64_t kSampleStream = 0x73616d706c65, kPoolStream = 0x706f6f6c;
+constexpr uint64_t kSampleStream = 0x73616d706c65, kPoolStream = 0x706f6f6c,
+                   kNoiseStream = 0x6e6f697365;
 // Which clips are validated must not depend on a run's seed.
 constexpr uint64_t kFixedSeed = 1;
 constexpr int64_t kPoolPerSlot = 8;
@@ -130,6 +131,28 @@ class SpeechCommands : public Dataset {
       return;
     }
     Compute(split, index, epoch, features_hwc);
+  }
+
+  void NoisyFeatures(Split split, int64_t index, double alpha,
+                     std::span<float> features_hwc) const override {
+    BISPARSE_CHECK(split != Split::kTrain && index >= 0 && index < size(split));
+    const FrontEnd& front_end = log_mel_.front_end();
+    const auto stream = static_cast<uint64_t>(split), at = static_cast<uint64_t>(index);
+    CounterRandom silence(kFixedSeed, {kSampleStream, stream, 0, at});
+    CounterRandom noise(kFixedSeed, {kNoiseStream, stream, at});
+    static thread_local std::vector<float> cut, waveform;
+    const int32_t clip = ClipOf(split, index, 0);
+    if (clip < 0) CutSilence(split, index, silence, cut);
+    const std::span<const float> source = clip < 0 ? cut : FloatsOf(store_.clips[clip].pcm);
+    waveform.resize(front_end.clip_samples);
+    const int64_t first = ClipStart(front_end.align, std::ssize(source), front_end.clip_samples);
+    for (int64_t i = 0; i < front_end.clip_samples; ++i) {
+      const int64_t from = first + i;
+      const float sample = from >= 0 && from < std::ssize(source) ? source[from] : 0.0f;
+      const double uniform = UniformIn(noise, -1.0, 1.0);
+      waveform[i] = static_cast<float>((1.0 - alpha) * sample + alpha * uniform);
+    }
+    log_mel_.Compute(waveform, features_hwc);
   }
 
   std::string Describe(Split split, int64_t index, uint64_t epoch) const override {

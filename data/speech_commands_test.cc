@@ -211,6 +211,31 @@ TEST(SpeechCommands, PerturbedIsValidationSeveralTimesTheSameForEverySeed) {
   EXPECT_EQ(Open(config, {.validation = false})->size(Split::kPerturbed), 0);
 }
 
+TEST(SpeechCommands, NoiseReplacesTheWaveformByAndBy) {
+  const std::string root = MakeArchive("noise");
+  const auto a = Open(Config(root), {.seed = 1}), b = Open(Config(root), {.seed = 2});
+  const auto noisy = [](const Dataset& dataset, int64_t index, double alpha) {
+    std::vector<float> features(dataset.shape().elements());
+    dataset.NoisyFeatures(Split::kValidation, index, alpha, features);
+    return features;
+  };
+  const auto distance = [](const std::vector<float>& x, const std::vector<float>& y) {
+    double sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) sum += (x[i] - y[i]) * (x[i] - y[i]);
+    return std::sqrt(sum);
+  };
+  for (int64_t i = 0; i < a->size(Split::kValidation); ++i) {
+    SCOPED_TRACE(i);
+    const std::vector<float> clean = Features(*a, Split::kValidation, i, 0);
+    EXPECT_EQ(noisy(*a, i, 0.0), clean);
+    EXPECT_EQ(noisy(*a, i, 0.3), noisy(*b, i, 0.3));
+    // With the noise alone it no longer matters what was said.
+    EXPECT_LT(distance(noisy(*a, i, 0.999), noisy(*a, i, 1.0)),
+              0.1 * distance(clean, noisy(*a, i, 1.0)));
+    EXPECT_NE(noisy(*a, i, 1.0), noisy(*a, (i + 1) % 3, 1.0));
+  }
+}
+
 TEST(SpeechCommands, LongClipsAreCutWhereTheFrontEndWould) {
   for (ClipAlign align : {ClipAlign::kStart, ClipAlign::kCenter, ClipAlign::kEnd}) {
     for (int64_t count : {100, 1599, 1601, 3200, 3201, 3202, 9999, 10000}) {

@@ -150,6 +150,39 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
   return evaluation;
 }
 
+NoiseSweep EvaluateNoise(const Engine& engine, const data::Dataset& dataset, data::Split split) {
+  NoiseSweep sweep{.alphas = {}, .accuracies = {}, .samples = dataset.size(split)};
+  const auto floats = static_cast<size_t>(dataset.shape().elements());
+  const auto classes = static_cast<size_t>(engine.output_count());
+  std::vector<float> x_bi(static_cast<size_t>(sweep.samples) * floats);
+  std::vector<float> logits_bo(static_cast<size_t>(sweep.samples) * classes);
+  for (int step = 0; step <= 10; ++step) {
+    const double alpha = step / 20.0;
+    for (int64_t b = 0; b < sweep.samples; ++b) {
+      dataset.NoisyFeatures(split, b, alpha,
+                            std::span(x_bi).subspan(static_cast<size_t>(b) * floats, floats));
+    }
+    engine.RunBatch(x_bi, sweep.samples, logits_bo);
+    int64_t right = 0;
+    for (int64_t b = 0; b < sweep.samples; ++b) {
+      const auto row = logits_bo.begin() + b * static_cast<int64_t>(classes);
+      right += std::max_element(row, row + static_cast<int64_t>(classes)) - row ==
+               dataset.Label(split, b);
+    }
+    sweep.alphas.push_back(alpha);
+    sweep.accuracies.push_back(static_cast<double>(right) / static_cast<double>(sweep.samples));
+    sweep.score += right;
+  }
+  return sweep;
+}
+
+nlohmann::ordered_json NoiseJson(const NoiseSweep& sweep) {
+  return {{"alphas", sweep.alphas},
+          {"accuracies", sweep.accuracies},
+          {"samples", sweep.samples},
+          {"score", sweep.score}};
+}
+
 std::string FormatEvaluation(const Evaluation& evaluation) {
   std::string text =
       fmt::format("accuracy {:.2f} % ({} of {}), {:.0f} samples/s", 100 * evaluation.accuracy(),

@@ -41,6 +41,17 @@ struct Evaluation {
 
 Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split);
 
+/// Accuracy against noise in the waveform, data::Dataset::NoisyFeatures.
+struct NoiseSweep {
+  std::vector<double> alphas, accuracies;  ///< fractions
+  int64_t samples = 0;
+  int64_t score = 0;  ///< right answers over all levels: the noise score of Ahmad, Scheinkman 2019
+};
+/// alpha from 0 to 0.5 in steps of 0.05.
+NoiseSweep EvaluateNoise(const Engine& engine, const data::Dataset& dataset, data::Split split);
+/// {"alphas", "accuracies" (fractions), "samples", "score"}
+nlohmann::ordered_json NoiseJson(const NoiseSweep& sweep);
+
 /// Features of a split's samples back to back, samples × input floats (at most `limit`).
 std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split, int64_t limit);
 
