@@ -1,28 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-inspect: what is in a packed model, and what the engine would do with it.
+// bisparse-inspect: what is in a packed model, and what the engine would do with it; its sets as a
+// picture; the training curves of runs.
 #include <fmt/format.h>
 
+#include "apps/support/curves.h"
 #include "apps/support/inspection.h"
+#include "apps/support/picture.h"
+#include "apps/support/plot.h"
 #include "apps/support/program.h"
+#include "deploy/base/check.h"
+#include "deploy/base/file.h"
 #include "deploy/packed/model_file.h"
 
 int main(int argc, char** argv) {
+  using namespace bisparse;
   CLI::App app("Shows a packed model: layers, sets, densities, winners, bytes, provenance.",
                "bisparse-inspect");
-  app.footer(bisparse::apps::Footer("bisparse-inspect models/gsc_aligned.bisparse"));
-  std::string path;
+  app.footer(apps::Footer("bisparse-inspect models/gsc_aligned.bisparse"));
+  std::vector<std::string> paths;
+  std::string picture, layer, curves;
   bool plan = false, config = false;
-  app.add_option("MODEL", path, "A .bisparse file")->required();
+  app.add_option("MODEL", paths, "A .bisparse file; with --plot run folders, one or more")
+      ->required();
   app.add_flag("--plan", plan, "Also the kernel that each layer gets on this machine, and why");
   app.add_flag("--config", config, "Only the configuration that the model was trained with");
-  return bisparse::apps::RunProgram(app, argc, argv, [&] {
-    const bisparse::packed::Model model = bisparse::packed::ReadModel(path);
+  CLI::Option* draw = app.add_option("--picture", picture,
+                                     "Only draw a layer's complementary sets to this SVG file");
+  app.add_option("--layer", layer, "The layer of --picture; the first packed one by default")
+      ->needs(draw);
+  app.add_option("--plot", curves, "Only draw the training curves of run folders to this SVG file")
+      ->excludes(draw);
+  return apps::RunProgram(app, argc, argv, [&] {
+    if (!curves.empty()) {
+      apps::WritePlot(apps::TrainingCurves(paths), curves);
+      return 0;
+    }
+    if (paths.size() > 1) {
+      Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --plot", paths.size());
+    }
+    const packed::Model model = packed::ReadModel(paths[0]);
+    if (!picture.empty()) {
+      WriteFileAtomically(picture, apps::PictureOfSets(apps::FindPackedLayer(model, layer)));
+      return 0;
+    }
     if (config) {
       fmt::print("{}", model.provenance.config_text);
       return 0;
     }
-    fmt::print("{}\n{}", bisparse::apps::FormatSummary(model), bisparse::apps::FormatLayers(model));
-    if (plan) fmt::print("\n{}", bisparse::apps::FormatPlan(model));
+    fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+    if (plan) fmt::print("\n{}", apps::FormatPlan(model));
     return 0;
   });
 }

@@ -36,11 +36,12 @@ std::string Script(const std::vector<Panel>& panels, const std::string& output) 
                           Quoted(panel.x_label), Quoted(panel.y_label));
     std::string lines;
     for (size_t i = 0; i < panel.series.size(); ++i) {
+      if (panel.series[i].points.empty()) continue;
       script += fmt::format("$series{} << EOD\n", i);
       for (const auto& [x, y] : panel.series[i].points) script += fmt::format("{} {}\n", x, y);
       script += "EOD\n";
       lines += fmt::format("{}$series{} with linespoints pointsize 0.4 linetype {} title {}",
-                           i > 0 ? ", " : "", i, i + 1, Quoted(panel.series[i].title));
+                           lines.empty() ? "" : ", ", i, i + 1, Quoted(panel.series[i].title));
     }
     script += "plot " + lines + "\n";
   }

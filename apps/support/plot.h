@@ -16,7 +16,7 @@ struct Series {
 
 struct Panel {
   std::string title, x_label, y_label;
-  std::vector<Series> series;  ///< one colour each, the same in all panels
+  std::vector<Series> series;  ///< colours by their order; one without points is left out
 };
 
 /// The panels below each other. Throws Error: kConfiguration where gnuplot is not installed, kData

@@ -350,6 +350,83 @@ TEST_F(Programs, EvaluateTakesTheSplitsOfAnArchive) {
   };
   EXPECT_THAT(samples("test"), ElementsAre(1, 2, 2));  // of _silence_ as many as a word has
   EXPECT_THAT(samples("validation"), ElementsAre(1, 1, 1));
+  EXPECT_THAT(samples("perturbed"), ElementsAre(1, 1, 1));
+}
+
+TEST_F(Programs, EvaluateSweepsNoiseWithTheSameNoiseForEveryModel) {
+  WriteTestSet("test");
+  packed::Model other = packed::MakeExampleModel(2);
+  other.provenance.config_text = "";
+  other.name = "other";
+  packed::WriteModel(other, Path("other.bisparse"));
+  const Result clean = Run("bisparse-evaluate", "model.bisparse --data test --json -");
+  const Result result =
+      Run("bisparse-evaluate",
+          "model.bisparse other.bisparse model.bisparse --data test --noise --json noise.json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json models = Json::parse(ReadTextFile(Path("noise.json")))["models"];
+  ASSERT_EQ(models.size(), 3u);
+  EXPECT_THAT(KeysOf(models[0]), ElementsAre("model", "alphas", "accuracies", "samples", "score"));
+  EXPECT_EQ(models[0], models[2]);
+  EXPECT_EQ(models[1]["model"], "other.bisparse");
+  ASSERT_EQ(models[0]["alphas"].size(), 11u);
+  EXPECT_EQ(models[0]["alphas"][10], 0.5);
+  EXPECT_EQ(models[0]["accuracies"][0], Json::parse(clean.out)["accuracy"]);
+  for (const Json& model : models) {
+    double right = 0;
+    for (const Json& accuracy : model["accuracies"]) right += accuracy.get<double>() * 12;
+    EXPECT_NEAR(model["score"].get<double>(), right, 1e-9);
+  }
+  EXPECT_THAT(result.out, AllOf(HasSubstr("other"), HasSubstr("\n0.50 "), HasSubstr("\nscore ")));
+  ExpectError("bisparse-evaluate", "model.bisparse other.bisparse --data test", 2,
+              "MODEL: 2 files, 1 allowed without --noise");
+  ExpectError("bisparse-evaluate", "model.bisparse --data test --plot a.svg", 2, "--noise");
+}
+
+TEST_F(Programs, InspectDrawsEachSetsKernelsAndThePackedOne) {
+  ASSERT_EQ(Run("bisparse-inspect", "model.bisparse --picture all.svg --layer conv2").code, 0);
+  const std::string svg = ReadTextFile(Path("all.svg"));
+  const packed::Layer* layer = nullptr;
+  const packed::Model model = packed::ReadModel(model_path_);
+  for (const packed::Layer& each : model.layers) layer = each.name == "conv2" ? &each : layer;
+  ASSERT_NE(layer, nullptr);
+  const packed::Layout layout(layer->kernel(), layer->packing);
+  ASSERT_EQ(layout.sets, 1);
+  std::vector<int64_t> owned(static_cast<size_t>(layer->packing.set_size)), drawn;
+  for (int64_t p = 0; p < layout.positions; ++p) {
+    ++owned[layer->owner_nr[static_cast<size_t>(layout.RunOf(p))]];
+  }
+  // Kernel by kernel, a group each; the last holds them all.
+  const std::regex rectangle("<rect x=\"[0-9]+\" y=\"[0-9]+\" width=\"([0-9]+)\" height=\"1\"");
+  for (size_t at = svg.find("<g "); at != std::string::npos; at = svg.find("<g ", at + 1)) {
+    const std::string group = svg.substr(at, svg.find("</g>", at) - at);
+    drawn.push_back(0);
+    for (std::sregex_iterator i(group.begin(), group.end(), rectangle), end; i != end; ++i) {
+      drawn.back() += std::stoll((*i)[1]);
+    }
+  }
+  owned.push_back(layout.positions);
+  EXPECT_EQ(drawn, owned);
+  ExpectError("bisparse-inspect", "model.bisparse --picture a.svg --layer relu1", 2,
+              "no packed layer is called 'relu1', only: conv1 conv2");
+}
+
+TEST_F(Programs, InspectDrawsTrainingCurves) {
+  WriteText("runs/a/metrics.csv",
+            "epoch,train_loss,validation_accuracy,validation_perturbed\n1,2.5,0.25,\n2,2,0.5,\n");
+  WriteText("runs/it's b/metrics.csv",
+            "epoch,train_loss,validation_accuracy,validation_perturbed\n1,2,0.5,0.25\n");
+  const Result result = Run("bisparse-inspect", "runs/a \"runs/it's b\" --plot curves.svg");
+  if (result.err.find("gnuplot-nox") != std::string::npos) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::string svg = ReadTextFile(Path("curves.svg"));
+  EXPECT_THAT(svg, AllOf(HasSubstr("<svg"), HasSubstr("Training loss"), HasSubstr("perturbed"),
+                         HasSubstr("it's b"), HasSubstr("</svg>")));
+  ExpectError("bisparse-inspect", "runs --plot a.svg", 3, "metrics.csv: is not there");
+  WriteText("runs/c/metrics.csv", "epoch,train_loss\n1,two\n");
+  ExpectError("bisparse-inspect", "runs/c --plot a.svg", 3,
+              "metrics.csv:2: train_loss = 'two' is no number");
+  ExpectError("bisparse-inspect", "runs/a --plot a.svg", 2, "gnuplot-nox", "env PATH=/nowhere");
 }
 
 TEST_F(Programs, EvaluateReadsArraysAsTheModelsConfigurationSays) {
