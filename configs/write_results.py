@@ -4,73 +4,92 @@
 
   configs/write_results.py RUNS [--bench BENCH.json …]
 
-RUNS holds folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json and test.json
-(bisparse-evaluate). The benchmark's files, if any, are bisparse-bench --sweep --json outputs, named bench_<network>.json.
-Only the Python standard library is used.
+RUNS holds folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json, perturbed.json, test_f32.json
+and test_int8.json (bisparse-evaluate; of the exported files, through the engine), and noise.json (configs/train_results.sh).
+The benchmark's files, if any, are bisparse-bench --sweep --json outputs, named bench_<network>.json. The ablation's part
+(configs/write_ablation.py) is kept. Only the Python standard library is used.
 """
 import json
 import pathlib
-import re
-import statistics
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-ORDER = ["gsc_dense", "gsc_sparse_dense", "gsc_paper", "gsc_aligned"]
+from results_table import (ROOT, difference_text, find_block, folders_by_name, mean_text, paired_difference, put_mean,
+                           read_json, replace_block)
+
+ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned"]
+ACCURACIES = {"validation": "validation.json", "validation_perturbed": "perturbed.json", "test": "test_f32.json",
+              "test_int8": "test_int8.json"}
 
 
 def read_runs(runs):
-    """{config: [{"seed", "validation", "test", "nonzeros", "minutes"}]}, accuracies in per cent."""
+    """{config: {seed: row}} of runs that were trained, exported and evaluated; accuracies in per cent, None if not there."""
     table = {}
-    for folder in sorted(pathlib.Path(runs).iterdir()):
-        match = re.fullmatch(r"(.+)-seed(\d+)", folder.name)
-        files = [folder / "log/summary.json", folder / "validation.json", folder / "test.json"]
-        if not match or not all(file.exists() for file in files):
-            continue
-        summary, validation, test = (json.loads(file.read_text()) for file in files)
-        table.setdefault(match[1], []).append({
-            "seed": int(match[2]),
-            "validation": 100 * validation["accuracy"],
-            "test": 100 * test["accuracy"],
-            "nonzeros": summary["nonzeros"],
-            "minutes": summary["minutes"],
-            "threads": summary["threads"],
-            "epochs": summary["epochs"],
-        })
+    for name, folders in folders_by_name(runs).items():
+        for seed, folder in folders.items():
+            summary = read_json(folder / "log/summary.json")
+            row = {}
+            for key, file in ACCURACIES.items():
+                evaluation = read_json(folder / file)
+                row[key] = None if evaluation is None else 100 * evaluation["accuracy"]
+            if summary and row["validation"] is not None and row["test"] is not None:
+                row.update({key: summary[key] for key in ("nonzeros", "minutes", "threads", "epochs")})
+                table.setdefault(name, {})[seed] = row
     return table
 
 
 def summarise(rows):
     entry = {}
-    for key in ("validation", "test"):
-        values = [row[key] for row in rows]
-        entry[key] = round(statistics.mean(values), 2)
-        entry[key + "_sd"] = round(statistics.stdev(values), 2) if len(values) > 1 else None
-    entry["nonzeros"] = rows[0]["nonzeros"]
+    for key in ACCURACIES:
+        put_mean(entry, key, [row[key] for row in rows.values()])
+    put_mean(entry, "nonzeros", [row["nonzeros"] for row in rows.values()], 0)
+    entry["nonzeros"] = int(entry["nonzeros"])
     entry["seeds"] = len(rows)
-    entry["minutes"] = round(statistics.mean(row["minutes"] for row in rows), 1)
+    put_mean(entry, "minutes", [row["minutes"] for row in rows.values()], 1)
     return entry
 
 
-def spread(entry, key):
-    sd = entry[key + "_sd"]
-    return f"{entry[key]:.1f}" + (f" ± {sd:.1f}" if sd is not None else "")
-
-
 def markdown_table(results, latency):
-    lines = ["| network | non-zero weights | validation % | test % | seeds | minutes a run | latency, µs |",
-             "|---|---|---|---|---|---|---|"]
+    lines = ["| network | non-zero weights | validation % | perturbed % | test % | test int8 % | seeds | minutes a run | latency, µs |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name, entry in results.items():
-        lines.append(f"| `{name}` | {entry['nonzeros']:,} | {spread(entry, 'validation')} | {spread(entry, 'test')} | "
+        lines.append(f"| `{name}` | {entry['nonzeros']:,} | {mean_text(entry, 'validation')} | "
+                     f"{mean_text(entry, 'validation_perturbed')} | {mean_text(entry, 'test')} | {mean_text(entry, 'test_int8')} | "
                      f"{entry['seeds']} | {entry['minutes']:.1f} | {latency.get(name, '–')} |")
     return lines
 
 
-def replace_between(path, begin, end, lines):
-    text = path.read_text()
-    pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.S)
-    if not pattern.search(text):
-        sys.exit(f"{path}: no '{begin}' … '{end}'")
-    path.write_text(pattern.sub(lambda _: "\n".join([begin, *lines, end]), text))
+def difference_table(table, names, reference="gsc_dense"):
+    """Each network minus the dense one, seed by seed."""
+    if reference not in table or len(names) == 1:
+        return []
+    lines = [f"Difference to `{reference}`, seed by seed: mean and its 95 % interval, in points.", "",
+             "| network | validation | perturbed | test | seeds |", "|---|---|---|---|---|"]
+    for name in names:
+        if name == reference:
+            continue
+        cells = []
+        for key in ("validation", "validation_perturbed", "test"):
+            cells.append(difference_text(paired_difference({s: r[key] for s, r in table[name].items()},
+                                                           {s: r[key] for s, r in table[reference].items()})))
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {len(set(table[name]) & set(table[reference]))} |")
+    return [*lines, ""]
+
+
+def noise_section(runs):
+    noise = read_json(pathlib.Path(runs) / "noise.json")
+    if noise is None:
+        return []
+    models = noise["models"]
+    names = [pathlib.Path(model["model"]).parent.name for model in models]
+    lines = ["## Noise", "",
+             "Test accuracy in % against white noise in the waveform, A' = (1 − α)·A + α·U[−1, 1], the same noise for every "
+             "network; the score counts right answers over all levels (Ahmad, Scheinkman 2019). Command: "
+             "`bisparse-evaluate MODEL… --noise --plot docs/noise.svg`.", "",
+             "| α | " + " | ".join(f"`{name}`" for name in names) + " |", "|---|" + "---|" * len(names)]
+    for i, alpha in enumerate(models[0]["alphas"]):
+        lines.append(f"| {alpha:.2f} | " + " | ".join(f"{100 * model['accuracies'][i]:.1f}" for model in models) + " |")
+    lines.append("| score | " + " | ".join(str(model["score"]) for model in models) + " |")
+    return [*lines, "", "![The same as a plot](noise.svg)", ""]
 
 
 def bench_section(files):
@@ -104,29 +123,37 @@ def main():
     bench_files = arguments[2:] if arguments[1:2] == ["--bench"] else []
     table = read_runs(arguments[0])
     if not table:
-        sys.exit(f"{arguments[0]}: no finished run (log/summary.json, validation.json, test.json)")
+        sys.exit(f"{arguments[0]}: no finished run (log/summary.json, validation.json, test_f32.json)")
     names = [n for n in ORDER if n in table] + sorted(set(table) - set(ORDER))
     results = {name: summarise(table[name]) for name in names}
     speed, latency = bench_section(bench_files)
-    (ROOT / "docs/results.json").write_text(json.dumps(results, indent=2) + "\n")
+    json_path, document = ROOT / "docs/results.json", ROOT / "docs/results.md"
+    everything = dict(results)
+    if "ablation" in (old := read_json(json_path) or {}):
+        everything["ablation"] = old["ablation"]
+    json_path.write_text(json.dumps(everything, indent=2) + "\n")
 
     lines = ["# Results", "",
              "Written by `configs/write_results.py` from the runs' own files; not edited by hand.", "",
              "Data: the ten-class part of Speech Commands described in the README (`bed cat down go happy left right up`, "
-             "`_unknown_`, `_silence_`). Networks and epochs are chosen on validation; the test set is read once for each "
-             "network and seed. All accuracies are of the exported file, through the engine. Standard error of one run: "
-             "about 0.65 points on validation, 0.75 on test.", "",
+             "`_unknown_`, `_silence_`). Networks and epochs are chosen on validation, clean and perturbed; the test set is read "
+             "once for each network and seed. All accuracies are of the exported file, through the engine; mean ± standard "
+             "deviation over the seeds. Standard error of one run: about 0.65 points on validation, 0.75 on test.", "",
              "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results, latency), "",
-             "Latency: best mode, one sample, one thread. Minutes: wall time of a run with the threads below, beside other work on the machine.", "",
-             "## Runs", "", "| network | seed | epochs | validation % | test % | minutes | threads |", "|---|---|---|---|---|---|---|"]
+             "Latency: best mode, one sample, one thread. Minutes: wall time of a run with the threads below, beside other work "
+             "on the machine. Perturbed: copies of the validation clips with noise, band limits or an echo (`data/augment.h`).", "",
+             *difference_table(table, names), *noise_section(arguments[0]),
+             "## Runs", "", "| network | seed | epochs | validation % | perturbed % | test % | test int8 % | minutes | threads |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name in names:
-        for row in sorted(table[name], key=lambda r: r["seed"]):
-            lines.append(f"| `{name}` | {row['seed']} | {row['epochs']} | {row['validation']:.2f} | {row['test']:.2f} | "
-                         f"{row['minutes']:.1f} | {row['threads']} |")
+        for seed, row in sorted(table[name].items()):
+            cells = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ACCURACIES)
+            lines.append(f"| `{name}` | {seed} | {row['epochs']} | {cells} | {row['minutes']:.1f} | {row['threads']} |")
     if speed:
         lines += ["", *speed]
-    (ROOT / "docs/results.md").write_text("\n".join(lines) + "\n")
-    replace_between(ROOT / "README.md", "<!-- results -->", "<!-- /results -->", markdown_table(results, latency))
+    ablation = find_block(document.read_text(), "ablation") if document.exists() else None
+    document.write_text("\n".join(lines) + "\n" + (f"\n{ablation}\n" if ablation else ""))
+    replace_block(ROOT / "README.md", "results", markdown_table(results, latency))
     for name, entry in results.items():
         print(name, json.dumps(entry))
 

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Trains the cells of the ablation over seeds, then writes its part of docs/results.{md,json} and docs/ablation.svg.
+#   configs/ablation.sh DATA RUNS [SEEDS…]
+# DATA holds speech_commands/; RUNS is a folder for the runs (kept, resumable: start it again after an interruption, and
+# what is done is not done again). Cells are settings on top of gsc_aligned; accuracies are validation, clean and
+# perturbed: the test set is not read. Variables: EPOCHS (20) of a cell, THREADS (0: all cores), OWNERS (static learned
+# rigl), CELLS (all): a pattern of cells to train, BASE (learned): owners of the cells that change something else.
+set -euo pipefail
+data=$(realpath -e "${1:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}")
+mkdir -p "${2:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}"
+runs=$(realpath "$2")
+shift 2
+seeds=("${@:-1}")
+cd "$(dirname "$0")/.."
+bin=build/release/bin
+base=${BASE:-learned}
+
+# The list of gsc_aligned's layers: 0 conv1, 3 kwta1, 4 conv2, 7 kwta2, 9 linear1, 11 kwta3.
+owners() { echo "network.0.conv2d.packing.owners=$1 network.4.conv2d.packing.owners=$1 network.9.linear.packing.owners=$1"; }
+runs_of() {
+  case $1 in
+    one) echo "network.4.conv2d.packing.run.channels=1 network.4.conv2d.packing.run.taps=one" ;;
+    aligned) echo "network.4.conv2d.packing.run.channels=32 network.4.conv2d.packing.run.taps=row" ;;
+  esac
+}
+lanes() { echo "network.4.conv2d.packing.lanes=$1 network.9.linear.packing.lanes=$1"; }
+kwtas() { for i in 3 7 11; do echo "network.$i.kwta.$1"; done; }
+
+train() { # cell, seed, settings…
+  local cell=$1 seed=$2 run=$runs/$1-seed$2 settings=()
+  shift 2
+  # shellcheck disable=SC2053  # a pattern
+  [[ $cell == ${CELLS:-*} ]] || return 0
+  grep -qs '"finished": true' "$run/log/summary.json" && return 0
+  echo "== $cell, seed $seed"
+  for setting in $*; do settings+=(--set "$setting"); done
+  $bin/bisparse-train configs/gsc_aligned.yaml --data "$data/speech_commands" --seed "$seed" --epochs "${EPOCHS:-20}" \
+    --threads "${THREADS:-0}" --out "$run" --resume "${settings[@]}"
+}
+
+for seed in "${seeds[@]}"; do
+  for owner in ${OWNERS:-static learned rigl}; do
+    for run in one aligned; do
+      for lane in 1 4 16; do
+        train "$owner-$run-L$lane" "$seed" "$(owners "$owner") $(runs_of "$run") $(lanes "$lane")"
+      done
+    done
+  done
+  # One thing less, or more, than the cell $base-aligned-L16.
+  same="$(owners "$base") $(runs_of aligned) $(lanes 16)"
+  train no-annealing "$seed" "$same $(kwtas winners_start=0)"
+  train no-boosting "$seed" "$same $(kwtas boost.strength=0)"
+  train no-clip-normalisation "$seed" "$same front_end.norm=none"
+  if [[ -z ${WITHOUT_TEACHER:-} ]]; then
+    teacher=$runs/teacher-seed$seed
+    grep -qs '"finished": true' "$teacher/log/summary.json" ||
+      $bin/bisparse-train configs/gsc_dense.yaml --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
+        --out "$teacher" --resume
+    train with-teacher "$seed" "$same train.teacher=$teacher"
+  fi
+done
+configs/write_ablation.py "$runs" "$base"
