@@ -16,6 +16,8 @@ struct Arena {
   int32_t* acc;
   int32_t* index_k;
   uint8_t* value_k;
+  /// Of 16-bit units of conv_quads_i8, in the place of index_k.
+  uint16_t* line_k() const { return reinterpret_cast<uint16_t*>(index_k); }
 };
 
 Arena CutArena(const PlanI8& plan, uint8_t* bytes) {
@@ -138,12 +140,21 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
         RunDepthwise(step, x, y, y_o, arena);
         break;
       case StepKernelI8::kConvTaps:
-        kernels::ConvTapsI8Run(
-            {.conv = &*step.taps, .input = x, .output = y, .scratch = arena.scratch});
+        kernels::ConvTapsI8Run({.conv = &*step.taps,
+                                .input = x,
+                                .output = y,
+                                .value_k = step.emits_winners ? arena.value_k : nullptr,
+                                .index_k = arena.index_k,
+                                .line_k = step.line_step != 0 ? arena.line_k() : nullptr,
+                                .line_step = step.line_step,
+                                .scratch = arena.scratch});
+        moved = !step.emits_winners;
+        winner_count = step.winner_count;
         break;
       case StepKernelI8::kConvQuads:
         kernels::ConvQuadsI8Run({.conv = &*step.quads,
                                  .index_k = step.reads_winners ? arena.index_k : nullptr,
+                                 .line_k = step.reads_lines ? arena.line_k() : nullptr,
                                  .value_k = step.reads_winners ? arena.value_k : x,
                                  .output = y,
                                  .scratch = arena.scratch});

@@ -73,20 +73,27 @@ uint8_t InputZero(const packed::Model& model, const std::vector<StepI8>& before)
 }
 
 /// The 2×2 max-pool of stride 2 that conv_taps_i8 and conv_quads_i8 do too.
-bool IsPoolOfTwo(const Layer* layer) {
-  return layer != nullptr && layer->kind == LayerKind::kMaxPool &&
-         layer->window ==
-             packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+bool IsPoolOfTwo(const Layer& layer) {
+  return layer.kind == LayerKind::kMaxPool &&
+         layer.window == packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
 }
 
-/// `behind`: the layer whose work may be done here, or null.
-void PlanConv(const packed::Model& model, const Layer& layer, const Layer* behind, Mode mode,
-              std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
+/// The k-WTA that conv_taps_i8 does too.
+bool IsOneOfEight(const Layer& layer) {
+  return layer.kind == LayerKind::kKwta && layer.kwta.scope == packed::KwtaScope::kLocal &&
+         layer.kwta.chunk == 1 && layer.kwta.winners == layer.kwta.groups &&
+         layer.kwta.groups * 8 == layer.input.channels;
+}
+
+/// `behind`: the layers whose work may be done here.
+void PlanConv(const packed::Model& model, const Layer& layer, std::span<const Layer> behind,
+              Mode mode, std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   step.zero = InputZero(model, before);
-  if (IsPoolOfTwo(behind) && kernels::HasConvTapsI8()) {
-    const bool dense = mode == Mode::kDense;
-    step.taps = kernels::PrepareConvTapsI8(layer, behind->output, step.zero, dense);
+  const bool pool = !behind.empty() && IsPoolOfTwo(behind[0]);
+  if (pool && kernels::HasConvTapsI8()) {
+    const bool dense = mode == Mode::kDense, grouped = behind.size() > 1 && IsOneOfEight(behind[1]);
+    step.taps = kernels::PrepareConvTapsI8(layer, behind[0].output, step.zero, dense, grouped);
     if (step.taps) {
       step.kernel = StepKernelI8::kConvTaps;
       summary.kernel = "conv_taps_i8";
@@ -105,8 +112,8 @@ void PlanConv(const packed::Model& model, const Layer& layer, const Layer* behin
   if (mode != Mode::kDense && (kwta != nullptr || layer.packing.set_size > 1)) {
     const int32_t channels = layer.input.channels;
     const int32_t slots = kwta ? kwta->kwta.winners * kwta->kwta.chunk : channels;
-    step.quads = kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels,
-                                             IsPoolOfTwo(behind));
+    step.quads =
+        kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels, pool);
     if (step.quads) {
       step.kernel = StepKernelI8::kConvQuads;
       step.reads_winners = kwta != nullptr;
@@ -248,6 +255,24 @@ LayerSummary Describe(const Layer& layer) {
   return summary;
 }
 
+/// Winners where conv_taps_i8 makes them, in the form in which conv_quads_i8 reads them.
+void FuseWinners(PlanI8& plan, std::vector<LayerSummary>& layers) {
+  for (size_t i = 0; i + 2 < plan.steps.size(); ++i) {
+    StepI8 &conv = plan.steps[i], &kwta = plan.steps[i + 2];
+    if (!conv.taps || !conv.taps->grouped || !kwta.emits_winners) continue;
+    conv.emits_winners = true;
+    conv.winner_count = kwta.winner_count;
+    kwta.done_by_other = true;
+    layers[i + 2].kernel = "none";
+    layers[i + 2].reason = "done by " + layers[i].name;
+    if (i + 3 >= plan.steps.size() || !plan.steps[i + 3].quads) continue;
+    StepI8& reader = plan.steps[i + 3];
+    if (!reader.quads->reads_in_place()) continue;
+    conv.line_step = reader.quads->channel_step;
+    reader.reads_lines = true;
+  }
+}
+
 void Measure(PlanI8& plan) {
   for (const StepI8& step : plan.steps) {
     const Layer& layer = *step.layer;
@@ -284,7 +309,8 @@ PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
   plan.steps.reserve(model.layers.size());  // steps point at the ones in front of them
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
-    const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
+    const std::span<const Layer> behind =
+        fuse ? std::span(model.layers).subspan(i + 1) : std::span<const Layer>();
     LayerSummary summary = Describe(layer);
     StepI8 step;
     step.layer = &layer;
@@ -322,6 +348,7 @@ PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
     plan.steps.push_back(std::move(step));
     layers.push_back(std::move(summary));
   }
+  FuseWinners(plan, layers);
   Measure(plan);
   return plan;
 }

@@ -39,10 +39,12 @@ enum class StepKernelI8 : uint8_t {
 struct StepI8 {
   StepKernelI8 kernel = StepKernelI8::kNone;
   const packed::Layer* layer = nullptr;
-  bool done_by_other = false;  ///< kMaxPool: the convolution in front does it
+  bool done_by_other = false;  ///< kMaxPool, kKwta: the convolution in front does it
   bool reads_winners = false;  ///< of the k-WTA in front, else the map
-  bool emits_winners = false;  ///< kKwta: list only, no map
-  int64_t winner_count = 0;    ///< kKwta
+  bool reads_lines = false;    ///< kConvQuads: winners are line_k instead of index_k
+  bool emits_winners = false;  ///< kKwta, kConvTaps that does it: list only, no map
+  int32_t line_step = 0;       ///< kConvTaps that emits line_k
+  int64_t winner_count = 0;    ///< of the list that is emitted
 
   // Layers with weights: bias with the rounding term, shifts as i32, both padded to 16 outputs.
   AlignedBuffer<int32_t> bias_o, shift_o;

@@ -5,9 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
-
-#include "deploy/packed/layout.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/conv_taps_i8.cc"
@@ -32,8 +29,29 @@ HWY_INLINE void PadMap(const ConvTapsI8Args& a) {
   }
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
-constexpr int kMostGroups = (7 * 7 + 3) / 4;
+#if HWY_TARGET != HWY_AVX3_DL
+/// One output of a pooled position, straight from the lists.
+uint8_t Output(const ConvTapsI8& s, int32_t block, int32_t lane, const uint8_t* window) {
+  const int64_t row = s.row_bytes();
+  const size_t b = static_cast<size_t>(block);
+  int32_t largest = INT32_MIN;
+  for (int32_t place = 0; place < 4; ++place) {
+    int32_t sum = s.bias_o.data()[block * 16 + lane];
+    for (int32_t g = s.begin_b[b]; g < s.begin_b[b + 1]; ++g) {
+      const bool four = g < s.begin_b[b] + s.fours_b[b];
+      for (int32_t i = 0; i < 4; ++i) {
+        const int32_t at = g * 64 + lane * 4 + i, byte = s.index.data()[at];
+        if (!four && i != place) continue;
+        const uint8_t* x = four ? window + place / 2 * row + place % 2 : window;
+        sum += s.weight.data()[at] * x[byte % 8 * row + byte / 8];
+      }
+    }
+    largest = std::max(largest, sum);
+  }
+  return static_cast<uint8_t>(std::clamp(largest >> s.shift_o.data()[block * 16 + lane], 0, 255));
+}
+#else
+constexpr int kMostFours = 7 * 7 / 4;
 
 /// Rows y … y + 7 as columns of 8 bytes.
 HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) {
@@ -60,106 +78,177 @@ HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) 
   }
 }
 
-/// 16 kernels of kGroups groups of taps at a row of pooled positions: the largest of four windows' sums,
-/// shifted and packed to bytes 64 apart. Indices and weights stay in registers.
-template <int kGroups>
-void BlockRow(const ConvTapsI8& s, int32_t b, const uint8_t* columns, uint8_t* tile) {
-  const __m512i bias = _mm512_load_si512(s.bias_o.data() + b * 16);
-  const __m512i shift = _mm512_load_si512(s.shift_o.data() + b * 16);
+/// 16 kernels at a row of pooled positions: the largest of four windows' sums, shifted, to tile[64 px …]. Indices and
+/// weights stay in registers.
+template <int kFours, bool kSingle>
+void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t* tile) {
+  const __m512i bias = _mm512_load_si512(s.bias_o.data() + block * 16);
+  const __m512i shift = _mm512_load_si512(s.shift_o.data() + block * 16);
   const __m512i down = _mm512_set1_epi8(1), right = _mm512_set1_epi8(8);
-  __m512i index[kGroups][4], weight[kGroups];
-  HWY_UNROLL(7) for (int g = 0; g < kGroups; ++g) {
-    const int64_t at = int64_t{s.begin_b[b] + g} * 64;
-    weight[g] = _mm512_load_si512(s.weight.data() + at);
-    index[g][0] = _mm512_load_si512(s.index.data() + at);
+  const uint8_t* indices = s.index.data() + int64_t{s.begin_b[block]} * 64;
+  const int8_t* weights = s.weight.data() + int64_t{s.begin_b[block]} * 64;
+  __m512i index[kFours + 1][4], weight[kFours + 1], one[4];
+  HWY_UNROLL(7) for (int g = 0; g < kFours; ++g) {
+    weight[g] = _mm512_load_si512(weights + g * 64);
+    index[g][0] = _mm512_load_si512(indices + g * 64);
     index[g][1] = _mm512_add_epi8(index[g][0], right);
     index[g][2] = _mm512_add_epi8(index[g][0], down);
     index[g][3] = _mm512_add_epi8(index[g][1], down);
   }
+  if (kSingle) {
+    index[kFours][0] = _mm512_load_si512(indices + kFours * 64);
+    const __m512i w = _mm512_load_si512(weights + kFours * 64);
+    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+      one[i] = _mm512_and_si512(w, _mm512_set1_epi32(255 << 8 * i));
+    }
+  }
   for (int32_t px = 0; px < s.pooled.width; ++px) {
     const __m512i window = _mm512_loadu_si512(columns + px * 16);
     __m512i y[4] = {bias, bias, bias, bias};
-    HWY_UNROLL(7) for (int g = 0; g < kGroups; ++g) {
+    if (kSingle) {
+      const __m512i x = _mm512_permutexvar_epi8(index[kFours][0], window);
+      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[i] = _mm512_dpbusd_epi32(y[i], x, one[i]);
+    }
+    HWY_UNROLL(7) for (int g = 0; g < kFours; ++g) {
       HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
         y[i] = _mm512_dpbusd_epi32(y[i], _mm512_permutexvar_epi8(index[g][i], window), weight[g]);
       }
     }
     const __m512i largest =
         _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
-    const __m512i sum = _mm512_max_epi32(_mm512_srav_epi32(largest, shift), _mm512_setzero_si512());
-    _mm_store_si128(reinterpret_cast<__m128i*>(tile + px * 64), _mm512_cvtusepi32_epi8(sum));
+    _mm512_store_si512(tile + px * 64, _mm512_srav_epi32(largest, shift));
   }
 }
 
-void AnyBlockRow(const ConvTapsI8& s, int32_t b, const uint8_t* columns, uint8_t* tile) {
-  switch (s.begin_b[b + 1] - s.begin_b[b]) {
+template <int kFours>
+void BlockRowOf(bool single, const ConvTapsI8& s, size_t block, const uint8_t* columns,
+                int32_t* tile) {
+  return single ? BlockRow<kFours, true>(s, block, columns, tile)
+                : BlockRow<kFours, false>(s, block, columns, tile);
+}
+
+void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t* tile) {
+  const int32_t fours = s.fours_b[block];
+  const bool single = s.begin_b[block + 1] - s.begin_b[block] > fours;
+  switch (fours) {
+    case 0:
+      return BlockRowOf<0>(single, s, block, columns, tile);
     case 1:
-      return BlockRow<1>(s, b, columns, tile);
+      return BlockRowOf<1>(single, s, block, columns, tile);
     case 2:
-      return BlockRow<2>(s, b, columns, tile);
+      return BlockRowOf<2>(single, s, block, columns, tile);
     case 3:
-      return BlockRow<3>(s, b, columns, tile);
+      return BlockRowOf<3>(single, s, block, columns, tile);
     case 4:
-      return BlockRow<4>(s, b, columns, tile);
+      return BlockRowOf<4>(single, s, block, columns, tile);
     case 5:
-      return BlockRow<5>(s, b, columns, tile);
+      return BlockRowOf<5>(single, s, block, columns, tile);
     case 6:
-      return BlockRow<6>(s, b, columns, tile);
-    case 7:
-      return BlockRow<7>(s, b, columns, tile);
+      return BlockRowOf<6>(single, s, block, columns, tile);
     default:
-      return BlockRow<kMostGroups>(s, b, columns, tile);
+      return BlockRowOf<kMostFours>(single, s, block, columns, tile);
   }
 }
 
-void ConvTaps(const ConvTapsI8& s, const uint8_t* padded, uint8_t* columns, uint8_t* y) {
+/// Sums of four blocks at one position as bytes: lane 4q + i of block b is byte 16q + 4b + i.
+HWY_INLINE __m512i Packed(const int32_t* tile) {
+  return _mm512_packus_epi16(
+      _mm512_packs_epi32(_mm512_load_si512(tile), _mm512_load_si512(tile + 16)),
+      _mm512_packs_epi32(_mm512_load_si512(tile + 32), _mm512_load_si512(tile + 48)));
+}
+
+/// Keys value << 8 | 255 - channel of the winners of eight groups, in order. Bytes 0, 1 of the fours of 128 bits are one
+/// group, bytes 2, 3 the next.
+HWY_INLINE __m128i Winners(__m512i q, __m512i complement) {
+  __m512i key =
+      _mm512_max_epu16(_mm512_unpacklo_epi8(complement, q), _mm512_unpackhi_epi8(complement, q));
+  key = _mm512_max_epu16(key, _mm512_shuffle_epi32(key, _MM_PERM_BADC));
+  key = _mm512_max_epu16(key, _mm512_srli_epi32(key, 16));
+  const __m512i ends = _mm512_castsi128_si512(_mm_setr_epi16(0, 2, 8, 10, 16, 18, 24, 26));
+  return _mm512_castsi512_si128(_mm512_permutexvar_epi16(ends, key));
+}
+
+/// Eight winners of the packed lanes q of a chunk.
+HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, __m512i q, int32_t b, int64_t position) {
+  const ConvTapsI8& s = *a.conv;
+  const __m128i key = Winners(q, _mm512_load_si512(s.complement.data() + b * 16));
+  const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
+  const int64_t out = position * (s.pooled.channels / 8) + b * 2;
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(a.value_k + out),
+                   _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
+  if (a.line_k != nullptr) {
+    const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(a.line_k + out), _mm_mullo_epi16(channel, step));
+  } else {
+    const __m256i first = _mm256_set1_epi32(static_cast<int32_t>(position * s.pooled.channels));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.index_k + out),
+                        _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), first));
+  }
+}
+
+HWY_INLINE void StoreMap(const ConvTapsI8Args& a, __m512i q, int32_t b, int64_t position) {
+  const int32_t channels = a.conv->pooled.channels, left = channels - b * 16;
+  const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+  const __m512i order = _mm512_load_si512(a.conv->order.data() + b * 16);
+  _mm512_mask_storeu_epi8(a.output + position * channels + b * 16, exists,
+                          _mm512_permutexvar_epi8(order, q));
+}
+
+void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) {
+  const ConvTapsI8& s = *a.conv;
   const int64_t row = s.row_bytes();
-  uint8_t* tile = columns + 8 * row + 64;
-  for (int32_t py = 0; py < s.pooled.height; ++py) {
+  auto* tile = reinterpret_cast<int32_t*>(columns + 8 * row + 64);
+  int64_t position = 0;
+  for (int32_t py = 0; py < s.pooled.height; ++py, position += s.pooled.width) {
     MakeColumns(padded + 2 * py * row, row, columns);
     for (int32_t b = 0; b < s.blocks; b += 4) {
-      for (int32_t i = 0; i < 4; ++i) AnyBlockRow(s, b + i, columns, tile + i * 16);
-      const __m512i order = _mm512_load_si512(s.order.data() + b * 16);
-      const int32_t left = s.pooled.channels - b * 16;
-      const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
-      uint8_t* to = y + int64_t{py} * s.pooled.width * s.pooled.channels + b * 16;
-      for (int32_t px = 0; px < s.pooled.width; ++px, to += s.pooled.channels) {
-        const __m512i q = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(tile + px * 64));
-        if (left >= 64) {
-          _mm512_storeu_si512(to, q);
+      for (int32_t i = 0; i < 4; ++i) {
+        AnyBlockRow(s, static_cast<size_t>(b + i), columns, tile + i * 16);
+      }
+      for (int32_t px = 0; px < s.pooled.width; ++px) {
+        const __m512i q = Packed(tile + px * 64);
+        if (a.value_k != nullptr) {
+          StoreWinners(a, q, b, position + px);
         } else {
-          _mm512_mask_storeu_epi8(to, exists, q);
+          StoreMap(a, q, b, position + px);
         }
       }
     }
   }
 }
-#else
-void ConvTaps(const ConvTapsI8& s, const uint8_t* padded, uint8_t*, uint8_t* y) {
+#endif
+
+#if HWY_TARGET != HWY_AVX3_DL
+void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
+  const ConvTapsI8& s = *a.conv;
   const int64_t row = s.row_bytes();
-  uint8_t q[64];
+  int64_t position = 0, out = 0;
   for (int32_t py = 0; py < s.pooled.height; ++py) {
-    for (int32_t px = 0; px < s.pooled.width; ++px, y += s.pooled.channels) {
-      for (int32_t b = 0; b < s.blocks; ++b) {
-        for (int32_t lane = 0; lane < 16; ++lane) {
-          int32_t largest = INT32_MIN;
-          for (int32_t place = 0; place < 4; ++place) {
-            const uint8_t* x = padded + (2 * py + place / 2) * row + 2 * px + place % 2;
-            int32_t sum = s.bias_o.data()[b * 16 + lane];
-            for (int32_t i = s.begin_b[b] * 64 + lane * 4; i < s.begin_b[b + 1] * 64; i += 64) {
-              for (int32_t j = i; j < i + 4; ++j) {
-                const int32_t at = s.index.data()[j];
-                sum += s.weight.data()[j] * x[at % 8 * row + at / 8];
-              }
-            }
-            largest = std::max(largest, sum);
-          }
-          q[b % 4 * 16 + lane] =
-              static_cast<uint8_t>(std::clamp(largest >> s.shift_o.data()[b * 16 + lane], 0, 255));
+    for (int32_t px = 0; px < s.pooled.width; ++px, ++position) {
+      for (int32_t b = 0; b < s.blocks; b += 4) {
+        uint8_t q[64];
+        for (int32_t i = 0; i < 64; ++i) {
+          q[i] = Output(s, b + i / 4 % 4, i / 16 * 4 + i % 4, padded + 2 * py * row + 2 * px);
         }
-        if (b % 4 < 3) continue;
-        for (int32_t o = (b - 3) * 16; o < std::min((b + 1) * 16, s.pooled.channels); ++o) {
-          y[o] = q[s.order.data()[o]];
+        const uint8_t* order = s.order.data() + b * 16;
+        if (a.value_k == nullptr) {
+          uint8_t* y = a.output + position * s.pooled.channels + b * 16;
+          for (int32_t o = 0; o < std::min(64, s.pooled.channels - b * 16); ++o) y[o] = q[order[o]];
+          continue;
+        }
+        for (int32_t g = 0; g < 8; ++g, ++out) {
+          int32_t key = 0;
+          for (int32_t i = 0; i < 8; ++i) {
+            const int32_t at = g / 2 * 16 + i / 2 * 4 + g % 2 * 2 + i % 2;
+            key = std::max(key, q[at] << 8 | s.complement.data()[b * 16 + at]);
+          }
+          const int32_t channel = 255 - key % 256;
+          a.value_k[out] = static_cast<uint8_t>(key >> 8);
+          if (a.line_k != nullptr) {
+            a.line_k[out] = static_cast<uint16_t>(channel * a.line_step);
+          } else {
+            a.index_k[out] = static_cast<int32_t>(position * s.pooled.channels) + channel;
+          }
         }
       }
     }
@@ -170,7 +259,7 @@ void ConvTaps(const ConvTapsI8& s, const uint8_t* padded, uint8_t*, uint8_t* y) 
 void Run(const ConvTapsI8Args& a) {
   PadMap(a);
   const ConvTapsI8& s = *a.conv;
-  ConvTaps(s, a.scratch, a.scratch + (s.padded_h() + 8) * s.row_bytes(), a.output);
+  ConvTaps(a, a.scratch, a.scratch + s.columns_at());
 }
 
 }  // namespace
@@ -186,87 +275,6 @@ HWY_EXPORT(Run);
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Run)(args); }
 
 bool HasConvTapsI8() { return (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3_DL) != 0; }
-
-std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense) {
-  const packed::Window& w = layer.window;
-  const packed::Layout layout(layer.kernel(), layer.packing);
-  if (layer.input.channels != 1 || w.stride_h != 1 || w.stride_w != 1 || w.kernel_h > 7 ||
-      w.kernel_w > 7 || layer.shift_o.empty() || pooled.height < 1 || pooled.width < 1) {
-    return std::nullopt;
-  }
-  ConvTapsI8 conv;
-  conv.input = layer.input;
-  conv.pooled = pooled;
-  conv.pad_h = w.pad_h;
-  conv.pad_w = w.pad_w;
-  conv.zero = zero;
-  const int32_t outputs = layout.shape.outputs;
-  // taps_o: (byte of the window, weight) of kernel o.
-  std::vector<std::vector<std::pair<uint8_t, int8_t>>> taps_o(static_cast<size_t>(outputs));
-  for (int32_t o = 0; o < outputs; ++o) {
-    const int32_t l = o % layout.packing.lanes,
-                  s = o / layout.packing.lanes % layout.packing.set_size,
-                  n = o / layout.packing.lanes / layout.packing.set_size;
-    for (int64_t p = 0; p < layout.positions; ++p) {
-      const bool owned =
-          layout.packing.set_size == 1 ||
-          layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))] == s;
-      if (!owned && !dense) continue;
-      const auto at = static_cast<uint8_t>(p % w.kernel_w * 8 + p / w.kernel_w);
-      const int8_t weight =
-          owned ? layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))] : int8_t{0};
-      taps_o[static_cast<size_t>(o)].push_back({at, weight});
-    }
-  }
-  // In chunks of 64 outputs, so that a chunk's order is undone in one register.
-  const int32_t chunks = (outputs + 63) / 64;
-  conv.blocks = chunks * 4;
-  conv.bias_o = AlignedBuffer<int32_t>(static_cast<size_t>(conv.blocks) * 16);
-  conv.shift_o = AlignedBuffer<int32_t>(static_cast<size_t>(conv.blocks) * 16);
-  conv.order = AlignedBuffer<uint8_t>(static_cast<size_t>(chunks) * 64);
-  std::vector<uint8_t> index;
-  std::vector<int8_t> weight;
-  conv.begin_b.push_back(0);
-  for (int32_t chunk = 0; chunk < chunks; ++chunk) {
-    std::vector<int32_t> sorted(static_cast<size_t>(std::min(64, outputs - chunk * 64)));
-    std::iota(sorted.begin(), sorted.end(), chunk * 64);
-    std::stable_sort(sorted.begin(), sorted.end(), [&](int32_t a, int32_t b) {
-      return taps_o[static_cast<size_t>(a)].size() > taps_o[static_cast<size_t>(b)].size();
-    });
-    for (size_t block = 0; block < 4; ++block) {
-      const size_t first = block * 16, last = std::min(first + 16, sorted.size());
-      size_t most = 0;
-      for (size_t i = first; i < last; ++i) {
-        most = std::max(most, taps_o[static_cast<size_t>(sorted[i])].size());
-      }
-      auto groups = static_cast<int32_t>(std::max<size_t>((most + 3) / 4, 1));
-      if (groups > 7) groups = (7 * 7 + 3) / 4;  // past 7 there is a loop for this many only
-      const size_t begin = index.size();
-      index.resize(begin + static_cast<size_t>(groups) * 64);
-      weight.resize(index.size());
-      for (size_t i = first; i < last; ++i) {
-        const size_t lane = i - first, o = static_cast<size_t>(sorted[i]);
-        for (size_t t = 0; t < taps_o[o].size(); ++t) {
-          const size_t at = begin + t / 4 * 64 + lane * 4 + t % 4;
-          index[at] = taps_o[o][t].first;
-          weight[at] = taps_o[o][t].second;
-        }
-        const size_t slot = static_cast<size_t>(chunk) * 64 + i;
-        const int32_t shift = layer.shift_o[o];
-        conv.shift_o.data()[slot] = shift;
-        conv.bias_o.data()[slot] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
-        conv.order.data()[o] = static_cast<uint8_t>(block * 16 + lane);
-      }
-      conv.begin_b.push_back(conv.begin_b.back() + groups);
-    }
-  }
-  conv.index = AlignedBuffer<uint8_t>(index.size());
-  conv.weight = AlignedBuffer<int8_t>(weight.size());
-  std::copy(index.begin(), index.end(), conv.index.data());
-  std::copy(weight.begin(), weight.end(), conv.weight.data());
-  return conv;
-}
 
 }  // namespace bisparse::kernels
 #endif  // HWY_ONCE

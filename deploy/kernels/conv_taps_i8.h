@@ -7,9 +7,12 @@
 //
 // Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all four
 // windows of a pooled position: they differ by 1 (a row down) and 8 (a column right) in the index.
-// Kernels are sorted by their number of taps; blocks of 16 then need few groups of four taps. The
-// order is undone by the permute that ends a position. Bound for 64 kernels of 8 taps: 32 permutes and
-// 32 dot products, two of each a cycle: 16 cycles a pooled position.
+// Kernels are placed by their number of taps; blocks of 16 then need few groups of four taps. A tap
+// that is left over (the ninth) takes one permute for all four windows. Behind it the k-WTA of one
+// winner in eight channels is a fold of 16-bit keys: every four packed lanes of a block hold two
+// kernels of each of two groups.
+// Bound for 64 kernels of 8 or 9 taps: 34 permutes and 40 dot products, which share two pipes on Zen 5:
+// 37 cycles a pooled position.
 // Tested in: conv_taps_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
@@ -26,35 +29,45 @@ namespace bisparse::kernels {
 struct ConvTapsI8 {
   Shape input, pooled;
   int32_t pad_h = 0, pad_w = 0;
-  uint8_t zero = 0;              ///< what pads the map
-  int32_t blocks = 0;            ///< of 16 kernels, in chunks of four
-  std::vector<int32_t> begin_b;  ///< groups of four taps of each block
-  AlignedBuffer<uint8_t> index;  ///< [groups][64] bytes of the window
-  AlignedBuffer<int8_t> weight;  ///< [groups][64]
-  AlignedBuffer<int32_t> bias_o,
-      shift_o;  ///< [blocks·16], in the order of the blocks; bias with the rounding term
-  AlignedBuffer<uint8_t> order;  ///< [chunks][64] which lane of a chunk's four blocks output o is
+  uint8_t zero = 0;      ///< what pads the map
+  int32_t blocks = 0;    ///< of 16 kernels, in chunks of four
+  bool grouped = false;  ///< can write the winners of groups of eight channels
+  /// Groups of each block: fours_b of four taps, then perhaps one of a single tap.
+  std::vector<int32_t> begin_b, fours_b;
+  /// [groups][64] bytes of the window; of a single tap, the byte in each of the four windows.
+  AlignedBuffer<uint8_t> index;
+  AlignedBuffer<int8_t> weight;            ///< [groups][64]
+  AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16] of lanes; bias with the rounding term
+  AlignedBuffer<uint8_t> order;            ///< [outputs] byte of a chunk's packed lanes
+  AlignedBuffer<uint8_t> complement;       ///< [chunks][64] of packed lanes: 255 - channel
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
-  /// The padded map, eight of its rows as columns, a row of packed sums.
+  /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
+  int64_t columns_at() const { return ((padded_h() + 8) * row_bytes() + 63) / 64 * 64; }
+  /// The padded map, eight of its rows as columns, a row of sums of four blocks.
   int64_t scratch_bytes() const {
-    return (padded_h() + 16) * row_bytes() + 64 + int64_t{pooled.width} * 64;
+    return columns_at() + 8 * row_bytes() + 64 + int64_t{pooled.width} * 256;
   }
 };
 
 /// True where the CPU (and BISPARSE_ISA) has what the kernel is made for.
 bool HasConvTapsI8();
 
-/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. Nothing unless the layer
+/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. grouped: a k-WTA of one
+/// winner in each group of eight channels follows; kept where there are 64, 128, 192 or 256. Nothing unless the layer
 /// has one input channel, stride 1, kernels of at most 7 rows and columns and is not the last with weights.
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense);
+                                            uint8_t zero, bool dense, bool grouped);
 
 struct ConvTapsI8Args {
   const ConvTapsI8* conv = nullptr;
   const uint8_t* input = nullptr;
-  uint8_t* output = nullptr;   ///< [pooled.height, pooled.width, pooled.channels]
+  uint8_t* output = nullptr;   ///< [pooled.height, pooled.width, pooled.channels], or
+  uint8_t* value_k = nullptr;  ///< conv->grouped: the winners instead, channels / 8 a position, and
+  int32_t* index_k = nullptr;  ///< where they stand in the map, or
+  uint16_t* line_k = nullptr;  ///< channel · line_step
+  int32_t line_step = 0;
   uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
 };
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept;

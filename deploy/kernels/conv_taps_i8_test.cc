@@ -12,8 +12,37 @@
 namespace bisparse::kernels {
 namespace {
 
+/// The winners of groups of eight channels against those of the map.
+void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, uint8_t* scratch) {
+  const int64_t count = conv.pooled.elements() / 8;
+  const int32_t step = 7;
+  Guarded<uint8_t> value(count), value_again(count);
+  Guarded<int32_t> index(count);
+  Guarded<uint16_t> line(count);
+  ConvTapsI8Run({.conv = &conv,
+                 .input = x,
+                 .value_k = value.data(),
+                 .index_k = index.data(),
+                 .scratch = scratch});
+  ConvTapsI8Run({.conv = &conv,
+                 .input = x,
+                 .value_k = value_again.data(),
+                 .line_k = line.data(),
+                 .line_step = step,
+                 .scratch = scratch});
+  ASSERT_TRUE(value.Intact() && value_again.Intact() && index.Intact() && line.Intact());
+  for (int64_t k = 0; k < count; ++k) {
+    const uint8_t* group = map + k * 8;
+    const int64_t best = k * 8 + (std::max_element(group, group + 8) - group);
+    ASSERT_EQ(index[k], best) << "winner " << k;
+    ASSERT_EQ(line[k], best % conv.pooled.channels * step) << "winner " << k;
+    ASSERT_EQ(value[k], map[best]) << "winner " << k;
+    ASSERT_EQ(value_again[k], map[best]) << "winner " << k;
+  }
+}
+
 void Check(const Shape& input, const packed::Window& window, int32_t outputs,
-           const packed::Packing& packing, bool dense, Random& random) {
+           const packed::Packing& packing, bool dense, bool grouped, Random& random) {
   const RandomLayer made(
       {.outputs = outputs, .channels = 1, .kernel_h = window.kernel_h, .kernel_w = window.kernel_w},
       packing, random);
@@ -41,7 +70,7 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
   layer.shift_o = shift;
   const Shape pooled{layer.output.height / 2, layer.output.width / 2, outputs};
   const uint8_t zero = static_cast<uint8_t>(random.Int(0, 255));
-  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense);
+  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense, grouped);
   ASSERT_TRUE(conv.has_value());
   std::vector<uint8_t> x(static_cast<size_t>(input.elements()));
   for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
@@ -72,6 +101,8 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
     ASSERT_EQ(y[e], std::clamp<int64_t>(largest, 0, 255))
         << "position (" << py << ", " << px << "), output " << o;
   }
+  EXPECT_EQ(conv->grouped, grouped && outputs % 64 == 0 && outputs <= 256);
+  if (conv->grouped) CheckWinners(*conv, x.data(), y.data(), scratch.data());
 }
 
 TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
@@ -79,7 +110,7 @@ TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
     Random random(1);
     for (const bool dense : {false, true}) {
       Check({32, 32, 1}, {.kernel_h = 5, .kernel_w = 5}, 64, {.set_size = 3, .lanes = 1}, dense,
-            random);
+            !dense, random);
     }
   });
 }
@@ -94,11 +125,12 @@ TEST(ConvTapsI8, RandomLayers) {
       w.pad_h = random.Int(0, 3);
       w.pad_w = random.Int(0, 3);
       const Shape input{random.Int(w.kernel_h + 1, 14), random.Int(w.kernel_w + 1, 40), 1};
-      Check(input, w, random.Int(1, 150),
+      const bool grouped = random.Int(0, 1);
+      Check(input, w, grouped ? 64 * random.Int(1, 5) : random.Int(1, 150),
             {.set_size = random.Int(1, 5),
              .lanes = random.Int(1, 16),
              .run = {.channels = 1, .taps = static_cast<packed::RunTaps>(random.Int(0, 2))}},
-            random.Int(0, 1), random);
+            random.Int(0, 1), grouped, random);
       if (testing::Test::HasFatalFailure()) return;
     }
   });
