@@ -47,7 +47,7 @@ struct ThresholdU8 {
 HWY_INLINE ThresholdU8 FindThreshold(const uint8_t* x, int64_t n, int64_t k) {
   int32_t value = 0;
   for (int32_t bit = 128; bit > 0; bit >>= 1) {
-    if (CountAtLeast(x, n, value | bit) >= k) value |= bit;
+    value |= -static_cast<int32_t>(CountAtLeast(x, n, value | bit) >= k) & bit;
   }
   return {value, k - (value == 255 ? 0 : CountAtLeast(x, n, value + 1))};
 }
@@ -66,7 +66,9 @@ HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 
   };
   int64_t i = 0;
 #if HWY_TARGET == HWY_AVX3_DL
-  const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  alignas(64) uint8_t iota[64];
+  for (int j = 0; j < 64; ++j) iota[j] = static_cast<uint8_t>(j);
+  const __m512i places = _mm512_load_si512(iota);
   for (; i + 64 <= n; i += 64) {
     const __m512i v = _mm512_loadu_si512(x + i);
     const uint64_t above = _mm512_cmpgt_epu8_mask(v, limit.raw);
@@ -78,13 +80,15 @@ HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 
     const int64_t count = __builtin_popcountll(wins);
     _mm512_mask_storeu_epi8(value_k + out, count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1,
                             _mm512_maskz_compress_epi8(wins, v));
-    for (int64_t part = 0; part < 64; part += 16) {
-      const auto mask = static_cast<__mmask16>(wins >> part);
-      const __m512i index =
-          _mm512_add_epi32(iota, _mm512_set1_epi32(first + static_cast<int32_t>(i + part)));
-      _mm512_storeu_si512(index_k + out, _mm512_maskz_compress_epi32(mask, index));
-      out += __builtin_popcount(mask);
+    alignas(64) uint8_t place[64];
+    _mm512_store_si512(place, _mm512_maskz_compress_epi8(wins, places));
+    const __m512i base = _mm512_set1_epi32(first + static_cast<int32_t>(i));
+    for (int64_t part = 0; part < count; part += 16) {  // most often once
+      const __m128i sixteen = _mm_load_si128(reinterpret_cast<const __m128i*>(place + part));
+      _mm512_storeu_si512(index_k + out + part,
+                          _mm512_add_epi32(_mm512_cvtepu8_epi32(sixteen), base));
     }
+    out += count;
   }
 #endif
   for (; i + lanes <= n; i += lanes) {

@@ -3,6 +3,7 @@
 #include "deploy/kernels/linear_winners_i8.h"
 
 #include <algorithm>
+#include <cstring>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/linear_winners_i8.cc"
@@ -69,14 +70,53 @@ HWY_INLINE void AddToOwners(D d, hn::Vec<D> x, const int8_t* weight, const uint1
   hn::Vec<D> sum[kSets];
   HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) {
     to[n] = acc + owner[n] * lanes;
-    sum[n] = MultiplyAdd(hn::LoadU(d, to[n]), hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes)), x);
+    sum[n] =
+        MultiplyAdd(hn::LoadU(d, to[n]), hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes)), x);
   }
   HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) hn::StoreU(sum[n], d, to[n]);
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+/// Four sets of 16: byte 4l + n of their line is made set n's, so that the value in byte n of a word takes that set alone.
+HWY_INLINE void AddToFourOwners(__m512i turn, const int8_t* line, __m512i x, const uint16_t* owner,
+                                int32_t* acc) {
+  const __m512i weight = _mm512_permutexvar_epi8(turn, _mm512_loadu_si512(line));
+  uint64_t owners;
+  std::memcpy(&owners, owner, sizeof owners);
+  int32_t* const to[4] = {acc + (owners & 0xFFFF) * 16, acc + (owners >> 16 & 0xFFFF) * 16,
+                          acc + (owners >> 32 & 0xFFFF) * 16, acc + (owners >> 48) * 16};
+  __m512i sum[4];
+  HWY_UNROLL(4) for (int n = 0; n < 4; ++n) {
+    sum[n] = _mm512_dpbusd_epi32(_mm512_loadu_si512(to[n]), _mm512_slli_epi32(x, 8 * n), weight);
+  }
+  HWY_UNROLL(4) for (int n = 0; n < 4; ++n) _mm512_storeu_si512(to[n], sum[n]);
+}
+
+/// kSets: how many, 0 for any multiple of four.
+template <int64_t kSets>
+HWY_INLINE void LinearFours(const LinearWinnersI8Args& a) {
+  alignas(64) uint8_t turned[64];
+  for (int i = 0; i < 64; ++i) turned[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
+  const __m512i turn = _mm512_load_si512(turned);
+  const int64_t sets = kSets ? kSets : a.sets;
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int64_t p = a.index_k ? a.index_k[i] : i;
+    const __m512i x = _mm512_set1_epi32(a.value_k[i]);
+    for (int64_t n = 0; n < sets; n += 4) {
+      AddToFourOwners(turn, a.weight_pnl + (p * sets + n) * 16, x, a.owner_pn + p * sets + n,
+                      a.acc);
+    }
+  }
+}
+#endif
+
 /// One register a set.
 template <class D>
 HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
+#if HWY_TARGET == HWY_AVX3_DL
+  if (a.lanes == 16 && a.sets == 4) return LinearFours<4>(a);
+  if (a.lanes == 16 && a.sets % 4 == 0) return LinearFours<0>(a);
+#endif
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
   for (int64_t i = 0; i < a.count; ++i) {
     const int64_t p = a.index_k ? a.index_k[i] : i;
