@@ -51,7 +51,7 @@ uint8_t Output(const ConvTapsI8& s, int32_t block, int32_t lane, const uint8_t* 
   return static_cast<uint8_t>(std::clamp(largest >> s.shift_o.data()[block * 16 + lane], 0, 255));
 }
 #else
-constexpr int kMostFours = 7 * 7 / 4;
+constexpr int kMostFours = (7 * 7 + 3) / 4;
 
 /// Rows y … y + 7 as columns of 8 bytes.
 HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) {
@@ -102,7 +102,8 @@ void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t
       one[i] = _mm512_and_si512(w, _mm512_set1_epi32(255 << 8 * i));
     }
   }
-  for (int32_t px = 0; px < s.pooled.width; ++px) {
+  const int64_t width = s.pooled.width;
+  for (int64_t px = 0; px < width; ++px) {
     const __m512i window = _mm512_loadu_si512(columns + px * 16);
     __m512i y[4] = {bias, bias, bias, bias};
     if (kSingle) {
@@ -145,8 +146,72 @@ void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int3
       return BlockRowOf<5>(single, s, block, columns, tile);
     case 6:
       return BlockRowOf<6>(single, s, block, columns, tile);
+    case 7:
+      return BlockRowOf<7>(single, s, block, columns, tile);
     default:
       return BlockRowOf<kMostFours>(single, s, block, columns, tile);
+  }
+}
+
+// Stores of bytes may alias any field: the loops below read sizes and pointers from copies.
+
+/// A row of positions' fours of taps for the shared form.
+HWY_INLINE void SpreadRow(const ConvTapsI8& s, const uint8_t* columns, uint8_t* spread) {
+  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  for (int64_t v = 0; v < step; v += 64) {
+    const __m512i index = _mm512_load_si512(s.spread.data() + v);
+    for (int64_t px = 0; px < width; ++px) {
+      _mm512_store_si512(spread + px * step + v,
+                         _mm512_permutexvar_epi8(index, _mm512_loadu_si512(columns + px * 16)));
+    }
+  }
+}
+
+/// BlockRow of the shared form.
+template <int kFours>
+void SharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
+  const __m512i bias = _mm512_load_si512(s.bias_o.data() + block * 16);
+  const __m512i shift = _mm512_load_si512(s.shift_o.data() + block * 16);
+  __m512i weight[kFours];
+  const uint8_t* from[kFours];
+  HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
+    weight[g] = _mm512_load_si512(s.weight.data() + (int64_t{s.begin_b[block]} + g) * 64);
+    from[g] = spread + int64_t{s.four_g[static_cast<size_t>(s.begin_b[block] + g)]} * 16;
+  }
+  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  for (int64_t px = 0; px < width; ++px) {
+    __m512i y[4] = {bias, bias, bias, bias};
+    HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
+      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+        int32_t four;
+        std::memcpy(&four, from[g] + px * step + 4 * i, sizeof four);
+        y[i] = _mm512_dpbusd_epi32(y[i], _mm512_set1_epi32(four), weight[g]);
+      }
+    }
+    const __m512i largest =
+        _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
+    _mm512_store_si512(tile + px * 64, _mm512_srav_epi32(largest, shift));
+  }
+}
+
+void AnySharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
+  switch (s.fours_b[block]) {
+    case 1:
+      return SharedBlockRow<1>(s, block, spread, tile);
+    case 2:
+      return SharedBlockRow<2>(s, block, spread, tile);
+    case 3:
+      return SharedBlockRow<3>(s, block, spread, tile);
+    case 4:
+      return SharedBlockRow<4>(s, block, spread, tile);
+    case 5:
+      return SharedBlockRow<5>(s, block, spread, tile);
+    case 6:
+      return SharedBlockRow<6>(s, block, spread, tile);
+    case 7:
+      return SharedBlockRow<7>(s, block, spread, tile);
+    default:
+      return SharedBlockRow<kMostFours>(s, block, spread, tile);
   }
 }
 
@@ -168,50 +233,71 @@ HWY_INLINE __m128i Winners(__m512i q, __m512i complement) {
   return _mm512_castsi512_si128(_mm512_permutexvar_epi16(ends, key));
 }
 
-/// Eight winners of the packed lanes q of a chunk.
-HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, __m512i q, int32_t b, int64_t position) {
+/// A row of winners of the chunk of blocks b … b + 3 from position `first` on.
+HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32_t b,
+                             int64_t first) {
   const ConvTapsI8& s = *a.conv;
-  const __m128i key = Winners(q, _mm512_load_si512(s.complement.data() + b * 16));
-  const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
-  const int64_t out = position * (s.pooled.channels / 8) + b * 2;
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(a.value_k + out),
-                   _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
-  if (a.line_k != nullptr) {
-    const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(a.line_k + out), _mm_mullo_epi16(channel, step));
-  } else {
-    const __m256i first = _mm256_set1_epi32(static_cast<int32_t>(position * s.pooled.channels));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.index_k + out),
-                        _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), first));
+  const __m512i fold = _mm512_load_si512(s.fold.data() + b * 16);
+  const __m512i complement = _mm512_load_si512(s.complement.data() + b * 16);
+  const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
+  const int64_t width = s.pooled.width, channels = s.pooled.channels;
+  const int64_t out = first * (channels / 8) + b * 2;
+  uint8_t* value = a.value_k + out;
+  uint16_t* line = a.line_k == nullptr ? nullptr : a.line_k + out;
+  int32_t* index = a.line_k == nullptr ? a.index_k + out : nullptr;
+  for (int64_t px = 0; px < width; ++px) {
+    const __m512i q = _mm512_permutexvar_epi8(fold, Packed(tile + px * 64));
+    const __m128i key = Winners(q, complement);
+    const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
+    const int64_t at = px * (channels / 8);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(value + at),
+                     _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
+    if (line != nullptr) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(line + at), _mm_mullo_epi16(channel, step));
+    } else {
+      const auto begin = static_cast<int32_t>((first + px) * channels);
+      _mm256_storeu_si256(
+          reinterpret_cast<__m256i*>(index + at),
+          _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), _mm256_set1_epi32(begin)));
+    }
   }
 }
 
-HWY_INLINE void StoreMap(const ConvTapsI8Args& a, __m512i q, int32_t b, int64_t position) {
-  const int32_t channels = a.conv->pooled.channels, left = channels - b * 16;
+/// The same of the map.
+HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const int32_t* tile, int32_t b, int64_t first) {
+  const int64_t width = a.conv->pooled.width, channels = a.conv->pooled.channels;
+  const int64_t left = channels - b * 16;
   const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
   const __m512i order = _mm512_load_si512(a.conv->order.data() + b * 16);
-  _mm512_mask_storeu_epi8(a.output + position * channels + b * 16, exists,
-                          _mm512_permutexvar_epi8(order, q));
+  uint8_t* to = a.output + first * channels + b * 16;
+  for (int64_t px = 0; px < width; ++px) {
+    _mm512_mask_storeu_epi8(to + px * channels, exists,
+                            _mm512_permutexvar_epi8(order, Packed(tile + px * 64)));
+  }
 }
 
 void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) {
   const ConvTapsI8& s = *a.conv;
   const int64_t row = s.row_bytes();
   auto* tile = reinterpret_cast<int32_t*>(columns + 8 * row + 64);
+  uint8_t* spread = columns + 8 * row + 64 + int64_t{s.pooled.width} * 256;
   int64_t position = 0;
   for (int32_t py = 0; py < s.pooled.height; ++py, position += s.pooled.width) {
     MakeColumns(padded + 2 * py * row, row, columns);
+    if (s.shared) SpreadRow(s, columns, spread);
     for (int32_t b = 0; b < s.blocks; b += 4) {
       for (int32_t i = 0; i < 4; ++i) {
-        AnyBlockRow(s, static_cast<size_t>(b + i), columns, tile + i * 16);
-      }
-      for (int32_t px = 0; px < s.pooled.width; ++px) {
-        const __m512i q = Packed(tile + px * 64);
-        if (a.value_k != nullptr) {
-          StoreWinners(a, q, b, position + px);
+        const auto block = static_cast<size_t>(b + i);
+        if (s.shared && s.fours_b[block] > 0) {
+          AnySharedBlockRow(s, block, spread, tile + i * 16);
         } else {
-          StoreMap(a, q, b, position + px);
+          AnyBlockRow(s, block, columns, tile + i * 16);
         }
+      }
+      if (a.value_k != nullptr) {
+        StoreWinners(a, tile, b, position);
+      } else {
+        StoreMap(a, tile, b, position);
       }
     }
   }
@@ -240,7 +326,8 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
           int32_t key = 0;
           for (int32_t i = 0; i < 8; ++i) {
             const int32_t at = g / 2 * 16 + i / 2 * 4 + g % 2 * 2 + i % 2;
-            key = std::max(key, q[at] << 8 | s.complement.data()[b * 16 + at]);
+            key = std::max(key,
+                           q[s.fold.data()[b * 16 + at]] << 8 | s.complement.data()[b * 16 + at]);
           }
           const int32_t channel = 255 - key % 256;
           a.value_k[out] = static_cast<uint8_t>(key >> 8);

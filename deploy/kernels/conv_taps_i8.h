@@ -7,12 +7,15 @@
 //
 // Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all four
 // windows of a pooled position: they differ by 1 (a row down) and 8 (a column right) in the index.
-// Kernels are placed by their number of taps; blocks of 16 then need few groups of four taps. A tap
-// that is left over (the ninth) takes one permute for all four windows. Behind it the k-WTA of one
-// winner in eight channels is a fold of 16-bit keys: every four packed lanes of a block hold two
-// kernels of each of two groups.
-// Bound for 64 kernels of 8 or 9 taps: 34 permutes and 40 dot products, which share two pipes on Zen 5:
-// 37 cycles a pooled position.
+// Two forms:
+//   shared  All kernels of a block of 16 have the same taps (L = 16, or a dense layer). One permute makes the fours of
+//           taps of a position that dot products then read from memory, each broadcast to 16 kernels. Bound for 64 kernels
+//           of 6 or 7 taps: 32 dot products, two a cycle: 16 cycles a pooled position.
+//   lanes   Any owners: each lane of a permute picks its own kernel's four taps. Kernels are sorted by their number of
+//           taps; blocks of 16 then need few fours. A tap that is left over (the ninth) takes one permute for all four
+//           windows. Bound for 64 kernels of 8 or 9 taps: 34 permutes and 40 dot products, which share two pipes on
+//           Zen 5: 37 cycles a pooled position.
+// Behind it the k-WTA of one winner in eight channels is a fold of 16-bit keys.
 // Tested in: conv_taps_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
@@ -38,16 +41,24 @@ struct ConvTapsI8 {
   AlignedBuffer<uint8_t> index;
   AlignedBuffer<int8_t> weight;            ///< [groups][64]
   AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16] of lanes; bias with the rounding term
-  AlignedBuffer<uint8_t> order;            ///< [outputs] byte of a chunk's packed lanes
-  AlignedBuffer<uint8_t> complement;       ///< [chunks][64] of packed lanes: 255 - channel
+  /// [chunks][64] byte of a chunk's packed lanes: of output o, and of byte i of what the winners' fold reads.
+  AlignedBuffer<uint8_t> order, fold;
+  AlignedBuffer<uint8_t> complement;  ///< [chunks][64] 255 - channel of each byte of the fold
+  // Shared form: distinct fours of taps, and which of them each of a block's is.
+  bool shared = false;
+  int32_t fours = 0;
+  std::vector<int32_t> four_g;  ///< [groups]
+  AlignedBuffer<uint8_t>
+      spread;  ///< [spreads()][64] bytes of the window: four · 16 + window · 4 + tap
+  int64_t spreads() const { return (fours + 3) / 4; }
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
   /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
   int64_t columns_at() const { return ((padded_h() + 8) * row_bytes() + 63) / 64 * 64; }
-  /// The padded map, eight of its rows as columns, a row of sums of four blocks.
+  /// The padded map, eight of its rows as columns, a row of sums of four blocks, a row of spread taps.
   int64_t scratch_bytes() const {
-    return columns_at() + 8 * row_bytes() + 64 + int64_t{pooled.width} * 256;
+    return columns_at() + 8 * row_bytes() + 64 + int64_t{pooled.width} * (256 + 64 * spreads());
   }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lists of taps for conv_taps_i8. Read first: conv_taps_i8.h.
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <utility>
 
@@ -38,29 +39,49 @@ std::vector<Taps> TapsOfOutputs(const packed::Layer& layer, bool dense) {
   return taps_o;
 }
 
-/// Which output each of a chunk's 64 lanes computes, -1 for none: kernels of many taps share blocks, so that the others
-/// need few groups. grouped: every block has two kernels of each group of eight.
-std::vector<int32_t> PlaceOutputs(const std::vector<Taps>& taps_o, int32_t chunk, bool grouped) {
-  const auto more_taps = [&](int32_t a, int32_t b) {
-    return taps_o[static_cast<size_t>(a)].size() > taps_o[static_cast<size_t>(b)].size();
-  };
-  std::vector<int32_t> sorted(
+/// Which output each of a chunk's 64 lanes computes, -1 for none: in their order, or kernels of many taps together, so
+/// that the other blocks need few fours.
+std::vector<int32_t> PlaceOutputs(const std::vector<Taps>& taps_o, int32_t chunk, bool sort) {
+  std::vector<int32_t> output_of(
       std::min<size_t>(64, taps_o.size() - static_cast<size_t>(chunk) * 64));
-  std::iota(sorted.begin(), sorted.end(), chunk * 64);
-  std::vector<int32_t> output_of(64, -1);
-  if (!grouped) {
-    std::stable_sort(sorted.begin(), sorted.end(), more_taps);
-    std::copy(sorted.begin(), sorted.end(), output_of.begin());
-    return output_of;
+  std::iota(output_of.begin(), output_of.end(), chunk * 64);
+  if (sort) {
+    std::stable_sort(output_of.begin(), output_of.end(), [&](int32_t a, int32_t b) {
+      return taps_o[static_cast<size_t>(a)].size() > taps_o[static_cast<size_t>(b)].size();
+    });
   }
-  for (size_t g = 0; g < 8; ++g) {
-    const auto group = sorted.begin() + static_cast<ptrdiff_t>(g) * 8;
-    std::stable_sort(group, group + 8, more_taps);
-    for (size_t i = 0; i < 8; ++i) {
-      output_of[i / 2 * 16 + g / 2 * 4 + g % 2 * 2 + i % 2] = group[static_cast<ptrdiff_t>(i)];
-    }
-  }
+  output_of.resize(64, -1);
   return output_of;
+}
+
+/// All kernels of each block of 16 read the same taps.
+bool BlocksShareTaps(const std::vector<Taps>& taps_o) {
+  for (size_t o = 0; o < taps_o.size(); ++o) {
+    const Taps &taps = taps_o[o], &first = taps_o[o / 16 * 16];
+    const bool same = std::equal(taps.begin(), taps.end(), first.begin(), first.end(),
+                                 [](const Tap& a, const Tap& b) { return a.at == b.at; });
+    if (!same) return false;
+  }
+  return true;
+}
+
+/// The distinct fours of taps and the spread that makes them of a window.
+void PrepareShared(const std::vector<uint8_t>& index, ConvTapsI8& conv) {
+  std::vector<std::array<uint8_t, 4>> distinct;
+  for (size_t g = 0; g < index.size() / 64; ++g) {
+    const uint8_t* at = index.data() + g * 64;
+    const std::array<uint8_t, 4> four{at[0], at[1], at[2], at[3]};
+    const auto known = std::find(distinct.begin(), distinct.end(), four);
+    conv.four_g.push_back(static_cast<int32_t>(known - distinct.begin()));
+    if (known == distinct.end()) distinct.push_back(four);
+  }
+  conv.fours = static_cast<int32_t>(distinct.size());
+  conv.spread = AlignedBuffer<uint8_t>(static_cast<size_t>(conv.spreads()) * 64);
+  for (size_t i = 0; i < distinct.size() * 16; ++i) {
+    const size_t window = i / 4 % 4;
+    conv.spread.data()[i] =
+        static_cast<uint8_t>(distinct[i / 16][i % 4] + window / 2 + window % 2 * 8);
+  }
 }
 
 }  // namespace
@@ -80,27 +101,29 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
   conv.zero = zero;
   conv.grouped = grouped && pooled.channels % 64 == 0 && pooled.channels <= 256;
   const std::vector<Taps> taps_o = TapsOfOutputs(layer, dense);
+  conv.shared = BlocksShareTaps(taps_o);
   // In chunks of 64 outputs, so that a chunk's order is undone in one register.
   const int32_t chunks = (static_cast<int32_t>(taps_o.size()) + 63) / 64;
   conv.blocks = chunks * 4;
   conv.bias_o = AlignedBuffer<int32_t>(static_cast<size_t>(conv.blocks) * 16);
   conv.shift_o = AlignedBuffer<int32_t>(static_cast<size_t>(conv.blocks) * 16);
   conv.order = AlignedBuffer<uint8_t>(static_cast<size_t>(chunks) * 64);
+  conv.fold = AlignedBuffer<uint8_t>(static_cast<size_t>(chunks) * 64);
   conv.complement = AlignedBuffer<uint8_t>(static_cast<size_t>(chunks) * 64);
   std::vector<uint8_t> index;
   std::vector<int8_t> weight;
   conv.begin_b.push_back(0);
   for (int32_t chunk = 0; chunk < chunks; ++chunk) {
-    const std::vector<int32_t> output_of = PlaceOutputs(taps_o, chunk, conv.grouped);
+    const std::vector<int32_t> output_of = PlaceOutputs(taps_o, chunk, !conv.shared);
     for (size_t block = 0; block < 4; ++block) {
       size_t most = 0;
       for (size_t lane = 0; lane < 16; ++lane) {
         const int32_t o = output_of[block * 16 + lane];
         if (o >= 0) most = std::max(most, taps_o[static_cast<size_t>(o)].size());
       }
-      const bool single = most % 4 == 1;
+      const bool single = !conv.shared && most % 4 == 1;
       size_t fours = single ? most / 4 : (most + 3) / 4;
-      if (fours > 6) fours = 7 * 7 / 4;  // past 6 there is a loop for this many only
+      if (fours > 7) fours = (7 * 7 + 3) / 4;  // past 7 there is a loop for this many only
       const size_t begin = index.size();
       index.resize(begin + (fours + single) * 64);
       weight.resize(index.size());
@@ -125,15 +148,19 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
         const int32_t shift = layer.shift_o[o];
         conv.shift_o.data()[slot] = shift;
         conv.bias_o.data()[slot] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
-        const size_t byte = lane / 4 * 16 + block * 4 + lane % 4;
-        conv.order.data()[o] = static_cast<uint8_t>(byte);
-        conv.complement.data()[static_cast<size_t>(chunk) * 64 + byte] =
-            static_cast<uint8_t>(255 - output % 256);
+        const auto byte = static_cast<uint8_t>(lane / 4 * 16 + block * 4 + lane % 4);
+        // Channel c of group g: two bytes of each four of 128 bits are a group, the other two the next.
+        const size_t g = o % 64 / 8, c = o % 8;
+        const size_t folded = o / 64 * 64 + g / 2 * 16 + c / 2 * 4 + g % 2 * 2 + c % 2;
+        conv.order.data()[o] = byte;
+        conv.fold.data()[folded] = byte;
+        conv.complement.data()[folded] = static_cast<uint8_t>(255 - output % 256);
       }
       conv.fours_b.push_back(static_cast<int32_t>(fours));
       conv.begin_b.push_back(static_cast<int32_t>(index.size() / 64));
     }
   }
+  if (conv.shared) PrepareShared(index, conv);
   conv.index = AlignedBuffer<uint8_t>(index.size());
   conv.weight = AlignedBuffer<int8_t>(weight.size());
   std::copy(index.begin(), index.end(), conv.index.data());
