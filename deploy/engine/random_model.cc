@@ -55,7 +55,12 @@ class Builder {
     model_.format = packed::NumberFormat::kI8;
     model_.input_scale = (1.0f + 2.0f * random_.Uniform()) / 128.0f;
     model_.input_zero = Chance(20) ? 255 * Int(0, 1) : Int(90, 160);
-    if (Chance(15)) Pool(Chance(60));
+    if (Chance(15)) {
+      Kwta();  // on the input
+      model_.input_zero = 0;
+    } else if (Chance(15)) {
+      Pool(Chance(60));
+    }
     const int32_t convs = Int(0, 2), linears = Int(convs == 0 ? 1 : 0, 2);
     for (int32_t i = 0; i < convs; ++i) {
       Conv();

@@ -74,6 +74,7 @@ std::string I8Fault(const Model& model) {
   if (last < 0) return "int8 needs a conv2d or linear";
   const Layer* front = nullptr;  // the layer with weights in front
   bool open = false;             // its sums have not met their ReLU
+  bool averaged = false;         // by a pool in front of the first one
   for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
     const Layer& layer = model.layers[i];
     const LayerKind kind = layer.kind;
@@ -84,8 +85,8 @@ std::string I8Fault(const Model& model) {
       allowed = "no affine (hint: a batch_norm directly behind its conv2d or linear is folded)";
     } else if (i > last && !flatten) {
       allowed = fmt::format("only flatten behind the logits of '{}'", front->name);
-    } else if (front == nullptr && relu) {
-      allowed = "only pools and flatten in front of the first conv2d or linear";
+    } else if (front == nullptr && relu && averaged) {
+      allowed = "no avg_pool in front of the first relu or kwta";
     } else if (open && !max_pool && !flatten && !relu) {
       allowed =
           fmt::format("only max_pool and flatten between '{}' and its relu or kwta", front->name);
@@ -94,6 +95,7 @@ std::string I8Fault(const Model& model) {
       return fmt::format("layer '{}': kind = {}, int8 allows {}", layer.name, LayerKindName(kind),
                          allowed);
     }
+    averaged |= kind == LayerKind::kAvgPool && front == nullptr;
     if (relu) open = false;
     if (layer.HasWeights()) {
       front = &layer;
@@ -101,6 +103,14 @@ std::string I8Fault(const Model& model) {
     }
   }
   return {};
+}
+
+bool InputIsUnsigned(const Model& model) {
+  const auto begin = model.layers.begin(), end = model.layers.end();
+  const auto first = std::find_if(begin, end, [](const Layer& l) { return l.HasWeights(); });
+  return std::any_of(begin, first, [](const Layer& l) {
+    return l.kind == LayerKind::kRelu || l.kind == LayerKind::kKwta;
+  });
 }
 
 }  // namespace bisparse::packed

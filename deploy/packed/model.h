@@ -70,7 +70,8 @@ struct Kwta {
 ///        nothing.
 ///        What follows, and ValidateModel checks: no affine layer; between a conv2d or linear and
 ///        the next one a relu or kwta with only max_pool and flatten in front of it; behind the
-///        last one only flatten; in front of the first one only pools and flatten.
+///        last one only flatten; a relu or kwta in front of the first one has no avg_pool in front
+///        of it, and input_zero is 0 then: what is below 0 counts as 0 from the input on.
 enum class NumberFormat : uint8_t { kF32, kI8 };
 const char* NumberFormatName(NumberFormat format);  ///< "f32", "int8"
 
@@ -139,6 +140,9 @@ void ValidateModel(const Model& model, const std::string& location);
 /// …"; empty if it can. Activations are u8, so every sum but the logits has to end in a ReLU; see
 /// NumberFormat.
 std::string I8Fault(const Model& model);
+
+/// A relu or kwta stands in front of the first layer with weights: int8 needs no values below 0.
+bool InputIsUnsigned(const Model& model);
 
 /// The index of the last layer with weights, −1 if there is none.
 std::ptrdiff_t LastWithWeights(const Model& model);

@@ -181,9 +181,14 @@ TEST(ModelI8, LayersInAnOrderThatU8CannotHoldAreRefused) {
       {[](SmallI8& s) { s.Insert(1, LayerKind::kAffine); },
        "'new': kind = affine, int8 allows no affine (hint: "},
       {[](SmallI8& s) { s.Insert(0, LayerKind::kAffine); }, "'new': kind = affine"},
+      {[](SmallI8& s) {
+         s.Insert(0, LayerKind::kRelu);
+         s.Insert(0, LayerKind::kAvgPool);
+         s.model.layers[0].name = "mean";
+       },
+       "'new': kind = relu, int8 allows no avg_pool in front of the first relu or kwta"},
       {[](SmallI8& s) { s.Insert(0, LayerKind::kRelu); },
-       "'new': kind = relu, int8 allows only pools and flatten in front of the first"},
-      {[](SmallI8& s) { s.Insert(0, LayerKind::kKwta); }, "'new': kind = kwta"},
+       ", 0 expected where a relu or kwta reads the input"},
       {[](SmallI8& s) { s.Insert(5, LayerKind::kRelu); },
        "'new': kind = relu, int8 allows only flatten behind the logits of 'linear'"},
       {[](SmallI8& s) {

@@ -364,6 +364,10 @@ void ValidateModel(const Model& model, const std::string& location) {
   if (model.format == NumberFormat::kI8) {
     const std::string fault = I8Fault(model);
     if (!fault.empty()) Fail(ErrorKind::kData, location, "{}", fault);
+    if (model.input_zero != 0 && InputIsUnsigned(model)) {
+      Fail(ErrorKind::kData, location,
+           "input_zero = {}, 0 expected where a relu or kwta reads the input", model.input_zero);
+    }
   }
   CheckClassNames(model, location);
   if (model.front_end) CheckFrontEnd(model, location);

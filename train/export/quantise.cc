@@ -85,12 +85,13 @@ Ranges FindRanges(const Model& f32, std::span<const float> samples_bi) {
     if (behind > 0) range_of[behind] = &ranges.layers[i];
     behind = 0;
   }
+  const bool positive = packed::InputIsUnsigned(f32);
   const Engine engine = EngineAccess::FromModel(f32);
   const auto floats = static_cast<size_t>(f32.input.elements());
   for (void (Range::*const add)(double) : {&Range::Widen, &Range::Try}) {
     for (size_t begin = 0; begin < samples_bi.size(); begin += floats) {
       const std::span<const float> features = samples_bi.subspan(begin, floats);
-      for (const float x : features) (ranges.input.*add)(x);
+      for (const float x : features) (ranges.input.*add)(positive ? std::max(x, 0.0f) : x);
       EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> map) {
         if (range_of[i] == nullptr) return;
         for (const float y : map) {
