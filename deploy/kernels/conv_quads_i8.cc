@@ -167,8 +167,10 @@ HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t
                           Word<3>(four_lines)};
   const int8_t* line[4] = {weight + at[0] * 8, weight + at[1] * 8, weight + at[2] * 8,
                            weight + at[3] * 8};
-  AddTaps<0, low, high, kT, kI>(line, x, acc);
-  if constexpr (kKw == 5 && high == 4) {
+  constexpr bool tail_only = kKw == 1 && HWY_TARGET == HWY_AVX3_DL;
+  if constexpr (!tail_only) AddTaps<0, low, high, kT, kI>(line, x, acc);
+  constexpr int last = kKw - 1;
+  if constexpr (tail_only || (kKw == 5 && high == last)) {
 #if HWY_TARGET == HWY_AVX3_DL
     const auto tail = [&](int j) HWY_ATTR {
       return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + at[j] * 2));
@@ -179,7 +181,7 @@ HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t
     four = _mm512_mask_broadcast_i32x4(four, 0x0F00, tail(2));
     four = _mm512_mask_broadcast_i32x4(four, 0xF000, tail(3));
     const __m512i order = _mm512_load_si512(kTailOrder);
-    acc[kI - 4] = Dot4(acc[kI - 4], x, VI8{_mm512_permutexvar_epi8(order, four)});
+    acc[kI - last] = Dot4(acc[kI - last], x, VI8{_mm512_permutexvar_epi8(order, four)});
 #else
     const int8_t* second[4] = {line[0] + line_bytes, line[1] + line_bytes, line[2] + line_bytes,
                                line[3] + line_bytes};
@@ -294,7 +296,14 @@ void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
 
 void ConvQuads(const ConvQuadsI8Args& a) {
   const QuadMap map = MakeQuadMap(a);
-  return a.conv->window.kernel_w == 3 ? Columns<3>(a, map) : Columns<5>(a, map);
+  switch (a.conv->window.kernel_w) {
+    case 1:
+      return Columns<1>(a, map);
+    case 3:
+      return Columns<3>(a, map);
+    default:
+      return Columns<5>(a, map);
+  }
 }
 #endif  // HWY_SCALAR
 

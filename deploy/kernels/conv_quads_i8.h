@@ -8,8 +8,8 @@
 // A channel's weights for one block and kernel row are lines of 64 bytes: four taps of 16 outputs,
 // byte 4q + i of block b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
 // words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
-// The fifth tap of a row of five alone is kept a second time as 16 bytes in the order of outputs: AVX-512 with VBMI
-// takes four of those and permutes them.
+// The fifth tap of a row of five and the only one of a row of one are kept a second time as 16 bytes in the order of
+// outputs: AVX-512 with VBMI takes four of those and permutes them.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
 // that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
@@ -53,7 +53,7 @@ struct ConvQuadsI8 {
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16, stride 1, kernel
-/// rows of 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).
+/// rows of 1, 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
                                               int32_t groups, bool pool);
 

@@ -39,7 +39,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   const packed::Window& w = layer.window;
   const packed::Layout layout(layer.kernel(), layer.packing);
   const bool shape_fits = layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
-                          (w.kernel_w == 3 || w.kernel_w == 5) && slots > 0 &&
+                          (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5) && slots > 0 &&
                           !layer.shift_o.empty();
   if (!shape_fits) return std::nullopt;
   ConvQuadsI8 conv;
@@ -87,7 +87,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
       for (int32_t l = 0; l < 16; ++l) {
         const int8_t weight = layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
         line[l / 4 * 16 + kx % 4 * 4 + l % 4] = weight;
-        if (kx == 4) tail[l] = weight;
+        if (kx % 4 == 0 && kx == w.kernel_w - 1) tail[l] = weight;
       }
     }
   }
