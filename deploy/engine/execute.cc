@@ -34,8 +34,10 @@ void RunConv(const Step& step, const Activation& x, float* y, bool relu, Workspa
                                                .row_begin = 0,
                                                .row_end = step.output.height,
                                                .scratch = scratch};
-    return step.kernel == StepKernel::kConvPackedDense ? kernels::ConvPackedDenseF32(args)
-                                                       : kernels::ConvPackedPooledF32(args);
+    if (step.kernel == StepKernel::kConvPackedDense) return kernels::ConvPackedDenseF32(args);
+    return args.plan.form == kernels::ConvPackedForm::kPooledLanes
+               ? kernels::ConvPackedPooledLanesF32(args)
+               : kernels::ConvPackedPooledF32(args);
   }
   if (step.kernel == StepKernel::kConvPackedWinners) {
     return kernels::ConvPackedWinnersF32({.plan = step.prepared.plan,

@@ -7,8 +7,8 @@
 // Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
 //                        L = 1: neighbouring output positions are a vector (form kColumns)
-//   ConvPackedPooledF32  the same with few input channels and a 2×2 max-pool behind
-//   (kPooledColumns) ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the
+//   ConvPackedPooledF32  the same with a 2×2 max-pool behind: few input channels (kPooledColumns),
+//   or L = 16 (kPooledLanes). ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the
 //   owner does not depend on which
 //                        channel of a group won (accumulators stay in registers), else kScattered
 // The order in which one output is summed depends on the plan alone: any split into row ranges
@@ -39,11 +39,12 @@ enum class ConvPackedForm : uint8_t {
   kLanes,
   kColumns,
   kPooledColumns,
+  kPooledLanes,
   kAlignedRows,
   kAlignedTaps,
   kScattered
 };
-/// "lanes", "columns", "pooled_columns", "aligned_rows", "aligned_taps", "scattered".
+/// "lanes", "columns", "pooled_columns", "pooled_lanes", "aligned_rows", "aligned_taps", "scattered".
 const char* ConvPackedFormName(ConvPackedForm form) noexcept;
 
 /// Scratch of ConvPackedPooledF32: for each input channel and padded row `shifts` rows of `pitch`
@@ -99,9 +100,10 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept;
 
 /// plan.form must be kLanes or kColumns.
 void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept;
-/// plan.form must be kPooledColumns. Rows are those of the pooled map, out_h / 2 of out_w / 2
+/// plan.form must be kPooledColumns, or kPooledLanes for the second. Rows are those of the pooled map, out_h / 2 of out_w / 2
 /// columns: the conv's rows row_begin·2 … row_end·2 with a 2×2 max-pool of stride 2 behind them.
 void ConvPackedPooledF32(const ConvPackedDenseF32Args& args) noexcept;
+void ConvPackedPooledLanesF32(const ConvPackedDenseF32Args& args) noexcept;
 /// plan.form must be kAlignedRows, kAlignedTaps or kScattered.
 void ConvPackedWinnersF32(const ConvPackedWinnersF32Args& args) noexcept;
 

@@ -13,7 +13,6 @@
 //   Four kernels are transposed at a time to channels last.
 // Read first: conv_packed.h. Tested in: conv_packed_f32_test.cc.
 #include <algorithm>
-#include <cstring>
 
 #include "deploy/kernels/conv_packed.h"
 #include "deploy/kernels/conv_packed_tile.h"
@@ -31,27 +30,6 @@ namespace HWY_NAMESPACE {
 namespace {
 
 using Args = ConvPackedDenseF32Args;
-
-/// Copies the rows that output rows row_begin … row_end read into scratch, with zeros around them.
-HWY_INLINE const float* PadInput(const Args& a) {
-  const ConvPackedShape& s = a.plan.shape;
-  if (s.pad_h == 0 && s.pad_w == 0) return a.input;
-  const int64_t row = int64_t{s.in_w} * s.in_c, side = int64_t{s.pad_w} * s.in_c;
-  const int64_t padded_row = row + 2 * side;
-  const int32_t end = (a.row_end - 1) * s.stride_h + s.kernel_h;
-  for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
-    float* to = a.scratch + y * padded_row;
-    const int32_t in_y = y - s.pad_h;
-    if (in_y < 0 || in_y >= s.in_h) {
-      std::fill_n(to, padded_row, 0.0f);
-    } else {
-      std::fill_n(to, side, 0.0f);
-      std::memcpy(to + side, a.input + in_y * row, static_cast<size_t>(row) * sizeof(float));
-      std::fill_n(to + side + row, side, 0.0f);
-    }
-  }
-  return a.scratch;
-}
 
 /// kT output columns of kernel block b, all vectors of its lanes.
 template <class D, int kT>
@@ -96,7 +74,8 @@ void LanesRows(const Args& a, const float* x) {
 
 template <class D>
 void Lanes(const Args& a) {
-  const float* x = PadInput(a);
+  const float* x = PadInput(a, a.row_begin * a.plan.shape.stride_h,
+                            (a.row_end - 1) * a.plan.shape.stride_h + a.plan.shape.kernel_h);
   switch (ChooseTileColumns(a.plan.shape.out_w)) {
     case 10:
       return LanesRows<D, 10>(a, x);
@@ -221,6 +200,8 @@ const char* ConvPackedFormName(ConvPackedForm form) noexcept {
       return "columns";
     case ConvPackedForm::kPooledColumns:
       return "pooled_columns";
+    case ConvPackedForm::kPooledLanes:
+      return "pooled_lanes";
     case ConvPackedForm::kAlignedRows:
       return "aligned_rows";
     case ConvPackedForm::kAlignedTaps:
@@ -236,6 +217,7 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
   const int64_t padded = int64_t{s.padded_h()} * s.padded_w();
   switch (plan.form) {
     case ConvPackedForm::kLanes:
+    case ConvPackedForm::kPooledLanes:
       return s.pad_h || s.pad_w ? padded * s.in_c : 0;
     case ConvPackedForm::kColumns: {
       const int64_t plane_h = (s.padded_h() + s.stride_h - 1) / s.stride_h;

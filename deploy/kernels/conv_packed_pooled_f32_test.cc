@@ -46,14 +46,17 @@ void Check(const Case& c, Random& random) {
                               .row_begin = 0,
                               .row_end = out.height,
                               .scratch = scratch.data()};
-  ConvPackedPooledF32(args);
+  const auto run = args.plan.form == ConvPackedForm::kPooledLanes ? ConvPackedPooledLanesF32
+                                                                  : ConvPackedPooledF32;
+  EXPECT_EQ(args.plan.form == ConvPackedForm::kPooledLanes, c.packing.lanes == 16);
+  run(args);
   ASSERT_TRUE(y.Intact() && scratch.Intact());
   args.output = pieces.data();
   for (args.row_begin = 0; args.row_begin < out.height; args.row_begin = args.row_end) {
     args.row_end = random.Int(args.row_begin, out.height);
     Guarded<float> fresh(ConvPackedScratchFloats(pooled->plan));
     args.scratch = fresh.data();
-    ConvPackedPooledF32(args);
+    run(args);
     ASSERT_TRUE(fresh.Intact() && pieces.Intact());
   }
 
@@ -116,7 +119,7 @@ TEST(ConvPackedPooledF32, RandomShapes) {
       if (c.input.width < 24) c.input.channels = 2;  // what L1 is taken to hold
       c.outputs = random.Int(1, 21);
       c.packing = {.set_size = random.Int(1, 4),
-                   .lanes = random.Int(1, 3) == 1 ? random.Int(1, 16) : 1,
+                   .lanes = random.Int(1, 3) == 1 ? random.Int(1, 16) : random.Int(0, 1) * 15 + 1,
                    .run = {.channels = 1, .taps = static_cast<packed::RunTaps>(random.Int(0, 2))}};
       Check(c, random);
       if (testing::Test::HasFatalFailure()) return;

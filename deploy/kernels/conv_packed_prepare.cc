@@ -208,11 +208,18 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
                                                        std::span<const float> bias_o) {
   // Half of the smallest L1 of current CPUs; the weights want some too.
   constexpr int64_t kMostFloats = 16 * 1024 / 4;
+  if (output.height < 2 || output.width < 2) return std::nullopt;
+  if (layout.packing.lanes == packed::kMaxLanes) {
+    PreparedConv lanes =
+        PrepareConvPackedDenseF32(layout, window, input, output, owner_nr, weight_pnl, bias_o);
+    lanes.plan.form = ConvPackedForm::kPooledLanes;
+    return lanes;
+  }
   PreparedConv conv;
   conv.plan.form = ConvPackedForm::kPooledColumns;
   const ConvPackedShape s = conv.plan.shape = MakeShape(layout, window, input, output);
   const PooledColumns columns(s);
-  if (columns.width < 1 || s.out_h < 2 || columns.floats() > kMostFloats) return std::nullopt;
+  if (columns.floats() > kMostFloats) return std::nullopt;
   std::vector<std::vector<int32_t>> position_bp(static_cast<size_t>(s.blocks()));
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int64_t p = 0; p < layout.positions; ++p) {

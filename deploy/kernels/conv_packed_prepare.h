@@ -39,7 +39,7 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
                                        std::span<const float> weight_pnl,
                                        std::span<const float> bias_o);
 
-/// With the 2×2 max-pool of stride 2 behind; nothing where the shifted rows would not fit into L1.
+/// With the 2×2 max-pool of stride 2 behind; nothing where L < 16 and the shifted rows would not fit into L1.
 std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& layout,
                                                        const packed::Window& window,
                                                        const Shape& input, const Shape& output,

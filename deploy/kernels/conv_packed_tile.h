@@ -7,8 +7,31 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+
+#include "deploy/kernels/conv_packed.h"
 
 namespace bisparse::kernels {
+
+/// The map with zeros around it: `input` where there is no padding, else its padded rows begin … end - 1 in scratch.
+inline const float* PadInput(const ConvPackedDenseF32Args& a, int32_t begin, int32_t end) {
+  const ConvPackedShape& s = a.plan.shape;
+  if (s.pad_h == 0 && s.pad_w == 0) return a.input;
+  const int64_t row = int64_t{s.in_w} * s.in_c, side = int64_t{s.pad_w} * s.in_c;
+  const int64_t padded_row = row + 2 * side;
+  for (int32_t y = begin; y < end; ++y) {
+    float* to = a.scratch + y * padded_row;
+    const int32_t in_y = y - s.pad_h;
+    if (in_y < 0 || in_y >= s.in_h) {
+      std::fill_n(to, padded_row, 0.0f);
+    } else {
+      std::fill_n(to, side, 0.0f);
+      std::memcpy(to + side, a.input + in_y * row, static_cast<size_t>(row) * sizeof(float));
+      std::fill_n(to + side + row, side, 0.0f);
+    }
+  }
+  return a.scratch;
+}
 
 /// 10, 8, 5, 4, 2 or 1, at most `columns`. A tile costs about its columns plus four for addresses
 /// and edges.
