@@ -45,6 +45,19 @@ HWY_INLINE int32_t CountAtLeast(const int32_t* keys, int32_t n, int32_t bound) {
   const VI below = hn::Set(d, bound - 1);
   VI sum0 = hn::Zero(d), sum1 = hn::Zero(d);
   int32_t i = 0;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  const __m512i one = _mm512_set1_epi32(1);
+  __m512i count[4] = {};
+  for (; i + 3 * lanes < n; i += 4 * lanes) {
+    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
+      const __m512i key = _mm512_loadu_si512(keys + i + j * lanes);
+      count[j] =
+          _mm512_mask_add_epi32(count[j], _mm512_cmpgt_epi32_mask(key, below.raw), count[j], one);
+    }
+  }
+  sum0 = VI{_mm512_add_epi32(count[0], count[1])};
+  sum1 = VI{_mm512_add_epi32(count[2], count[3])};
+#endif
   for (; i + lanes < n; i += 2 * lanes) {
     sum0 = hn::Sub(sum0, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i), below)));
     sum1 = hn::Sub(sum1, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i + lanes), below)));
@@ -115,8 +128,10 @@ HWY_INLINE int32_t Emit(const int32_t* keys, int32_t n, int32_t first, Threshold
   const DF df;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const VI above = hn::Set(d, threshold.above);
+  VI index = hn::Iota(d, first);
+  const VI step = hn::Set(d, lanes);
   int32_t ties = threshold.ties, out = 0;
-  for (int32_t i = 0; i < n; i += lanes) {
+  for (int32_t i = 0; i < n; i += lanes, index = hn::Add(index, step)) {
     const VI key = hn::LoadU(d, keys + i);
     const auto greater = hn::Gt(key, above);
     auto wins = greater;
@@ -138,7 +153,7 @@ HWY_INLINE int32_t Emit(const int32_t* keys, int32_t n, int32_t first, Threshold
         wins = hn::MaskFromVec(hn::Load(d, lane_wins));
       }
     }
-    hn::StoreU(hn::Compress(hn::Iota(d, first + i), wins), d, index_k + out);
+    hn::StoreU(hn::Compress(index, wins), d, index_k + out);
     hn::StoreU(hn::BitCast(df, hn::Compress(key, wins)), df, value_k + out);
     out += static_cast<int32_t>(hn::CountTrue(d, wins));
   }
