@@ -17,6 +17,7 @@
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_PACKED_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_PACKED_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "deploy/kernels/winners.h"
@@ -47,20 +48,24 @@ enum class ConvPackedForm : uint8_t {
 /// "lanes", "columns", "pooled_columns", "pooled_lanes", "aligned_rows", "aligned_taps", "scattered".
 const char* ConvPackedFormName(ConvPackedForm form) noexcept;
 
-/// Scratch of ConvPackedPooledF32: for each input channel and padded row `shifts` rows of `pitch`
-/// floats, one for each distance between an input column and 2·px·stride_w; then room to take a row
-/// apart.
+/// Scratch of ConvPackedPooledF32: for each 16 pooled columns, input channel and distance between
+/// an input column and 2·px·stride_w a plane of padded_h rows of 16 floats; then a row between zeros.
 struct PooledColumns {
   explicit PooledColumns(const ConvPackedShape& s)
       : width(s.out_w / 2),
-        pitch((width + 15) / 16 * 16),
         shifts(s.kernel_w + s.stride_w),
-        rows(int64_t{s.in_c} * s.padded_h()) {}
-  int32_t width, pitch, shifts;  ///< width: pooled columns
-  int64_t rows;
-  int64_t row() const { return int64_t{shifts} * pitch; }
-  int64_t floats() const { return rows * row(); }
-  int64_t phase_floats() const { return (pitch + shifts / 2 + 15) / 16 * 16 + 16; }
+        channels(s.in_c),
+        rows(s.padded_h()),
+        padded_w(s.padded_w()) {}
+  int32_t width, shifts, channels, rows, padded_w;  ///< width: pooled columns
+  int64_t plane() const { return int64_t{rows} * 16; }
+  int64_t floats() const { return (width + 15) / 16 * channels * shifts * plane(); }
+  /// Where the plane of shift 0, channel 0 begins for pooled columns px ….
+  int64_t vector(int32_t px) const { return px / 16 * channels * shifts * plane() + px % 16; }
+  /// Input columns that vectors of pooled columns read, whole vectors at stride 1, or more.
+  int32_t row_floats() const {
+    return std::max((width + 15) / 16 * 32 + (shifts - 1) / 2 * 2, padded_w);
+  }
 };
 
 /// What the kernels take; pointers into PackedLists.

@@ -226,7 +226,7 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
     }
     case ConvPackedForm::kPooledColumns: {
       const PooledColumns columns(s);
-      return columns.floats() + 4 * columns.phase_floats();
+      return columns.floats() + columns.row_floats();
     }
     case ConvPackedForm::kAlignedRows:
     case ConvPackedForm::kAlignedTaps:

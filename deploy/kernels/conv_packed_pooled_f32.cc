@@ -6,9 +6,11 @@
 // Neighbouring pooled columns px are a vector, so any owners and any L cost the same: one broadcast
 // weight and four multiply-adds, one for each place of the pool's window, in registers; the map
 // before the pool (200 KB for the speech network's conv1) never exists.
-//   scratch[c][y][j][px] = input[y - pad_h][2·px·stride_w + j - pad_w][c],  j < kernel_w + stride_w
-// holds every shifted row at a cache line, so that no load crosses one. It must fit into L1: few
-// input channels (PrepareConvPackedPooledF32 refuses otherwise).
+//   scratch[px / 16][c][j][y][px % 16] = input[y - pad_h][2·px·stride_w + j - pad_w][c],
+//   j < kernel_w + stride_w
+// holds every shifted row at a cache line, so that no load crosses one, and the rows that a tile
+// reads one behind the other. It must fit into L1: few input channels (PrepareConvPackedPooledF32
+// refuses otherwise).
 // Entries begin_b[o] … begin_b[o + 1) are kernel o's; most lists are padded to the same length with
 // weights of zero: a loop that ends where none was expected to costs more than a few products.
 // Bound: 8 + 1 loads for 8 multiply-adds: 4.5 cycles for 128 multiplications of AVX-512.
@@ -38,103 +40,118 @@ HWY_INLINE void ShiftRows(const Args& a) {
   const PooledColumns columns(s);
   const int32_t begin = a.row_begin * 2 * s.stride_h;
   const int32_t end = (a.row_end * 2 - 1) * s.stride_h + s.kernel_h;
-  for (int32_t c = 0; c < s.in_c; ++c) {
-    for (int32_t y = begin; y < end; ++y) {
-      float* to = a.scratch + (int64_t{c} * s.padded_h() + y) * columns.row();
-      const int32_t in_y = y - s.pad_h;
-      if (in_y < 0 || in_y >= s.in_h) {
-        std::fill_n(to, columns.row(), 0.0f);
-        continue;
-      }
-      const float* from = a.input + int64_t{in_y} * s.in_w * s.in_c + c;
-      for (int32_t j = 0; j < columns.shifts; ++j, to += columns.pitch) {
-        int32_t px = 0, x = j - s.pad_w;
-        for (; x < 0 && px < columns.pitch; ++px, x += 2 * s.stride_w) to[px] = 0.0f;
-        for (; x < s.in_w && px < columns.pitch; ++px, x += 2 * s.stride_w)
-          to[px] = from[int64_t{x} * s.in_c];
-        for (; px < columns.pitch; ++px) to[px] = 0.0f;
+  float* plane = a.scratch;
+  for (int32_t px = 0; px < columns.width; px += 16) {
+    for (int32_t c = 0; c < s.in_c; ++c) {
+      for (int32_t j = 0; j < columns.shifts; ++j, plane += columns.plane()) {
+        for (int32_t y = begin; y < end; ++y) {
+          const int32_t in_y = y - s.pad_h;
+          const bool inside = in_y >= 0 && in_y < s.in_h;
+          const float* from = a.input + int64_t{in_y} * s.in_w * s.in_c + c;
+          int32_t x = 2 * px * s.stride_w + j - s.pad_w;
+          for (int32_t i = 0; i < 16; ++i, x += 2 * s.stride_w) {
+            plane[y * 16 + i] = inside && x >= 0 && x < s.in_w ? from[int64_t{x} * s.in_c] : 0.0f;
+          }
+        }
       }
     }
   }
 }
 
+#if HWY_TARGET != HWY_SCALAR
 /// One channel at stride 1: even and odd columns are taken apart a vector at a time.
 HWY_INLINE void ShiftRowsOfOneChannel(const Args& a) {
   const D d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvPackedShape& s = a.plan.shape;
   const PooledColumns columns(s);
-  const int32_t begin = a.row_begin * 2, end = a.row_end * 2 - 1 + s.kernel_h;
-  const int64_t half = columns.phase_floats();
-  float* padded = a.scratch + columns.floats();  // one row between zeros
-  float* phase = padded + 2 * half;              // its even columns, then its odd ones
-  std::fill_n(padded, 2 * half, 0.0f);
-  for (int32_t y = begin; y < end; ++y) {
-    float* to = a.scratch + y * columns.row();
+  const int32_t read = columns.row_floats();  // of a row between zeros; in the map's last rows too
+  float* padded = a.scratch + columns.floats();
+  std::fill_n(padded, read, 0.0f);
+  for (int32_t y = a.row_begin * 2; y < a.row_end * 2 - 1 + s.kernel_h; ++y) {
     const int32_t in_y = y - s.pad_h;
+    float* to = a.scratch + y * 16;
     if (in_y < 0 || in_y >= s.in_h) {
-      std::fill_n(to, columns.row(), 0.0f);
+      for (int64_t plane = 0; plane < columns.floats(); plane += columns.plane()) {
+        std::fill_n(to + plane, 16, 0.0f);
+      }
       continue;
     }
-    std::copy_n(a.input + int64_t{in_y} * s.in_w, s.in_w, padded + s.pad_w);
-    for (int64_t i = 0; i < half; i += lanes) {
-      hn::Vec<D> even, odd;
-      hn::LoadInterleaved2(d, padded + 2 * i, even, odd);
-      hn::StoreU(even, d, phase + i);
-      hn::StoreU(odd, d, phase + half + i);
+    // Lanes behind the last pooled column may hold anything: they are never stored.
+    const float* from = a.input + int64_t{in_y} * s.in_w;
+    if (s.pad_w > 0 || int64_t{in_y} * s.in_w + read > int64_t{s.in_h} * s.in_w) {
+      std::copy_n(from, s.in_w, padded + s.pad_w);
+      from = padded;
     }
-    for (int32_t j = 0; j < columns.shifts; ++j, to += columns.pitch) {
-      const float* from = phase + (j % 2) * half + j / 2;
-      for (int32_t px = 0; px < columns.pitch; px += lanes) {
-        hn::StoreU(hn::LoadU(d, from + px), d, to + px);
+    for (int32_t px = 0; px < columns.width; px += 16, from += 32) {
+      for (int32_t j = 0; j < columns.shifts; j += 2) {
+        for (int32_t l = 0; l < 16; l += lanes) {
+          const hn::Vec<D> low = hn::LoadU(d, from + j + 2 * l);
+          const hn::Vec<D> high = hn::LoadU(d, from + j + 2 * l + lanes);
+          hn::StoreU(hn::ConcatEven(d, high, low), d, to + l);
+          if (j + 1 < columns.shifts) {
+            hn::StoreU(hn::ConcatOdd(d, high, low), d, to + l + columns.plane());
+          }
+        }
+        to += std::min(2, columns.shifts - j) * columns.plane();
       }
     }
   }
 }
 
-/// Kernel o at one vector of pooled columns, kRows pooled rows from x on; tile[row] is tile_floats
-/// behind tile[row - 1]. Two rows share a broadcast and keep eight chains of additions going.
-template <int kRows>
+#endif
+
+/// Kernel o at one vector of pooled columns, kRows pooled rows from x on: they share a broadcast
+/// and keep 4·kRows chains of additions going. kDown: floats between the scratch rows of
+/// neighbouring conv rows, 0: `down` says it.
+template <int kRows, int kDown>
 HWY_INLINE void PooledKernel(const ConvPackedPlanF32& plan, int32_t o, const float* x,
-                             int64_t right, int64_t down, float* tile, int32_t tile_floats) {
+                             int64_t right, int64_t down, hn::Vec<D>* HWY_RESTRICT pooled) {
   const D d;
+  if (kDown > 0) down = kDown;
   hn::Vec<D> y[kRows][4];
-  HWY_UNROLL(2) for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[r][i] = hn::Set(d, plan.bias_o[o]);
+  const hn::Vec<D> bias = hn::Set(d, plan.bias_o[o]);
+  HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
+    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[r][i] = bias;
   }
   for (int32_t e = plan.begin_b[o]; e < plan.begin_b[o + 1]; ++e) {
     const hn::Vec<D> w = hn::Set(d, plan.weight[e]);
     const float* in = x + plan.input_e[e];
-    HWY_UNROLL(2) for (int r = 0; r < kRows; ++r, in += 2 * down) {
-      y[r][0] = hn::MulAdd(hn::LoadU(d, in), w, y[r][0]);
-      y[r][1] = hn::MulAdd(hn::LoadU(d, in + right), w, y[r][1]);
-      y[r][2] = hn::MulAdd(hn::LoadU(d, in + down), w, y[r][2]);
-      y[r][3] = hn::MulAdd(hn::LoadU(d, in + down + right), w, y[r][3]);
+    const float* beside = in + right;
+    HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
+      y[r][0] = hn::MulAdd(hn::LoadU(d, in + 2 * r * down), w, y[r][0]);
+      y[r][1] = hn::MulAdd(hn::LoadU(d, beside + 2 * r * down), w, y[r][1]);
+      y[r][2] = hn::MulAdd(hn::LoadU(d, in + (2 * r + 1) * down), w, y[r][2]);
+      y[r][3] = hn::MulAdd(hn::LoadU(d, beside + (2 * r + 1) * down), w, y[r][3]);
     }
   }
-  HWY_UNROLL(2) for (int r = 0; r < kRows; ++r) {
+  HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
     // In the order of max_pool_f32, so that the same one of equal values stays.
-    hn::Store(hn::Max(hn::Max(hn::Max(y[r][0], y[r][1]), y[r][2]), y[r][3]), d,
-              tile + r * tile_floats);
+    pooled[r] = hn::Max(hn::Max(hn::Max(y[r][0], y[r][1]), y[r][2]), y[r][3]);
   }
 }
 
 /// Pooled rows py … py + kRows - 1, one vector of columns from px on.
-template <int kRows>
+template <int kRows, int kDown>
 HWY_INLINE void PooledTile(const Args& a, const PooledColumns& columns, int32_t py, int32_t px) {
+  const D d;
   const ConvPackedShape& s = a.plan.shape;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
-  const int64_t right = int64_t{s.stride_w} * columns.pitch, down = s.stride_h * columns.row();
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+  const int64_t right = s.stride_w * columns.plane(), down = s.stride_h * 16;
   constexpr int32_t kTileFloats = 16 * 16;
   HWY_ALIGN float tile[kRows * kTileFloats];
-  const float* x = a.scratch + py * 2 * down + px;
+  const float* x = a.scratch + columns.vector(px) + py * 2 * down;
   const int32_t count = std::min(lanes, columns.width - px);
   for (int32_t o = 0; o < s.out_c; o += 16) {
     const int32_t kernels = std::min(16, s.out_c - o);
     for (int32_t k = 0; k < kernels; ++k) {
-      PooledKernel<kRows>(a.plan, o + k, x, right, down, tile + k * lanes, kTileFloats);
+      hn::Vec<D> pooled[kRows];
+      PooledKernel<kRows, kDown>(a.plan, o + k, x, right, down, pooled);
+      HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
+        hn::Store(pooled[r], d, tile + r * kTileFloats + k * lanes);
+      }
     }
-    HWY_UNROLL(2) for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       float* y = a.output + (int64_t{py + r} * columns.width + px) * a.output_stride;
       const float* from = tile + r * kTileFloats;
 #if HWY_MAX_BYTES >= 64
@@ -153,21 +170,33 @@ HWY_INLINE void PooledTile(const Args& a, const PooledColumns& columns, int32_t 
   }
 }
 
-void ConvPooled(const Args& a) {
+template <int kDown>
+HWY_INLINE void PooledRows(const Args& a) {
+  // 4·kRows accumulators: half of the registers.
+  constexpr int kRows = HWY_MAX_BYTES >= 64 ? 4 : 2;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
-  const ConvPackedShape& s = a.plan.shape;
-  const PooledColumns columns(s);
-  if (a.row_begin >= a.row_end) return;
-  if (s.in_c == 1 && s.stride_w == 1 && s.stride_h == 1) {
-    ShiftRowsOfOneChannel(a);
-  } else {
-    ShiftRows(a);
-  }
+  const PooledColumns columns(a.plan.shape);
   for (int32_t px = 0; px < columns.width; px += lanes) {
     int32_t py = a.row_begin;
-    for (; py + 2 <= a.row_end; py += 2) PooledTile<2>(a, columns, py, px);
-    if (py < a.row_end) PooledTile<1>(a, columns, py, px);
+    for (; py + kRows <= a.row_end; py += kRows) PooledTile<kRows, kDown>(a, columns, py, px);
+    if (kRows > 2 && py + 2 <= a.row_end) {
+      PooledTile<2, kDown>(a, columns, py, px);
+      py += 2;
+    }
+    if (py < a.row_end) PooledTile<1, kDown>(a, columns, py, px);
   }
+}
+
+void ConvPooled(const Args& a) {
+  const ConvPackedShape& s = a.plan.shape;
+  if (a.row_begin >= a.row_end) return;
+#if HWY_TARGET != HWY_SCALAR
+  if (s.in_c == 1 && s.stride_w == 1 && s.stride_h == 1) {
+    ShiftRowsOfOneChannel(a);
+  } else
+#endif
+    ShiftRows(a);
+  return s.stride_h == 1 ? PooledRows<16>(a) : PooledRows<0>(a);
 }
 
 }  // namespace

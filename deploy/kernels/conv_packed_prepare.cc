@@ -241,8 +241,7 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
     for (const int32_t p : positions_of(o)) {
       const int64_t kx = p % s.kernel_w, row = p / s.kernel_w;  // c·kernel_h + ky
       const int64_t c = row / s.kernel_h, ky = row % s.kernel_h;
-      lists.input_e.push_back(
-          ToInt32((c * s.padded_h() + ky) * columns.row() + kx * columns.pitch));
+      lists.input_e.push_back(ToInt32((c * columns.shifts + kx) * columns.plane() + ky * 16));
       const int64_t slot = layout.Slot(p, o / s.lanes / s.set_size, o % s.lanes);
       lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot)]);
     }
