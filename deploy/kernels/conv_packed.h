@@ -49,19 +49,23 @@ enum class ConvPackedForm : uint8_t {
 const char* ConvPackedFormName(ConvPackedForm form) noexcept;
 
 /// Scratch of ConvPackedPooledF32: for each 16 pooled columns, input channel and distance between
-/// an input column and 2·px·stride_w a plane of padded_h rows of 16 floats; then a row between zeros.
+/// an input column and 2·px·stride_w a plane of all padded rows, 16 floats each; then a row between
+/// zeros.
 struct PooledColumns {
   explicit PooledColumns(const ConvPackedShape& s)
       : width(s.out_w / 2),
         shifts(s.kernel_w + s.stride_w),
         channels(s.in_c),
-        rows(s.padded_h()),
-        padded_w(s.padded_w()) {}
-  int32_t width, shifts, channels, rows, padded_w;  ///< width: pooled columns
-  int64_t plane() const { return int64_t{rows} * 16; }
+        padded_w(s.padded_w()),
+        stride_h(s.stride_h),
+        phase_rows((s.padded_h() + s.stride_h - 1) / s.stride_h) {}
+  int32_t width, shifts, channels, padded_w, stride_h, phase_rows;  ///< width: pooled columns
+  int64_t plane() const { return int64_t{stride_h} * phase_rows * 16; }
   int64_t floats() const { return (width + 15) / 16 * channels * shifts * plane(); }
   /// Where the plane of shift 0, channel 0 begins for pooled columns px ….
   int64_t vector(int32_t px) const { return px / 16 * channels * shifts * plane() + px % 16; }
+  /// Of padded row y in a plane: the rows under one tap lie one behind the other.
+  int64_t Row(int32_t y) const { return (int64_t{y} % stride_h * phase_rows + y / stride_h) * 16; }
   /// Input columns that vectors of pooled columns read, whole vectors at stride 1, or more.
   int32_t row_floats() const {
     return std::max((width + 15) / 16 * 32 + (shifts - 1) / 2 * 2, padded_w);

@@ -6,14 +6,12 @@
 // Neighbouring pooled columns px are a vector, so any owners and any L cost the same: one broadcast
 // weight and four multiply-adds, one for each place of the pool's window, in registers; the map
 // before the pool (200 KB for the speech network's conv1) never exists.
-//   scratch[px / 16][c][j][y][px % 16] = input[y - pad_h][2·px·stride_w + j - pad_w][c],
-//   j < kernel_w + stride_w
+//   scratch[px / 16][c][j][y % stride_h][y / stride_h][px % 16] =
+//     input[y - pad_h][2·px·stride_w + j - pad_w][c],  j < kernel_w + stride_w
 // holds every shifted row at a cache line, so that no load crosses one, and the rows that a tile
 // reads one behind the other. It must fit into L1: few input channels (PrepareConvPackedPooledF32
-// refuses otherwise).
-// Entries begin_b[o] … begin_b[o + 1) are kernel o's; most lists are padded to the same length with
-// weights of zero: a loop that ends where none was expected to costs more than a few products.
-// Bound: 8 + 1 loads for 8 multiply-adds: 4.5 cycles for 128 multiplications of AVX-512.
+// refuses otherwise). Entries begin_b[o] … begin_b[o + 1) are kernel o's.
+// Bound: 29 loads for 28 multiply-adds of AVX-512.
 // Read first: conv_packed.h. Tested in: conv_packed_pooled_f32_test.cc.
 #include <algorithm>
 
@@ -33,6 +31,8 @@ namespace {
 
 using Args = ConvPackedDenseF32Args;
 using D = hn::CappedTag<float, 16>;
+constexpr int kMostRows = HWY_MAX_BYTES >= 64 ? 7 : 2;  // 4 accumulators for each
+constexpr int32_t kTileFloats = 16 * 16;                // of a row: kernels, columns
 
 /// Fills the shifted rows that the pooled rows row_begin … row_end read.
 HWY_INLINE void ShiftRows(const Args& a) {
@@ -45,12 +45,13 @@ HWY_INLINE void ShiftRows(const Args& a) {
     for (int32_t c = 0; c < s.in_c; ++c) {
       for (int32_t j = 0; j < columns.shifts; ++j, plane += columns.plane()) {
         for (int32_t y = begin; y < end; ++y) {
+          float* to = plane + columns.Row(y);
           const int32_t in_y = y - s.pad_h;
           const bool inside = in_y >= 0 && in_y < s.in_h;
           const float* from = a.input + int64_t{in_y} * s.in_w * s.in_c + c;
           int32_t x = 2 * px * s.stride_w + j - s.pad_w;
           for (int32_t i = 0; i < 16; ++i, x += 2 * s.stride_w) {
-            plane[y * 16 + i] = inside && x >= 0 && x < s.in_w ? from[int64_t{x} * s.in_c] : 0.0f;
+            to[i] = inside && x >= 0 && x < s.in_w ? from[int64_t{x} * s.in_c] : 0.0f;
           }
         }
       }
@@ -65,12 +66,12 @@ HWY_INLINE void ShiftRowsOfOneChannel(const Args& a) {
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvPackedShape& s = a.plan.shape;
   const PooledColumns columns(s);
-  const int32_t read = columns.row_floats();  // of a row between zeros; in the map's last rows too
-  float* padded = a.scratch + columns.floats();
+  const int32_t read = columns.row_floats();
+  float* padded = a.scratch + columns.floats();  // a row between zeros
   std::fill_n(padded, read, 0.0f);
   for (int32_t y = a.row_begin * 2; y < a.row_end * 2 - 1 + s.kernel_h; ++y) {
     const int32_t in_y = y - s.pad_h;
-    float* to = a.scratch + y * 16;
+    float* to = a.scratch + columns.Row(y);
     if (in_y < 0 || in_y >= s.in_h) {
       for (int64_t plane = 0; plane < columns.floats(); plane += columns.plane()) {
         std::fill_n(to + plane, 16, 0.0f);
@@ -98,60 +99,84 @@ HWY_INLINE void ShiftRowsOfOneChannel(const Args& a) {
     }
   }
 }
-
 #endif
 
-/// Kernel o at one vector of pooled columns, kRows pooled rows from x on: they share a broadcast
-/// and keep 4·kRows chains of additions going. kDown: floats between the scratch rows of
-/// neighbouring conv rows, 0: `down` says it.
-template <int kRows, int kDown>
-HWY_INLINE void PooledKernel(const ConvPackedPlanF32& plan, int32_t o, const float* x,
-                             int64_t right, int64_t down, hn::Vec<D>* HWY_RESTRICT pooled) {
+/// Adds one tap's products to kRows pooled rows.
+template <int kRows>
+HWY_INLINE void AddTap(const float* weight, const float* in, int64_t right,
+                       hn::Vec<D> (&y)[kRows][4]) {
   const D d;
-  if (kDown > 0) down = kDown;
-  hn::Vec<D> y[kRows][4];
-  const hn::Vec<D> bias = hn::Set(d, plan.bias_o[o]);
-  HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[r][i] = bias;
+  const hn::Vec<D> w = hn::Set(d, *weight);
+  const float* beside = in + right;
+  HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
+    y[r][0] = hn::MulAdd(hn::LoadU(d, in + 32 * r), w, y[r][0]);
+    y[r][2] = hn::MulAdd(hn::LoadU(d, in + 32 * r + 16), w, y[r][2]);
   }
-  for (int32_t e = plan.begin_b[o]; e < plan.begin_b[o + 1]; ++e) {
-    const hn::Vec<D> w = hn::Set(d, plan.weight[e]);
-    const float* in = x + plan.input_e[e];
-    const float* beside = in + right;
-    HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
-      y[r][0] = hn::MulAdd(hn::LoadU(d, in + 2 * r * down), w, y[r][0]);
-      y[r][1] = hn::MulAdd(hn::LoadU(d, beside + 2 * r * down), w, y[r][1]);
-      y[r][2] = hn::MulAdd(hn::LoadU(d, in + (2 * r + 1) * down), w, y[r][2]);
-      y[r][3] = hn::MulAdd(hn::LoadU(d, beside + (2 * r + 1) * down), w, y[r][3]);
-    }
-  }
-  HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
-    // In the order of max_pool_f32, so that the same one of equal values stays.
-    pooled[r] = hn::Max(hn::Max(hn::Max(y[r][0], y[r][1]), y[r][2]), y[r][3]);
+  HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
+    y[r][1] = hn::MulAdd(hn::LoadU(d, beside + 32 * r), w, y[r][1]);
+    y[r][3] = hn::MulAdd(hn::LoadU(d, beside + 32 * r + 16), w, y[r][3]);
   }
 }
 
-/// Pooled rows py … py + kRows - 1, one vector of columns from px on.
-template <int kRows, int kDown>
-HWY_INLINE void PooledTile(const Args& a, const PooledColumns& columns, int32_t py, int32_t px) {
+/// tile[r][k][lanes] = kernels o + k, k < count, at one vector of pooled columns, pooled rows r
+/// from x on: they share a broadcast and keep 4·kRows chains of additions going.
+template <int kRows>
+void PooledKernels(const ConvPackedPlanF32& plan, int32_t o, int32_t count, const float* x,
+                   int64_t right, float* HWY_RESTRICT tile) {
   const D d;
-  const ConvPackedShape& s = a.plan.shape;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  const int64_t right = s.stride_w * columns.plane(), down = s.stride_h * 16;
-  constexpr int32_t kTileFloats = 16 * 16;
-  HWY_ALIGN float tile[kRows * kTileFloats];
-  const float* x = a.scratch + columns.vector(px) + py * 2 * down;
+  for (const int32_t end_o = o + count; o < end_o; ++o, tile += lanes) {
+    hn::Vec<D> y[kRows][4];
+    const hn::Vec<D> bias = hn::Set(d, plan.bias_o[o]);
+    HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
+      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[r][i] = bias;
+    }
+    int32_t e = plan.begin_b[o];
+    const int32_t end = plan.begin_b[o + 1];
+    for (; e + 4 <= end; e += 4) {  // a branch for every tap would often be mispredicted
+      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+        AddTap<kRows>(plan.weight + e + i, x + plan.input_e[e + i], right, y);
+      }
+    }
+    for (; e < end; ++e) AddTap<kRows>(plan.weight + e, x + plan.input_e[e], right, y);
+    HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
+      // In the order of max_pool_f32, so that the same one of equal values stays.
+      hn::Store(hn::Max(hn::Max(hn::Max(y[r][0], y[r][1]), y[r][2]), y[r][3]), d,
+                tile + r * kTileFloats);
+    }
+  }
+}
+
+/// The same for one of the numbers of rows that NextRows gives.
+HWY_INLINE void PooledKernels(int32_t rows, const ConvPackedPlanF32& plan, int32_t o, int32_t count,
+                              const float* x, int64_t right, float* tile) {
+#if HWY_MAX_BYTES >= 64
+  if (rows == 7) return PooledKernels<7>(plan, o, count, x, right, tile);
+  if (rows == 4) return PooledKernels<4>(plan, o, count, x, right, tile);
+#endif
+  if (rows == 2) return PooledKernels<2>(plan, o, count, x, right, tile);
+  return PooledKernels<1>(plan, o, count, x, right, tile);
+}
+
+/// As many pooled rows as registers hold, at most `left`.
+HWY_INLINE int32_t NextRows(int32_t left) {
+  if (kMostRows >= 7 && left >= 7) return 7;
+  if (kMostRows >= 4 && left >= 4) return 4;
+  return std::min(left, 2);
+}
+
+/// Pooled rows py … py + rows - 1, one vector of columns from px on, channels last.
+HWY_INLINE void MapTile(const Args& a, const PooledColumns& columns, int32_t py, int32_t rows,
+                        int32_t px) {
+  const ConvPackedShape& s = a.plan.shape;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
+  HWY_ALIGN float tile[kMostRows * kTileFloats];
+  const float* x = a.scratch + columns.vector(px) + py * 32;
   const int32_t count = std::min(lanes, columns.width - px);
   for (int32_t o = 0; o < s.out_c; o += 16) {
     const int32_t kernels = std::min(16, s.out_c - o);
-    for (int32_t k = 0; k < kernels; ++k) {
-      hn::Vec<D> pooled[kRows];
-      PooledKernel<kRows, kDown>(a.plan, o + k, x, right, down, pooled);
-      HWY_UNROLL(4) for (int r = 0; r < kRows; ++r) {
-        hn::Store(pooled[r], d, tile + r * kTileFloats + k * lanes);
-      }
-    }
-    for (int r = 0; r < kRows; ++r) {
+    PooledKernels(rows, a.plan, o, kernels, x, s.stride_w * columns.plane(), tile);
+    for (int r = 0; r < rows; ++r) {
       float* y = a.output + (int64_t{py + r} * columns.width + px) * a.output_stride;
       const float* from = tile + r * kTileFloats;
 #if HWY_MAX_BYTES >= 64
@@ -170,25 +195,10 @@ HWY_INLINE void PooledTile(const Args& a, const PooledColumns& columns, int32_t 
   }
 }
 
-template <int kDown>
-HWY_INLINE void PooledRows(const Args& a) {
-  // 4·kRows accumulators: half of the registers.
-  constexpr int kRows = HWY_MAX_BYTES >= 64 ? 4 : 2;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
-  const PooledColumns columns(a.plan.shape);
-  for (int32_t px = 0; px < columns.width; px += lanes) {
-    int32_t py = a.row_begin;
-    for (; py + kRows <= a.row_end; py += kRows) PooledTile<kRows, kDown>(a, columns, py, px);
-    if (kRows > 2 && py + 2 <= a.row_end) {
-      PooledTile<2, kDown>(a, columns, py, px);
-      py += 2;
-    }
-    if (py < a.row_end) PooledTile<1, kDown>(a, columns, py, px);
-  }
-}
-
 void ConvPooled(const Args& a) {
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
   const ConvPackedShape& s = a.plan.shape;
+  const PooledColumns columns(s);
   if (a.row_begin >= a.row_end) return;
 #if HWY_TARGET != HWY_SCALAR
   if (s.in_c == 1 && s.stride_w == 1 && s.stride_h == 1) {
@@ -196,7 +206,12 @@ void ConvPooled(const Args& a) {
   } else
 #endif
     ShiftRows(a);
-  return s.stride_h == 1 ? PooledRows<16>(a) : PooledRows<0>(a);
+  for (int32_t px = 0; px < columns.width; px += lanes) {
+    for (int32_t py = a.row_begin, rows; py < a.row_end; py += rows) {
+      rows = NextRows(a.row_end - py);
+      MapTile(a, columns, py, rows, px);
+    }
+  }
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "deploy/base/check.h"
@@ -227,29 +226,21 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
       position_bp[static_cast<size_t>(b)].push_back(ToInt32(p));
     }
   }
-  const auto positions_of = [&](int32_t o) -> const std::vector<int32_t>& {
-    return position_bp[static_cast<size_t>(o / s.lanes)];
-  };
-  std::vector<int64_t> counts;
-  for (int32_t o = 0; o < s.out_c; ++o) counts.push_back(std::ssize(positions_of(o)));
-  conv.macs_per_map = std::accumulate(counts.begin(), counts.end(), int64_t{0}) * s.out_h * s.out_w;
-  std::sort(counts.begin(), counts.end());
-  const int64_t usual = counts[(counts.size() - 1) * 9 / 10];
   PackedLists& lists = conv.lists;
   lists.begin_b.push_back(0);
   for (int32_t o = 0; o < s.out_c; ++o) {
-    for (const int32_t p : positions_of(o)) {
+    for (const int32_t p : position_bp[static_cast<size_t>(o / s.lanes)]) {
       const int64_t kx = p % s.kernel_w, row = p / s.kernel_w;  // c·kernel_h + ky
-      const int64_t c = row / s.kernel_h, ky = row % s.kernel_h;
-      lists.input_e.push_back(ToInt32((c * columns.shifts + kx) * columns.plane() + ky * 16));
+      const int64_t c = row / s.kernel_h;
+      const auto ky = static_cast<int32_t>(row % s.kernel_h);
+      lists.input_e.push_back(
+          ToInt32((c * columns.shifts + kx) * columns.plane() + columns.Row(ky)));
       const int64_t slot = layout.Slot(p, o / s.lanes / s.set_size, o % s.lanes);
       lists.weight_copy.push_back(weight_pnl[static_cast<size_t>(slot)]);
     }
-    const int64_t entries = std::max<int64_t>(usual, std::ssize(positions_of(o)));
-    lists.begin_b.push_back(ToInt32(lists.begin_b.back() + entries));
-    lists.input_e.resize(static_cast<size_t>(lists.begin_b.back()));
-    lists.weight_copy.resize(lists.input_e.size());
+    lists.begin_b.push_back(ToInt32(std::ssize(lists.input_e)));
   }
+  conv.macs_per_map = std::ssize(lists.input_e) * s.out_h * s.out_w;
   SetPointers(weight_pnl, bias_o, conv);
   return conv;
 }
