@@ -23,7 +23,18 @@ struct Activation {
   WinnersF32 winners;
 };
 
-void RunConv(const Step& step, const Activation& x, float* y, bool relu, Workspace& workspace) {
+/// Into the workspace's list of winners.
+WinnersF32 WinnersIn(const Workspace& workspace, const Step& step) {
+  const kernels::KwtaF32Args& kwta = step.kwta;
+  return {
+      .index_k = workspace.winner_index.data(),
+      .value_k = workspace.winner_value.data(),
+      .count = step.winner_count,
+      .per_position = kwta.global ? 0 : static_cast<int32_t>(step.winner_count / kwta.positions),
+      .begin_p = step.kwta_begins ? workspace.position_begin.data() : nullptr};
+}
+
+void RunConv(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace) {
   const int64_t stride = step.output.channels;
   float* scratch = workspace.scratch.data();
   if (step.kernel == StepKernel::kConvPackedDense || step.kernel == StepKernel::kConvPackedPooled) {
@@ -35,6 +46,13 @@ void RunConv(const Step& step, const Activation& x, float* y, bool relu, Workspa
                                                .row_end = step.output.height,
                                                .scratch = scratch};
     if (step.kernel == StepKernel::kConvPackedDense) return kernels::ConvPackedDenseF32(args);
+    if (step.emits_winners) {
+      kernels::ConvPackedPooledWinnersF32(args, {.groups = step.kwta.groups,
+                                                 .index_k = workspace.winner_index.data(),
+                                                 .value_k = workspace.winner_value.data()});
+      x.winners = WinnersIn(workspace, step);
+      return;
+    }
     return args.plan.form == kernels::ConvPackedForm::kPooledLanes
                ? kernels::ConvPackedPooledLanesF32(args)
                : kernels::ConvPackedPooledF32(args);
@@ -90,12 +108,7 @@ WinnersF32 RunKwta(const Step& step, const float* x, float* y, Workspace& worksp
     kernels::ScatterWinnersF32(args.index_k, args.value_k, step.winner_count, y,
                                step.output.elements());
   }
-  return {
-      .index_k = args.index_k,
-      .value_k = args.value_k,
-      .count = step.winner_count,
-      .per_position = args.global ? 0 : static_cast<int32_t>(step.winner_count / args.positions),
-      .begin_p = args.begin_p};
+  return WinnersIn(workspace, step);
 }
 
 /// Samples [0, count) through a batched step.

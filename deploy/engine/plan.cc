@@ -310,14 +310,32 @@ LayerSummary Describe(const Layer& layer) {
   return summary;
 }
 
-/// Steps that cost nothing of their own: max-pools that the convolution in front does; ReLUs behind
-/// a dense kernel, or in front of k-WTA.
+void MarkDone(Plan& plan, size_t i, const char* reason) {
+  plan.steps[i].done_by_other = true;
+  plan.layers[i].kernel = "none";
+  plan.layers[i].reason = reason;
+}
+
+/// The k-WTA behind step i's max-pool too, where only its list is read.
+void FuseWinners(Plan& plan, size_t i) {
+  size_t behind = i + 2;
+  if (behind < plan.steps.size() && plan.steps[behind].kernel == StepKernel::kRelu) ++behind;
+  if (behind >= plan.steps.size() || plan.steps[behind].kernel != StepKernel::kKwta) return;
+  const Step& kwta = plan.steps[behind];
+  if (!kwta.emits_winners || !CanPoolWinnersF32(plan.steps[i].prepared.plan, kwta.kwta)) return;
+  plan.steps[i].kwta = kwta.kwta;
+  plan.steps[i].emits_winners = true;
+  plan.steps[i].winner_count = kwta.winner_count;
+  MarkDone(plan, behind, "done by the convolution in front");
+}
+
+/// Steps that cost nothing of their own: max-pools and k-WTAs that the convolution in front does;
+/// ReLUs behind a dense kernel, or in front of k-WTA.
 void Fuse(Plan& plan) {
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     if (i > 0 && plan.steps[i - 1].kernel == StepKernel::kConvPackedPooled) {
-      plan.steps[i].done_by_other = true;
-      plan.layers[i].kernel = "none";
-      plan.layers[i].reason = "done by the layer in front";
+      MarkDone(plan, i, "done by the layer in front");
+      FuseWinners(plan, i - 1);
     }
     if (plan.steps[i].kernel != StepKernel::kRelu) continue;
     const StepKernel before = i > 0 ? plan.steps[i - 1].kernel : StepKernel::kNone;
@@ -327,9 +345,7 @@ void Fuse(Plan& plan) {
     const bool kwta = i + 1 < plan.steps.size() && plan.steps[i + 1].kernel == StepKernel::kKwta;
     if (!fuses && !kwta) continue;
     if (fuses) plan.steps[i - 1].fused_relu = true;
-    plan.steps[i].done_by_other = true;
-    plan.layers[i].kernel = "none";
-    plan.layers[i].reason = fuses ? "done by the layer in front" : "done by the k-WTA behind";
+    MarkDone(plan, i, fuses ? "done by the layer in front" : "done by the k-WTA behind");
   }
 }
 

@@ -54,7 +54,7 @@ struct Step {
   Shape input, output;
   bool fused_relu = false;  ///< dense kernels: the ReLU behind is done in the same pass
   bool done_by_other =
-      false;  ///< kRelu, kMaxPool: a neighbour does it (fused, or the k-WTA behind)
+      false;  ///< kRelu, kMaxPool, kKwta: a neighbour does it (fused, or the k-WTA behind)
   bool emits_winners = false;  ///< kKwta: the next layer reads the list; else the map is written
   int64_t winner_count = 0;    ///< kKwta: elements; k…Winners: of the k-WTA in front
 
@@ -71,7 +71,8 @@ struct Step {
   kernels::PackedLists lists;
   kernels::PoolShape pool;    ///< of a depthwise convolution too
   int64_t weight_stride = 0;  ///< kDepthwise
-  kernels::KwtaF32Args kwta;  ///< sizes; pointers are set by a run
+  kernels::KwtaF32Args kwta;  ///< sizes; pointers are set by a run. kConvPackedPooled: of the
+                              ///< k-WTA behind, if it is done here; else channels = 0
   bool kwta_begins = false;   ///< a convolution behind a global k-WTA asks where positions begin
 
   int64_t scratch_floats = 0;

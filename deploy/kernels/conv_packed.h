@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "deploy/kernels/kwta.h"
 #include "deploy/kernels/winners.h"
 
 namespace bisparse::kernels {
@@ -113,6 +114,21 @@ void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept;
 /// columns: the conv's rows row_begin·2 … row_end·2 with a 2×2 max-pool of stride 2 behind them.
 void ConvPackedPooledF32(const ConvPackedDenseF32Args& args) noexcept;
 void ConvPackedPooledLanesF32(const ConvPackedDenseF32Args& args) noexcept;
+
+/// Where ConvPackedPooledWinnersF32 leaves the winners, in the order of winners.h.
+struct PooledWinnersF32 {
+  int32_t groups = 0;          ///< of out_c / groups neighbouring channels, at most 16
+  int32_t* index_k = nullptr;  ///< [out_h / 2 · out_w / 2 · groups]
+  float* value_k = nullptr;
+};
+
+/// Whether the k-WTA behind the pool can be done too: one winner a group of at most 16 channels,
+/// plan.form kPooledColumns.
+bool CanPoolWinnersF32(const ConvPackedPlanF32& plan, const KwtaF32Args& kwta) noexcept;
+/// As ConvPackedPooledF32 and KwtaF32 behind it, for the winners of the pooled rows; args.output is
+/// not used.
+void ConvPackedPooledWinnersF32(const ConvPackedDenseF32Args& args,
+                                const PooledWinnersF32& winners) noexcept;
 /// plan.form must be kAlignedRows, kAlignedTaps or kScattered.
 void ConvPackedWinnersF32(const ConvPackedWinnersF32Args& args) noexcept;
 

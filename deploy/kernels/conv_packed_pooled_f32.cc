@@ -11,6 +11,8 @@
 // holds every shifted row at a cache line, so that no load crosses one, and the rows that a tile
 // reads one behind the other. It must fit into L1: few input channels (PrepareConvPackedPooledF32
 // refuses otherwise). Entries begin_b[o] … begin_b[o + 1) are kernel o's.
+// With a k-WTA of one winner a group behind, 8 groups of winners are transposed in place of 64
+// kernels.
 // Bound: 29 loads for 28 multiply-adds of AVX-512.
 // Read first: conv_packed.h. Tested in: conv_packed_pooled_f32_test.cc.
 #include <algorithm>
@@ -181,7 +183,9 @@ HWY_INLINE void MapTile(const Args& a, const PooledColumns& columns, int32_t py,
       const float* from = tile + r * kTileFloats;
 #if HWY_MAX_BYTES >= 64
       if (kernels == 16) {
-        StoreSixteenTransposed(from, count, y + o, a.output_stride);
+        TransposeSixteen(from, [&](int32_t i, hn::Vec<D> kernel) HWY_ATTR {
+          if (i < count) hn::StoreU(kernel, D(), y + i * a.output_stride + o);
+        });
         continue;
       }
 #endif
@@ -195,10 +199,86 @@ HWY_INLINE void MapTile(const Args& a, const PooledColumns& columns, int32_t py,
   }
 }
 
-void ConvPooled(const Args& a) {
+/// value[lanes], index[lanes] = the largest of kernel[width][lanes] after ReLU and which it is, the
+/// first of equals.
+template <int kWidth>
+HWY_INLINE void BestOfGroup(const float* kernel, int32_t width, float* value, float* index) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const size_t lanes = hn::Lanes(d);
+  if (kWidth > 0) width = kWidth;
+  hn::Vec<D> best = hn::Zero(d);
+  hn::Vec<decltype(di)> best_k = hn::Zero(di), k = best_k;
+  HWY_UNROLL(16) for (int32_t i = 0; i < width; ++i, k = hn::Add(k, hn::Set(di, 1))) {
+    const hn::Vec<D> y = hn::Load(d, kernel + i * lanes);
+    const auto wins = hn::Gt(y, best);  // not NaN
+    best = hn::IfThenElse(wins, y, best);
+    best_k = hn::IfThenElse(hn::RebindMask(di, wins), k, best_k);
+  }
+  hn::Store(best, d, value);
+  hn::Store(hn::BitCast(d, best_k), d, index);
+}
+
+/// As MapTile, but of each group of channels the winner alone.
+HWY_INLINE void WinnersTile(const Args& a, const PooledWinnersF32& winners,
+                            const PooledColumns& columns, int32_t py, int32_t rows, int32_t px) {
+  const D d;
+  const ConvPackedShape& s = a.plan.shape;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d)), width = s.out_c / winners.groups;
+  HWY_ALIGN float tile[kMostRows * kTileFloats];
+  HWY_ALIGN float best[kMostRows * kTileFloats];  // of a row: values of 8 groups, their indices
+  const float* x = a.scratch + columns.vector(px) + py * 32;
+  const int32_t count = std::min(lanes, columns.width - px);
+  for (int32_t first = 0; first < winners.groups; first += 8) {
+    const int32_t groups = std::min(8, winners.groups - first);
+    for (int32_t g = 0; g < groups; ++g) {
+      PooledKernels(rows, a.plan, (first + g) * width, width, x, s.stride_w * columns.plane(),
+                    tile);
+      for (int32_t r = 0; r < rows; ++r) {
+        const float* kernel = tile + r * kTileFloats;
+        float* value = best + r * kTileFloats + g * lanes;
+        if (width == 8) {
+          BestOfGroup<8>(kernel, width, value, value + 8 * lanes);
+        } else {
+          BestOfGroup<0>(kernel, width, value, value + 8 * lanes);
+        }
+      }
+    }
+    for (int32_t r = 0; r < rows; ++r) {
+      const float* value = best + r * kTileFloats;
+      const int32_t position = (py + r) * columns.width + px;
+      float* value_k = winners.value_k + int64_t{position} * winners.groups + first;
+      int32_t* index_k = winners.index_k + int64_t{position} * winners.groups + first;
+#if HWY_MAX_BYTES >= 64
+      if (groups == 8) {
+        const hn::Half<hn::RebindToSigned<D>> half;
+        const auto channel = hn::Mul(hn::Iota(half, first), hn::Set(half, width));
+        TransposeSixteen(value, [&](int32_t i, hn::Vec<D> group) HWY_ATTR {
+          if (i >= count) return;
+          hn::StoreU(hn::LowerHalf(group), hn::Half<D>(), value_k + int64_t{i} * winners.groups);
+          const auto index = hn::Add(hn::BitCast(half, hn::UpperHalf(hn::Half<D>(), group)),
+                                     hn::Set(half, (position + i) * s.out_c));
+          hn::StoreU(hn::Add(index, channel), half, index_k + int64_t{i} * winners.groups);
+        });
+        continue;
+      }
+#endif
+      const int32_t* index = reinterpret_cast<const int32_t*>(value + 8 * lanes);
+      for (int32_t i = 0; i < count; ++i, value_k += winners.groups, index_k += winners.groups) {
+        for (int32_t g = 0; g < groups; ++g) {
+          value_k[g] = value[g * lanes + i];
+          index_k[g] = (position + i) * s.out_c + (first + g) * width + index[g * lanes + i];
+        }
+      }
+    }
+  }
+}
+
+/// tile(py, rows, px) for every tile of the pooled rows row_begin … row_end.
+template <class Tile>
+HWY_INLINE void ForTiles(const Args& a, const Tile& tile) {
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(D()));
   const ConvPackedShape& s = a.plan.shape;
-  const PooledColumns columns(s);
   if (a.row_begin >= a.row_end) return;
 #if HWY_TARGET != HWY_SCALAR
   if (s.in_c == 1 && s.stride_w == 1 && s.stride_h == 1) {
@@ -206,12 +286,24 @@ void ConvPooled(const Args& a) {
   } else
 #endif
     ShiftRows(a);
-  for (int32_t px = 0; px < columns.width; px += lanes) {
+  for (int32_t px = 0; px < s.out_w / 2; px += lanes) {
     for (int32_t py = a.row_begin, rows; py < a.row_end; py += rows) {
       rows = NextRows(a.row_end - py);
-      MapTile(a, columns, py, rows, px);
+      tile(py, rows, px);
     }
   }
+}
+
+void ConvPooled(const Args& a) {
+  const PooledColumns columns(a.plan.shape);
+  ForTiles(
+      a, [&](int32_t py, int32_t rows, int32_t px) HWY_ATTR { MapTile(a, columns, py, rows, px); });
+}
+
+void ConvPooledWinners(const Args& a, const PooledWinnersF32& winners) {
+  const PooledColumns columns(a.plan.shape);
+  ForTiles(a, [&](int32_t py, int32_t rows, int32_t px)
+                  HWY_ATTR { WinnersTile(a, winners, columns, py, rows, px); });
 }
 
 }  // namespace
@@ -223,9 +315,20 @@ HWY_AFTER_NAMESPACE();
 namespace bisparse::kernels {
 
 HWY_EXPORT(ConvPooled);
+HWY_EXPORT(ConvPooledWinners);
 
 void ConvPackedPooledF32(const ConvPackedDenseF32Args& args) noexcept {
   HWY_DYNAMIC_DISPATCH(ConvPooled)(args);
+}
+
+bool CanPoolWinnersF32(const ConvPackedPlanF32& plan, const KwtaF32Args& kwta) noexcept {
+  return plan.form == ConvPackedForm::kPooledColumns && !kwta.global && kwta.chunk == 1 &&
+         kwta.winners == kwta.groups && kwta.channels / kwta.groups <= 16;
+}
+
+void ConvPackedPooledWinnersF32(const ConvPackedDenseF32Args& args,
+                                const PooledWinnersF32& winners) noexcept {
+  HWY_DYNAMIC_DISPATCH(ConvPooledWinners)(args, winners);
 }
 
 }  // namespace bisparse::kernels

@@ -1,17 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pooled convolution gives the bits of the convolution in columns with max_pool_f32 behind it
 // (both sum an output's products in the order of its list); conv_packed_f32_test.cc compares that
-// convolution with the formula. All L, strides, padding, odd sizes, row ranges, on every
+// convolution with the formula. Its winners are those of kwta_f32 on that map. All L, strides, padding, odd sizes, row ranges, on every
 // instruction set.
 #include <gtest/gtest.h>
 
 #include "deploy/kernels/conv_packed.h"
 #include "deploy/kernels/conv_packed_prepare.h"
+#include "deploy/kernels/kwta.h"
 #include "deploy/kernels/packed_ref.h"
 #include "deploy/kernels/pool_f32.h"
 
 namespace bisparse::kernels {
 namespace {
+
+/// The winners are those of KwtaF32 on the pooled map, whatever the split into rows.
+void CheckWinners(ConvPackedDenseF32Args args, const Shape& out, const std::vector<float>& map,
+                  Random& random) {
+  const int32_t width = random.Int(1, std::min(16, out.channels));
+  if (out.channels % width != 0) return;
+  KwtaF32Args kwta{.x = map.data(),
+                   .positions = out.height * out.width,
+                   .channels = out.channels,
+                   .winners = out.channels / width,
+                   .groups = out.channels / width};
+  ASSERT_TRUE(CanPoolWinnersF32(args.plan, kwta));
+  const int64_t count = KwtaCountF32(kwta);
+  std::vector<int32_t> index_k(static_cast<size_t>(count + kKwtaSlack));
+  std::vector<float> value_k(index_k.size());
+  std::vector<float> scratch(static_cast<size_t>(KwtaScratchFloats(kwta)));
+  kwta.index_k = index_k.data();
+  kwta.value_k = value_k.data();
+  kwta.scratch = scratch.data();
+  KwtaF32(kwta);
+  Guarded<int32_t> index(count);
+  Guarded<float> value(count);
+  for (args.row_begin = 0; args.row_begin < out.height; args.row_begin = args.row_end) {
+    args.row_end = random.Int(0, 2) == 0 ? random.Int(args.row_begin, out.height) : out.height;
+    ConvPackedPooledWinnersF32(
+        args, {.groups = kwta.groups, .index_k = index.data(), .value_k = value.data()});
+  }
+  ASSERT_TRUE(index.Intact() && value.Intact());
+  for (int64_t i = 0; i < count; ++i) {
+    ASSERT_EQ(index[i], index_k[static_cast<size_t>(i)]) << "winner " << i << ", group " << width;
+    ASSERT_EQ(value[i], value_k[static_cast<size_t>(i)]) << "winner " << i << ", group " << width;
+  }
+}
 
 struct Case {
   Shape input;
@@ -83,6 +117,10 @@ void Check(const Case& c, Random& random) {
   for (int64_t i = 0; i < out.elements(); ++i) {
     ASSERT_EQ(y[i], expected[static_cast<size_t>(i)]) << "element " << i;
     ASSERT_EQ(y[i], pieces[i]) << "differs when split, element " << i;
+  }
+  if (args.plan.form == ConvPackedForm::kPooledColumns) {
+    args.scratch = scratch.data();
+    for (int trial = 0; trial < 8; ++trial) CheckWinners(args, out, expected, random);
   }
 }
 

@@ -33,9 +33,10 @@ HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, floa
 }
 
 #if HWY_MAX_BYTES >= 64
-/// tile[16 kernels][16 positions] to rows of `stride` floats, one for each of `count` positions:
+/// tile[16 kernels][16 positions] transposed: store(i, vector of 16 kernels) for each position i:
 /// 4×4 transpositions inside blocks of 128 bits, then of the blocks.
-HWY_INLINE void StoreSixteenTransposed(const float* tile, int32_t count, float* y, int64_t stride) {
+template <class Store>
+HWY_INLINE void TransposeSixteen(const float* tile, const Store& store) {
   const hn::CappedTag<float, 16> d;
   const hn::RebindToSigned<hn::CappedTag<double, 8>> d64;
   using V = hn::Vec<decltype(d)>;
@@ -62,9 +63,7 @@ HWY_INLINE void StoreSixteenTransposed(const float* tile, int32_t count, float* 
                       hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)),
                       hn::OddEvenBlocks(hn::SwapAdjacentBlocks(e), c),
                       hn::OddEvenBlocks(e, hn::SwapAdjacentBlocks(c))};
-    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
-      if (4 * j + i < count) hn::StoreU(row[j], d, y + (4 * j + i) * stride);
-    }
+    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) { store(4 * j + i, row[j]); }
   }
 }
 #endif
