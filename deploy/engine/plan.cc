@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "deploy/base/check.h"
+#include "deploy/engine/describe.h"
 #include "deploy/kernels/linear_packed_prepare.h"
-#include "deploy/packed/pack.h"
 
 namespace bisparse {
 namespace {
@@ -223,18 +223,6 @@ void PlanKwta(const Layer& layer, Step& step, LayerSummary& summary) {
   summary.kernel = "kwta_f32";
 }
 
-kernels::PoolShape PoolShapeOf(const Layer& layer) {
-  return {.in_h = layer.input.height,
-          .in_w = layer.input.width,
-          .channels = layer.input.channels,
-          .kernel_h = layer.window.kernel_h,
-          .kernel_w = layer.window.kernel_w,
-          .stride_h = layer.window.stride_h,
-          .stride_w = layer.window.stride_w,
-          .pad_h = layer.window.pad_h,
-          .pad_w = layer.window.pad_w};
-}
-
 void PlanPool(const Layer& layer, Step& step, LayerSummary& summary) {
   const bool max = layer.kind == LayerKind::kMaxPool;
   step.kernel = max ? StepKernel::kMaxPool : StepKernel::kAvgPool;
@@ -290,24 +278,6 @@ void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<S
       return;
   }
   BISPARSE_CHECK(false);
-}
-
-LayerSummary Describe(const Layer& layer) {
-  LayerSummary summary{.name = layer.name,
-                       .kind = packed::LayerKindName(layer.kind),
-                       .input = layer.input,
-                       .output = layer.output,
-                       .active_inputs = layer.input.elements()};
-  if (layer.HasWeights()) {
-    const packed::Layout layout(layer.kernel(), layer.packing);
-    const int64_t positions = int64_t{layer.output.height} * layer.output.width;
-    summary.weights_dense = layout.shape.weights();
-    summary.macs_dense = summary.macs_executed = positions * summary.weights_dense;
-    summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
-    summary.set_size = layer.packing.set_size;
-    summary.lanes = layer.packing.lanes;
-  }
-  return summary;
 }
 
 void MarkDone(Plan& plan, size_t i, const char* reason) {

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "deploy/base/check.h"
+#include "deploy/engine/describe.h"
 #include "deploy/kernels/matmul_i8.h"
-#include "deploy/packed/pack.h"
 
 namespace bisparse {
 namespace {
@@ -189,18 +189,6 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
       static_cast<int64_t>(layer.weight_i8_pnl.size() + 2 * step.owner_pn.size());
 }
 
-kernels::PoolShape PoolShapeOf(const Layer& layer) {
-  return {.in_h = layer.input.height,
-          .in_w = layer.input.width,
-          .channels = layer.input.channels,
-          .kernel_h = layer.window.kernel_h,
-          .kernel_w = layer.window.kernel_w,
-          .stride_h = layer.window.stride_h,
-          .stride_w = layer.window.stride_w,
-          .pad_h = layer.window.pad_h,
-          .pad_w = layer.window.pad_w};
-}
-
 void PlanPool(const Layer& layer, StepI8& step, LayerSummary& summary) {
   const bool max = layer.kind == LayerKind::kMaxPool;
   step.kernel = max ? StepKernelI8::kMaxPool : StepKernelI8::kAvgPool;
@@ -234,25 +222,6 @@ void PlanKwta(const Layer& layer, StepI8& step, LayerSummary& summary) {
                .global = layer.kwta.scope == packed::KwtaScope::kGlobal};
   step.winner_count =
       int64_t{step.kwta.winners} * step.kwta.chunk * (step.kwta.global ? 1 : step.kwta.positions);
-}
-
-LayerSummary Describe(const Layer& layer) {
-  LayerSummary summary{.name = layer.name,
-                       .kind = packed::LayerKindName(layer.kind),
-                       .kernel = "none",
-                       .input = layer.input,
-                       .output = layer.output,
-                       .active_inputs = layer.input.elements()};
-  if (layer.HasWeights()) {
-    const packed::Layout layout(layer.kernel(), layer.packing);
-    const int64_t positions = int64_t{layer.output.height} * layer.output.width;
-    summary.weights_dense = layout.shape.weights();
-    summary.macs_dense = summary.macs_executed = positions * summary.weights_dense;
-    summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
-    summary.set_size = layer.packing.set_size;
-    summary.lanes = layer.packing.lanes;
-  }
-  return summary;
 }
 
 /// Winners where conv_taps_i8 makes them, in the form in which conv_quads_i8 reads them.

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What f32 and int8 plans say of a layer alike. Read first: plan.h. Tested in: engine_test.cc.
+#ifndef BISPARSE_DEPLOY_ENGINE_DESCRIBE_H_
+#define BISPARSE_DEPLOY_ENGINE_DESCRIBE_H_
+
+#include "bisparse/engine.h"
+#include "deploy/kernels/pool_f32.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse {
+
+/// Names, shapes and counts; kernel "none", every multiplication executed, every input active.
+LayerSummary Describe(const packed::Layer& layer);
+
+/// Of a pool or a depthwise convolution.
+kernels::PoolShape PoolShapeOf(const packed::Layer& layer);
+
+}  // namespace bisparse
+
+#endif  // BISPARSE_DEPLOY_ENGINE_DESCRIBE_H_
