@@ -210,11 +210,13 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
   TimeInTurn(lanes, options.seconds);
 
   BenchmarkResult result{.model = model.name,
+                         .format = packed::NumberFormatName(model.format),
                          .isa = engines.front().isa(),
                          .machine = MachineName(),
                          .inputs = inputs_name,
                          .threads = engines.front().options().threads,
                          .batch = options.batch,
+                         .workspace_bytes = engines.back().workspace_bytes(),
                          .peer_mode = peer_mode,
                          .layer_mode = modes.back()};
   for (size_t i = 0; i < modes.size(); ++i) {
@@ -236,9 +238,10 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
 }
 
 std::string FormatBenchmark(const BenchmarkResult& result) {
-  std::string text = fmt::format("{}: {} ({}), {} thread{}, batch {}, {} inputs\n\n", result.model,
-                                 result.machine, result.isa, result.threads,
-                                 result.threads == 1 ? "" : "s", result.batch, result.inputs);
+  std::string text =
+      fmt::format("{}: {}, {} ({}), {} thread{}, batch {}, {} inputs\n\n", result.model,
+                  result.format, result.machine, result.isa, result.threads,
+                  result.threads == 1 ? "" : "s", result.batch, result.inputs);
   text += fmt::format("{:<15}{:>12}{:>12}{:>12}{:>14}{:>12}\n", "mode", "median us", "p10", "p90",
                       "samples/s", "speed-up");
   const auto dense = std::find_if(result.modes.begin(), result.modes.end(),
@@ -275,13 +278,16 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
                         layer.summary.kernel, layer.median_us, layer.summary.macs_dense,
                         layer.summary.macs_executed, layer.summary.active_inputs);
   }
+  text += fmt::format("workspace {} bytes a thread\n", result.workspace_bytes);
   return text;
 }
 
 nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result) {
-  nlohmann::ordered_json json = {{"model", result.model},     {"isa", result.isa},
-                                 {"threads", result.threads}, {"batch", result.batch},
-                                 {"machine", result.machine}, {"inputs", result.inputs}};
+  nlohmann::ordered_json json = {
+      {"model", result.model},   {"format", result.format},
+      {"isa", result.isa},       {"threads", result.threads},
+      {"batch", result.batch},   {"machine", result.machine},
+      {"inputs", result.inputs}, {"workspace_bytes", result.workspace_bytes}};
   for (const Timing& timing : result.modes) {
     json["modes"][ModeName(timing.mode)] = {{"median_us", timing.median_us},
                                             {"p10_us", timing.p10_us},

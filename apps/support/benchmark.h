@@ -44,9 +44,10 @@ struct PeerTiming {
 };
 
 struct BenchmarkResult {
-  std::string model, isa, machine, inputs;
+  std::string model, format, isa, machine, inputs;
   int threads = 1;
   int64_t batch = 1;
+  int64_t workspace_bytes = 0;  ///< of a thread, in layer_mode
   std::vector<Timing> modes;
   Mode peer_mode = Mode::kAuto;  ///< what peers are compared with
   std::vector<PeerTiming> peers;
