@@ -221,9 +221,11 @@ TEST_F(Programs, BenchWritesItsJson) {
   EXPECT_THAT(result.out, AllOf(HasSubstr("speed-up"), HasSubstr("sparse_sparse"),
                                 HasSubstr("executed"), HasSubstr("conv2")));
   const Json json = Json::parse(ReadTextFile(Path("bench.json")));
-  EXPECT_THAT(KeysOf(json), ElementsAre("model", "isa", "threads", "batch", "machine", "inputs",
-                                        "modes", "layers"));
+  EXPECT_THAT(KeysOf(json), ElementsAre("model", "format", "isa", "threads", "batch", "machine",
+                                        "inputs", "workspace_bytes", "modes", "layers"));
   EXPECT_EQ(json["model"], "example");
+  EXPECT_EQ(json["format"], "f32");
+  EXPECT_GT(json["workspace_bytes"], 0);
   EXPECT_EQ(json["isa"], engine().isa());
   EXPECT_EQ(json["threads"], 1);
   EXPECT_EQ(json["batch"], 3);
