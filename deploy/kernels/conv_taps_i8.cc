@@ -78,6 +78,21 @@ HWY_INLINE void MakeColumns(const uint8_t* rows, int64_t row, uint8_t* columns) 
   }
 }
 
+/// Sums of four blocks as bytes: lane 4q + i of block b is byte 16q + 4b + i.
+HWY_INLINE __m512i PackSums(__m512i b0, __m512i b1, __m512i b2, __m512i b3) {
+  return _mm512_packus_epi16(_mm512_packs_epi32(b0, b1), _mm512_packs_epi32(b2, b3));
+}
+
+/// A row of positions' sums of four blocks, in place.
+HWY_INLINE void PackRow(int32_t* tile, int64_t width) {
+  for (int64_t px = 0; px < width; ++px) {
+    const int32_t* from = tile + px * 64;
+    _mm512_store_si512(tile + px * 16,
+                       PackSums(_mm512_load_si512(from), _mm512_load_si512(from + 16),
+                                _mm512_load_si512(from + 32), _mm512_load_si512(from + 48)));
+  }
+}
+
 /// 16 kernels at a row of pooled positions: the largest of four windows' sums, shifted, to tile[64 px …]. Indices and
 /// weights stay in registers.
 template <int kFours, bool kSingle>
@@ -167,30 +182,85 @@ HWY_INLINE void SpreadRow(const ConvTapsI8& s, const uint8_t* columns, uint8_t* 
   }
 }
 
+/// The four sums of a block's kernels at the position whose fours are at `spread`; the largest, shifted.
+template <int kFours>
+HWY_INLINE __m512i SharedBlock(const __m512i* weight, const int64_t* from, const uint8_t* spread,
+                               __m512i bias, __m512i shift) {
+  __m512i y[4] = {bias, bias, bias, bias};
+  HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
+    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+      int32_t four;
+      std::memcpy(&four, spread + from[g] + 4 * i, sizeof four);
+      y[i] = _mm512_dpbusd_epi32(y[i], _mm512_set1_epi32(four), weight[g]);
+    }
+  }
+  const __m512i largest =
+      _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
+  return _mm512_srav_epi32(largest, shift);
+}
+
+/// Blocks b … b + 3, of kFours each (at most 3: their weights stay in registers), as packed bytes.
+template <int kFours>
+void SharedChunkRow(const ConvTapsI8& s, size_t b, const uint8_t* spread, uint8_t* packed) {
+  __m512i weight[4][kFours], bias[4];
+  int64_t from[4][kFours];
+  HWY_UNROLL(4) for (size_t i = 0; i < 4; ++i) {
+    bias[i] = _mm512_load_si512(s.bias_o.data() + (b + i) * 16);
+    HWY_UNROLL(3) for (int g = 0; g < kFours; ++g) {
+      const int64_t at = int64_t{s.begin_b[b + i]} + g;
+      weight[i][g] = _mm512_load_si512(s.weight.data() + at * 64);
+      from[i][g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 16;
+    }
+  }
+  const int32_t* shift = s.shift_o.data() + b * 16;
+  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  for (int64_t px = 0; px < width; ++px, spread += step, packed += 64) {
+    __m512i sum[4];
+    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+      sum[i] = SharedBlock<kFours>(weight[i], from[i], spread, bias[i],
+                                   _mm512_load_si512(shift + 16 * i));
+    }
+    _mm512_store_si512(packed, PackSums(sum[0], sum[1], sum[2], sum[3]));
+  }
+}
+
+/// True if it did blocks b … b + 3.
+HWY_INLINE bool RunSharedChunk(const ConvTapsI8& s, size_t b, const uint8_t* spread,
+                               uint8_t* packed) {
+  const int32_t fours = s.fours_b[b];
+  for (size_t i = 1; i < 4; ++i) {
+    if (s.fours_b[b + i] != fours) return false;
+  }
+  switch (fours) {
+    case 1:
+      SharedChunkRow<1>(s, b, spread, packed);
+      return true;
+    case 2:
+      SharedChunkRow<2>(s, b, spread, packed);
+      return true;
+    case 3:
+      SharedChunkRow<3>(s, b, spread, packed);
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// BlockRow of the shared form.
 template <int kFours>
 void SharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
   const __m512i bias = _mm512_load_si512(s.bias_o.data() + block * 16);
   const __m512i shift = _mm512_load_si512(s.shift_o.data() + block * 16);
   __m512i weight[kFours];
-  const uint8_t* from[kFours];
+  int64_t from[kFours];
   HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
-    weight[g] = _mm512_load_si512(s.weight.data() + (int64_t{s.begin_b[block]} + g) * 64);
-    from[g] = spread + int64_t{s.four_g[static_cast<size_t>(s.begin_b[block] + g)]} * 16;
+    const int64_t at = int64_t{s.begin_b[block]} + g;
+    weight[g] = _mm512_load_si512(s.weight.data() + at * 64);
+    from[g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 16;
   }
   const int64_t width = s.pooled.width, step = s.spreads() * 64;
-  for (int64_t px = 0; px < width; ++px) {
-    __m512i y[4] = {bias, bias, bias, bias};
-    HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
-      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
-        int32_t four;
-        std::memcpy(&four, from[g] + px * step + 4 * i, sizeof four);
-        y[i] = _mm512_dpbusd_epi32(y[i], _mm512_set1_epi32(four), weight[g]);
-      }
-    }
-    const __m512i largest =
-        _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
-    _mm512_store_si512(tile + px * 64, _mm512_srav_epi32(largest, shift));
+  for (int64_t px = 0; px < width; ++px, spread += step, tile += 64) {
+    _mm512_store_si512(tile, SharedBlock<kFours>(weight, from, spread, bias, shift));
   }
 }
 
@@ -215,13 +285,6 @@ void AnySharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread,
   }
 }
 
-/// Sums of four blocks at one position as bytes: lane 4q + i of block b is byte 16q + 4b + i.
-HWY_INLINE __m512i Packed(const int32_t* tile) {
-  return _mm512_packus_epi16(
-      _mm512_packs_epi32(_mm512_load_si512(tile), _mm512_load_si512(tile + 16)),
-      _mm512_packs_epi32(_mm512_load_si512(tile + 32), _mm512_load_si512(tile + 48)));
-}
-
 /// Keys value << 8 | 255 - channel of the winners of eight groups, in order. Bytes 0, 1 of the fours of 128 bits are one
 /// group, bytes 2, 3 the next.
 HWY_INLINE __m128i Winners(__m512i q, __m512i complement) {
@@ -233,7 +296,7 @@ HWY_INLINE __m128i Winners(__m512i q, __m512i complement) {
   return _mm512_castsi512_si128(_mm512_permutexvar_epi16(ends, key));
 }
 
-/// A row of winners of the chunk of blocks b … b + 3 from position `first` on.
+/// A row of winners of the chunk of blocks b … b + 3 from position `first` on; tile: 64 bytes a position.
 HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32_t b,
                              int64_t first) {
   const ConvTapsI8& s = *a.conv;
@@ -246,7 +309,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
   uint16_t* line = a.line_k == nullptr ? nullptr : a.line_k + out;
   int32_t* index = a.line_k == nullptr ? a.index_k + out : nullptr;
   for (int64_t px = 0; px < width; ++px) {
-    const __m512i q = _mm512_permutexvar_epi8(fold, Packed(tile + px * 64));
+    const __m512i q = _mm512_permutexvar_epi8(fold, _mm512_load_si512(tile + px * 16));
     const __m128i key = Winners(q, complement);
     const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
     const int64_t at = px * (channels / 8);
@@ -272,7 +335,7 @@ HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const int32_t* tile, int32_t b
   uint8_t* to = a.output + first * channels + b * 16;
   for (int64_t px = 0; px < width; ++px) {
     _mm512_mask_storeu_epi8(to + px * channels, exists,
-                            _mm512_permutexvar_epi8(order, Packed(tile + px * 64)));
+                            _mm512_permutexvar_epi8(order, _mm512_load_si512(tile + px * 16)));
   }
 }
 
@@ -286,13 +349,16 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) 
     MakeColumns(padded + 2 * py * row, row, columns);
     if (s.shared) SpreadRow(s, columns, spread);
     for (int32_t b = 0; b < s.blocks; b += 4) {
-      for (int32_t i = 0; i < 4; ++i) {
-        const auto block = static_cast<size_t>(b + i);
-        if (s.shared && s.fours_b[block] > 0) {
-          AnySharedBlockRow(s, block, spread, tile + i * 16);
-        } else {
-          AnyBlockRow(s, block, columns, tile + i * 16);
+      const auto first = static_cast<size_t>(b);
+      if (!s.shared || !RunSharedChunk(s, first, spread, reinterpret_cast<uint8_t*>(tile))) {
+        for (size_t i = 0; i < 4; ++i) {
+          if (s.shared && s.fours_b[first + i] > 0) {
+            AnySharedBlockRow(s, first + i, spread, tile + i * 16);
+          } else {
+            AnyBlockRow(s, first + i, columns, tile + i * 16);
+          }
         }
+        PackRow(tile, s.pooled.width);
       }
       if (a.value_k != nullptr) {
         StoreWinners(a, tile, b, position);

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the figures of docs/performance.md and writes its tables.
+
+  configs/performance.py [--seconds 1] [--tables-only]
+
+Runs bisparse-bench on models/ and configs/shapes/ beside oneDNN and ONNX Runtime (cmake/install_packages.sh --peers), keeps
+what it printed as docs/performance.json, and replaces the marked tables. Run it alone on the machine.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import tempfile
+
+from results_table import replace_block
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILE, PAGE = ROOT / "docs/performance.json", ROOT / "docs/performance.md"
+INT8, F32 = "models/gsc_aligned_int8.bisparse", "models/gsc_aligned.bisparse"
+ALL = "onednn,onnxruntime"
+RUNS = {
+    "int8": [INT8, "--peers", ALL],
+    "int8_batch": [INT8, "--batch", "64", "--peers", ALL],
+    "int8_threads": [INT8, "--batch", "64", "--threads", "2"],
+    "f32": [F32, "--peers", ALL],
+    "dense": ["configs/gsc_dense.yaml", "--mode", "dense", "--peers", "onednn"],
+}
+SHAPES = ["linear_4096", "resnet50_3x3_56_64", "resnet50_3x3_28_128", "resnet50_1x1_14_256", "resnet50_3x3_7_512"]
+RUNS |= {shape: [f"configs/shapes/{shape}.yaml", "--format", "int8", "--peers", "onednn"] for shape in SHAPES}
+
+
+def measure(seconds):
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "run.json"
+        for name, flags in RUNS.items():
+            print(name, flush=True)
+            command = [ROOT / "build/release/bin/bisparse-bench", *flags, "--seconds", str(seconds), "--json", path]
+            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            result[name] = {"command": " ".join(["bisparse-bench", *flags]), **json.loads(path.read_text())}
+    FILE.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return result
+
+
+def ratio(run, peer):
+    p = run["peers"].get(peer, {})
+    if "ratio" not in p:
+        return "not timed"
+    return f"{p['ratio']:.1f}× ({p['ratio_p10']:.1f}–{p['ratio_p90']:.1f})"
+
+
+def bars(r):
+    ours = {name: run["modes"].get("sparse_sparse", run["modes"].get("dense")) for name, run in r.items()}
+    two = ours["int8_threads"]["samples_per_second"] / ours["int8_batch"]["samples_per_second"]
+    dense = r["dense"]["modes"]["dense"]["median_us"] / r["dense"]["peers"]["onednn_f32"]["median_us"]
+    modes = " → ".join(f"{m['median_us']:.1f}" for m in r["int8"]["modes"].values())
+    return [
+        "| figure | at least | aim | measured |", "|---|---|---|---|",
+        f"| oneDNN dense f32 ÷ ours, batch 1 | 30× | 60× | {ratio(r['int8'], 'onednn_f32')} |",
+        f"| ONNX Runtime f32 ÷ ours, batch 1 | 32× | 60× | {ratio(r['int8'], 'onnxruntime_f32')} |",
+        f"| ONNX Runtime int8 ÷ ours, batch 1 | 13× | 25× | {ratio(r['int8'], 'onnxruntime_int8')} |",
+        f"| oneDNN int8 ÷ ours, batch 1 | 10× | 18× | {ratio(r['int8'], 'onednn_int8')} |",
+        f"| ONNX Runtime int8 ÷ ours, batch 64 | 10× | 18× | {ratio(r['int8_batch'], 'onnxruntime_int8')} |",
+        f"| our dense f32 ÷ oneDNN dense f32, batch 1 | ≤ 1.5 | 1 | {dense:.2f} |",
+        f"| dense → sparse_dense → sparse_sparse, int8, µs | each faster | | {modes} |",
+        f"| oneDNN dense f32 ÷ our f32, batch 1 | 15× | 25× | {ratio(r['f32'], 'onednn_f32')} |",
+        f"| 2 threads ÷ 1 thread, samples/s, batch 64 | 1.9× | | {two:.2f}× |",
+        f"| linear 4096 × 4096, oneDNN f32 ÷ ours | 100× | | {ratio(r['linear_4096'], 'onednn_f32')} |",
+    ]
+
+
+def layers(r):
+    lines = ["| layer | int8 kernel | int8, µs | f32 kernel | f32, µs |", "|---|---|---|---|---|"]
+    for a, b in zip(r["int8"]["layers"], r["f32"]["layers"]):
+        if a["kernel"] == b["kernel"] == "none":
+            continue
+        lines.append(f"| {a['name']} | {a['kernel']} | {a['median_us']:.2f} | {b['kernel']} | {b['median_us']:.2f} |")
+    total = [r[name]["modes"]["sparse_sparse"]["median_us"] for name in ("int8", "f32")]
+    return lines + [f"| one sample, whole | | {total[0]:.2f} | | {total[1]:.2f} |"]
+
+
+def shapes(r):
+    lines = ["| shape | ours, µs | of it the layer | kernel | our dense, µs | oneDNN f32 ÷ ours | oneDNN int8 ÷ ours |",
+             "|---|---|---|---|---|---|---|"]
+    for name in SHAPES:
+        run = r[name]
+        layer = next(l for l in run["layers"] if l["name"] in ("conv1", "linear1"))
+        lines.append(f"| {name} | {run['modes']['sparse_sparse']['median_us']:.1f} | {layer['median_us']:.1f} | {layer['kernel']} "
+                     f"| {run['modes']['dense']['median_us']:.1f} | {ratio(run, 'onednn_f32')} | {ratio(run, 'onednn_int8')} |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=1.0, help="timed work for each mode and peer")
+    parser.add_argument("--tables-only", action="store_true", help="from docs/performance.json, without measuring")
+    args = parser.parse_args()
+    r = json.loads(FILE.read_text()) if args.tables_only else measure(args.seconds)
+    machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`, which runs "
+               f"`bisparse-bench` with a second for each figure; in brackets the 10th and 90th percentile of the ratio."]
+    replace_block(PAGE, "bars", machine + [""] + bars(r))
+    replace_block(PAGE, "layers", layers(r))
+    replace_block(PAGE, "shapes", shapes(r))
+
+
+if __name__ == "__main__":
+    main()
