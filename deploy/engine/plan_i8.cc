@@ -113,7 +113,7 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
     const int32_t channels = layer.input.channels;
     const int32_t slots = kwta ? kwta->kwta.winners * kwta->kwta.chunk : channels;
     step.quads =
-        kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels, pool);
+        kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels, step.zero, pool);
     if (step.quads) {
       step.kernel = StepKernelI8::kConvQuads;
       step.reads_winners = kwta != nullptr;

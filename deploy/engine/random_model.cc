@@ -107,7 +107,7 @@ class Builder {
     packed::Packing packing;
     const int32_t lanes[] = {1, 2, 4, 8, 16, 16, 3};
     packing.lanes = lanes[Int(0, 6)];
-    packing.set_size = Chance(30) ? 1 : Int(2, 7);
+    packing.set_size = Chance(30) ? 1 : Chance(15) ? Int(8, packed::kMaxSetSize) : Int(2, 7);
     if (packing.set_size == 1) return packing;
     packing.run.channels = Chance(40) ? last_group_ : Int(1, channels);
     if (IsI8() && Chance(50)) packing.run.channels = std::min(4 * last_group_, channels);  // quads
@@ -224,8 +224,9 @@ class Builder {
   }
 
   void Conv() {
-    packed::Window w{.kernel_h = Int(1, 3),
-                     .kernel_w = Int(1, 3),
+    const int32_t longest = Chance(25) ? 7 : 3;
+    packed::Window w{.kernel_h = Int(1, longest),
+                     .kernel_w = Int(1, longest),
                      .stride_h = Int(1, 2),
                      .stride_w = Int(1, 2),
                      .pad_h = Int(0, 2),
@@ -241,6 +242,7 @@ class Builder {
     const packed::Packing packing = RandomPacking(at_.channels);
     int32_t outputs = Int(1, 4) * Int(1, 9);
     if (IsI8() && Chance(40)) outputs = 16 * Int(1, 4);  // groups of whole registers
+    if (at_.elements() < 2000 && Chance(8)) outputs = Int(64, 512);
     Layer& layer = Add(LayerKind::kConv2d, packed::WindowOutput(at_, w, outputs));
     layer.window = w;
     layer.packing = packing;
@@ -249,7 +251,7 @@ class Builder {
 
   void Linear() {
     const packed::Packing packing = RandomPacking(static_cast<int32_t>(at_.elements()));
-    Layer& layer = Add(LayerKind::kLinear, {1, 1, Int(1, 40)});
+    Layer& layer = Add(LayerKind::kLinear, {1, 1, Int(1, Chance(10) ? 600 : 40)});
     layer.packing = packing;
     FillWeights(layer);
   }

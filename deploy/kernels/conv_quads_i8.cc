@@ -53,14 +53,17 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
     for (int32_t x = 0; x < s.padded_w(); ++x, line += padded_slots, value += padded_slots) {
       const int32_t in_y = y - s.window.pad_h, in_x = x - s.window.pad_w;
       const bool inside = in_y >= 0 && in_y < s.input.height && in_x >= 0 && in_x < s.input.width;
-      const int32_t position = in_y * s.input.width + in_x, used = inside ? slots : 0;
+      const int32_t position = in_y * s.input.width + in_x, used = inside || s.zero ? slots : 0;
       for (int32_t j = 0; j < used; ++j) {
         const int32_t channel =
             a.index_k ? a.index_k[int64_t{position} * slots + j] - position * c : j;
         line[j] = static_cast<uint16_t>(channel * s.channel_step);
       }
-      if (inside)
+      if (inside) {
         std::memcpy(value, a.value_k + int64_t{position} * slots, static_cast<size_t>(slots));
+      } else {
+        std::fill_n(value, used, s.zero);
+      }
       std::fill(line + used, line + padded_slots, uint16_t{0});
       std::fill(value + used, value + padded_slots, uint8_t{0});
     }

@@ -33,6 +33,7 @@ namespace bisparse::kernels {
 struct ConvQuadsI8 {
   Shape input, output;  ///< output: of the convolution, before the pool
   packed::Window window;
+  uint8_t zero = 0;   ///< what pads the map; 0 where winners are read
   bool pool = false;  ///< writes the 2×2 max-pool of stride 2 of the output
   int32_t slots = 0;  ///< winners of a position; quads = slots padded to 4
   int32_t quads = 0;
@@ -55,7 +56,7 @@ struct ConvQuadsI8 {
 /// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16, stride 1, kernel
 /// rows of 1, 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
-                                              int32_t groups, bool pool);
+                                              int32_t groups, uint8_t zero, bool pool);
 
 struct ConvQuadsI8Args {
   const ConvQuadsI8* conv = nullptr;

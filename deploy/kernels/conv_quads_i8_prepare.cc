@@ -35,7 +35,7 @@ int32_t OwnerOfQuad(const packed::Layout& layout, const packed::Layer& layer, in
 }  // namespace
 
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
-                                              int32_t groups, bool pool) {
+                                              int32_t groups, uint8_t zero, bool pool) {
   const packed::Window& w = layer.window;
   const packed::Layout layout(layer.kernel(), layer.packing);
   const bool shape_fits = layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
@@ -46,6 +46,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   conv.input = layer.input;
   conv.output = layer.output;
   conv.window = w;
+  conv.zero = zero;
   conv.pool = pool;
   conv.slots = slots;
   conv.quads = (slots + 3) / 4;

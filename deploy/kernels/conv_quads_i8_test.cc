@@ -73,8 +73,10 @@ void Check(const Case& c, Random& random) {
     ScatterWinnersU8(index.data(), value.data(), int64_t{positions} * c.winners, x.data(),
                      c.input.elements());
   }
+  const auto zero = static_cast<uint8_t>(c.winners > 0 ? 0 : random.Int(0, 255));
   const int32_t slots = c.winners > 0 ? c.winners : c.input.channels;
-  const auto conv = PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots, c.pool);
+  const auto conv =
+      PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots, zero, c.pool);
   ASSERT_TRUE(conv.has_value());
   const int32_t step = c.pool ? 2 : 1;
   const int32_t out_h = layer.output.height / step, out_w = layer.output.width / step;
@@ -103,10 +105,11 @@ void Check(const Case& c, Random& random) {
       const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
       const int64_t channel = p / c.window.kernel_w / c.window.kernel_h;
       const int64_t iy = oy + ky - c.window.pad_h, ix = ox + kx - c.window.pad_w;
-      if (iy < 0 || iy >= c.input.height || ix < 0 || ix >= c.input.width) continue;
       if (made.Owner(n, p) != s) continue;
+      const bool inside = iy >= 0 && iy < c.input.height && ix >= 0 && ix < c.input.width;
+      const int64_t at = (iy * c.input.width + ix) * c.input.channels + channel;
       sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % 16))]} *
-             x[static_cast<size_t>((iy * c.input.width + ix) * c.input.channels + channel)];
+             (inside ? x[static_cast<size_t>(at)] : zero);
     }
     const int32_t bits = shift[static_cast<size_t>(o)];
     return (sum + (bits > 0 ? int64_t{1} << (bits - 1) : 0)) >> bits;
@@ -185,7 +188,7 @@ TEST(ConvQuadsI8, IsNotOfferedWhereAWinnerDecidesTheOwner) {
   layer.owner_nr = made.owner_nr;
   const std::vector<uint8_t> shift(32);
   layer.shift_o = shift;
-  EXPECT_FALSE(PrepareConvQuadsI8(layer, 4, 4, false).has_value());
+  EXPECT_FALSE(PrepareConvQuadsI8(layer, 4, 4, 0, false).has_value());
 }
 
 }  // namespace

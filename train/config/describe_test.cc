@@ -50,7 +50,7 @@ TEST(Describe, ThePapersNonZeros) {
 TEST(Describe, TheAlignedNetworkStaysBelow150Thousand) {
   const auto rows = Summary("gsc_aligned");
   EXPECT_LE(NonZeros(rows), 150000);
-  EXPECT_NEAR(Row(rows, "conv1").nonzeros, 1600 / 3.0, 1);
+  EXPECT_EQ(Row(rows, "conv1").nonzeros, 1600 / 4);
   EXPECT_EQ(Row(rows, "conv2").nonzeros, 1600 * 16);
   EXPECT_NEAR(Row(rows, "kwta3").output_density, 0.1, 1e-12);
   EXPECT_LE(NonZeros(Summary("gsc_sparse_dense")), 150000);
