@@ -65,7 +65,7 @@ const std::vector<std::string>& PeerEngines();
 /// Largest difference of outputs that still counts as the same network.
 double AllowedDifference(const std::string& name);
 
-/// Largest |theirs − ours| as a fraction of max(ours) − min(ours); infinite where sizes differ or a
+/// Largest |theirs − ours| as a fraction of max(ours) − min(ours), or of |ours| where all are equal; infinite where sizes differ or a
 /// number is none.
 double OutputDifference(std::span<const float> ours, std::span<const double> theirs);
 

@@ -182,7 +182,7 @@ double OutputDifference(std::span<const float> ours, std::span<const double> the
   }
   if (largest == 0) return 0;
   const auto [low, high] = std::minmax_element(ours.begin(), ours.end());
-  return largest / (*high - *low);
+  return largest / (*high > *low ? *high - *low : std::abs(*high));
 }
 
 double AllowedDifference(const std::string& name) { return name.ends_with("_int8") ? 5e-2 : 1e-3; }
