@@ -21,6 +21,8 @@
 #include "deploy/base/random.h"
 #include "deploy/engine/cost.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/kernels/cpu.h"
+#include "deploy/kernels/matmul_i8.h"
 #include "deploy/packed/model_file.h"
 #include "train/config/assemble.h"
 #include "train/config/load.h"
@@ -45,6 +47,7 @@ struct Measured {
   Work work;
   double lines, cycles;  ///< weighted lines; measured
   double expected;       ///< by the table as it is
+  Work quantise;         ///< int8, the first layer: of what is done before it
 };
 
 /// Each layer's usual time over many samples: the median, so that whole runs of one layer's luck count little.
@@ -79,8 +82,8 @@ void Measure(const packed::Model& model, const std::string& network, std::vector
     CostMachine machine{.isa = engine.isa(), .caches = MachineCaches()};
     const int32_t bytes = VectorBytes(machine.isa);
     for (size_t i = 0; i < layers.size(); ++i) {
-      machine.touched_bytes +=
-          static_cast<int64_t>(64 * CountWork(model.layers[i], UseOf(layers, i), bytes).lines);
+      machine.touched_bytes += static_cast<int64_t>(
+          64 * CountWork(model.layers[i], UseOf(layers, i, model.format), bytes).lines);
     }
     const std::vector<double> ns = LayerNs(engine, inputs_bi);
     double clock_ns = 1e9;  // what a layer that does nothing takes
@@ -90,13 +93,14 @@ void Measure(const packed::Model& model, const std::string& network, std::vector
     if (clock_ns > 100) clock_ns = 20;
     for (size_t i = 0; i < layers.size(); ++i) {
       if (layers[i].kernel == "none") continue;
-      const LayerUse use = UseOf(layers, i);
+      const LayerUse use = UseOf(layers, i, model.format);
       const Work work = CountWork(model.layers[i], use, bytes);
       rows.push_back({network, ModeName(mode), layers[i].name, layers[i].kernel,
                       std::string(CostRowName(model.layers[i], use)), work,
                       WeightedLines(work, machine.touched_bytes, machine.caches),
                       (ns[i] - clock_ns) * ClockGhz(),
-                      EstimateCycles(model.layers[i], use, machine)});
+                      EstimateCycles(model.layers[i], use, machine),
+                      use.quantises ? CountQuantiseWork(model.input.elements(), bytes) : Work{}});
     }
   }
 }
@@ -133,6 +137,31 @@ Coefficients Fit(const std::vector<const Measured*>& rows) {
   return c;
 }
 
+void MeasureQuantise(std::vector<Measured>& rows) {
+  for (const int64_t elements : {256, 1024, 4096, 12544, 65536, 200704}) {
+    const std::vector<float> x = RandomInputs({1, 1, static_cast<int32_t>(elements)}, 1);
+    std::vector<uint8_t> q(x.size());
+    double best_ns = 1e12;
+    for (int call = 0; call < 300; ++call) {
+      const auto begin = std::chrono::steady_clock::now();
+      kernels::QuantiseI8(x.data(), elements, 0.01f, 100, q.data());
+      const std::chrono::duration<double, std::nano> ns = std::chrono::steady_clock::now() - begin;
+      best_ns = std::min(best_ns, ns.count());
+    }
+    const Work work = CountQuantiseWork(elements, VectorBytes(kernels::IsaName()));
+    rows.push_back({std::to_string(elements),
+                    "",
+                    "",
+                    "quantise_u8",
+                    "quantise_u8",
+                    work,
+                    WeightedLines(work, 0, MachineCaches()),
+                    (best_ns - 20) * ClockGhz(),
+                    0,
+                    {}});
+  }
+}
+
 /// Of each row the layers timed, the median of the errors' sizes, the largest one.
 void PrintErrors(const std::vector<Measured>& rows) {
   std::map<std::string, std::vector<double>> errors;
@@ -167,7 +196,9 @@ int main(int argc, char** argv) try {
   std::vector<std::pair<std::string, packed::Model>> models;
   const auto add = [&](const std::string& name, const train::Config& config) {
     packed::Model f32 = train::MakeRandomModel(config, 1);
-    models.emplace_back(name + " int8", train::QuantiseModel(f32, RandomInputs(f32.input, 2)));
+    if (packed::I8Fault(f32).empty()) {
+      models.emplace_back(name + " int8", train::QuantiseModel(f32, RandomInputs(f32.input, 2)));
+    }
     models.emplace_back(name + " f32", std::move(f32));
   };
   for (int i = 1; i < argc; ++i) {
@@ -182,10 +213,18 @@ int main(int argc, char** argv) try {
     for (const auto& [name, text] : CostNetworks()) add(name, train::ParseConfig(text, name));
   }
   for (const auto& [name, model] : models) Measure(model, name, rows);
+  if (argc == 1) MeasureQuantise(rows);
   if (argc == 1) {
     std::map<std::string, std::vector<const Measured*>> by_row;
     for (const Measured& m : rows) by_row[m.row].push_back(&m);
     std::map<std::string, Coefficients> fitted;
+    const Coefficients quantise = fitted["quantise_u8"] = Fit(by_row["quantise_u8"]);
+    for (Measured& m : rows) {
+      Measured before = m;
+      before.work = m.quantise;
+      before.lines = WeightedLines(m.quantise, 0, MachineCaches());
+      if (m.quantise.units > 0) m.cycles -= Expected(quantise, before);
+    }
     for (const auto& [row, measured] : by_row) fitted[row] = Fit(measured);
     for (Measured& m : rows) m.expected = Expected(fitted[m.row], m);
     PrintRows(rows);

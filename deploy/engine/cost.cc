@@ -203,7 +203,7 @@ Work DepthwiseWork(const Layer& layer, double w) {
   const double vectors = Ceil(layer.input.channels, w);
   const double taps = double{1} * layer.window.kernel_h * layer.window.kernel_w;
   return {.units = positions * taps * vectors,
-          .starts = positions * Ceil(vectors, 4) * taps,
+          .starts = positions * taps * (std::floor(vectors / 4) + std::fmod(vectors, 4)),
           .moved = positions * vectors,
           .lines = taps * vectors};
 }
@@ -218,20 +218,6 @@ Work PoolWork(const Layer& layer, double w, double vector) {
           .moved = positions * vectors};
 }
 
-/// Spans are what is ranked by itself: groups of a position, or of the map.
-Work KwtaWork(const Layer& layer, const LayerUse& use, double w) {
-  const packed::Kwta& kwta = layer.kwta;
-  const bool local = kwta.scope == packed::KwtaScope::kLocal;
-  const double elements = static_cast<double>(layer.input.elements());
-  const double in_positions = double{1} * layer.input.height * layer.input.width;
-  const double spans = (local ? in_positions : 1) * kwta.groups;
-  const double winners = (local ? in_positions : 1) * kwta.winners * kwta.chunk;
-  const bool one = local && kwta.chunk == 1 && kwta.winners == kwta.groups;
-  return {.units = one ? elements / w : spans * Ceil(elements / spans / kwta.chunk, w) * kwta.chunk,
-          .starts = one ? 0 : spans,
-          .moved = use.writes_map ? winners : 0};
-}
-
 /// Rows of the table that k-WTA's name stands for.
 std::string_view KwtaRow(const Layer& layer, bool f32) {
   const packed::Kwta& kwta = layer.kwta;
@@ -243,7 +229,26 @@ std::string_view KwtaRow(const Layer& layer, bool f32) {
     return kwta.chunk == 1 && (local || kwta.groups == 1) ? "kwta_f32/bisection" : "kwta_f32/units";
   }
   if (one) return width == 8 ? "kwta_u8/fold" : "kwta_u8/scan";
-  return kwta.chunk == 1 && (local || kwta.groups == 1) ? "kwta_u8/bisection" : "kwta_u8/general";
+  if (kwta.chunk != 1 || (!local && kwta.groups > 1)) return "kwta_u8/general";
+  return local && width < 64 ? "kwta_u8/bisection (few)" : "kwta_u8/bisection";
+}
+
+/// Spans are what is ranked by itself: groups of a position, or of the map.
+Work KwtaWork(const Layer& layer, const LayerUse& use, double w) {
+  const packed::Kwta& kwta = layer.kwta;
+  const bool local = kwta.scope == packed::KwtaScope::kLocal;
+  const double elements = static_cast<double>(layer.input.elements());
+  const double in_positions = double{1} * layer.input.height * layer.input.width;
+  const double spans = (local ? in_positions : 1) * kwta.groups;
+  const double winners = (local ? in_positions : 1) * kwta.winners * kwta.chunk;
+  const bool one = local && kwta.chunk == 1 && kwta.winners == kwta.groups;
+  if (KwtaRow(layer, use.kernel == "kwta_f32") == "kwta_u8/bisection (few)") w = 1;
+  // Bytes behind the last whole vector of a span go one by one.
+  const double span = elements / spans / kwta.chunk;
+  const double vectors = w > 16 ? std::floor(span / w) + std::fmod(span, w) / 10 : Ceil(span, w);
+  return {.units = one ? elements / w : spans * vectors * kwta.chunk,
+          .starts = one ? 0 : spans,
+          .moved = use.writes_map ? winners : 0};
 }
 
 #include "deploy/engine/cost_table.inc"
@@ -267,7 +272,7 @@ std::string_view CostRowName(const Layer& layer, const LayerUse& use) {
   return use.kernel;
 }
 
-LayerUse UseOf(std::span<const LayerSummary> layers, size_t i) {
+LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFormat format) {
   const LayerSummary& layer = layers[i];
   size_t reader = i + 1;
   while (reader < layers.size() && layers[reader].kernel == "none") ++reader;
@@ -277,7 +282,8 @@ LayerUse UseOf(std::span<const LayerSummary> layers, size_t i) {
           .writes_map = layer.kernel.starts_with("kwta") &&
                         (reader == layers.size() ||
                          (!layers[reader].kernel.ends_with("/winners") &&
-                          layers[reader].active_inputs == layers[reader].input.elements()))};
+                          layers[reader].active_inputs == layers[reader].input.elements())),
+          .quantises = i == 0 && format == packed::NumberFormat::kI8};
 }
 
 int32_t VectorBytes(std::string_view isa) {
@@ -353,6 +359,13 @@ const char* CacheLevelName(int64_t bytes, const CacheSizes& caches) {
   return bytes <= caches.l3_bytes ? "L3" : "memory";
 }
 
+Work CountQuantiseWork(int64_t elements, int32_t vector_bytes) {
+  const auto floats = static_cast<double>(elements);
+  return {.units = floats * 4 / vector_bytes,
+          .near_lines = floats * 5 / kLineBytes,
+          .near_bytes = floats * 5};
+}
+
 double WeightedLines(const Work& work, int64_t touched_bytes, const CacheSizes& caches) {
   const auto factor = [&caches](double bytes) {
     return bytes <= static_cast<double>(caches.l1_bytes)   ? 0.0
@@ -370,13 +383,24 @@ const KernelCost* FindKernelCost(std::string_view kernel) {
   return row == std::end(kKernelCosts) ? nullptr : &*row;
 }
 
+namespace {
+
+double CyclesOf(const KernelCost& cost, const Work& work, const CostMachine& machine) {
+  return cost.call + cost.unit * work.units + cost.start * work.starts + cost.move * work.moved +
+         cost.line * WeightedLines(work, machine.touched_bytes, machine.caches);
+}
+
+}  // namespace
+
 double EstimateCycles(const Layer& layer, const LayerUse& use, const CostMachine& machine) {
   const KernelCost* cost = FindKernelCost(CostRowName(layer, use));
   if (cost == nullptr) return 0;
   const Work work = CountWork(layer, use, VectorBytes(machine.isa));
-  return cost->call + cost->unit * work.units + cost->start * work.starts +
-         cost->move * work.moved +
-         cost->line * WeightedLines(work, machine.touched_bytes, machine.caches);
+  const double cycles = CyclesOf(*cost, work, machine);
+  if (!use.quantises) return cycles;
+  return cycles + CyclesOf(*FindKernelCost("quantise_u8"),
+                           CountQuantiseWork(layer.input.elements(), VectorBytes(machine.isa)),
+                           machine);
 }
 
 double ClockGhz() {

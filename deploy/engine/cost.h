@@ -39,14 +39,17 @@ struct LayerUse {
   int64_t active_inputs = 0;   ///< winners, or all inputs
   bool dense_weights = false;  ///< mode dense: owners do not matter
   bool writes_map = false;     ///< k-WTA: the next layer reads the map, not the list
+  bool quantises = false;      ///< int8, the first layer: floats become u8 before it
 };
 /// Of layer i of a plan.
-LayerUse UseOf(std::span<const LayerSummary> layers, size_t i);
+LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFormat format);
 
 /// Width of the machine's vectors as the kernels use them: 64, 32 or 16 bytes, 4 for scalars.
 int32_t VectorBytes(std::string_view isa);
 
 Work CountWork(const packed::Layer& layer, const LayerUse& use, int32_t vector_bytes);
+/// Of the table's row "quantise_u8": a map of floats that becomes u8.
+Work CountQuantiseWork(int64_t elements, int32_t vector_bytes);
 
 /// Sizes of the caches of the CPU that this runs on, from the operating system; where it does not say, 32 KB,
 /// 512 KB and 8 MB.
