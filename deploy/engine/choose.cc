@@ -41,14 +41,16 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
   const bool conv = layer.kind == LayerKind::kConv2d;
   const bool sparse = mode == Mode::kSparseDense && layer.packing.set_size > 1;
   if (format == NumberFormat::kI8) {
-    if (conv && layer.input.channels == 1 && pool && kernels::HasConvTapsI8()) return "conv_taps_i8";
+    if (conv && layer.input.channels == 1 && pool && kernels::HasConvTapsI8())
+      return "conv_taps_i8";
     if (conv) return sparse && FitsQuads(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";
   }
   if (!sparse) return conv ? "conv_dense_f32" : "linear_dense_f32";
   if (!conv) return "linear_packed_f32/dense";
   if (layer.packing.lanes == 1) return "conv_packed_f32/columns";
-  return pool && layer.packing.lanes == 16 ? "conv_packed_f32/pooled_lanes" : "conv_packed_f32/lanes";
+  return pool && layer.packing.lanes == 16 ? "conv_packed_f32/pooled_lanes"
+                                           : "conv_packed_f32/lanes";
 }
 
 CostMachine MachineOf(const packed::Model& model) {
@@ -111,17 +113,18 @@ Chooser::Chooser(const packed::Model& model, const EngineOptions& options)
     const bool known = std::any_of(model.layers.begin(), model.layers.end(),
                                    [&](const Layer& layer) { return layer.name == choice.layer; });
     if (!known) {
-      Fail(ErrorKind::kConfiguration, "EngineOptions", "choices name a layer '{}' that model '{}' lacks",
-           choice.layer, model.name);
+      Fail(ErrorKind::kConfiguration, "EngineOptions",
+           "choices name a layer '{}' that model '{}' lacks", choice.layer, model.name);
     }
   }
 }
 
 const LayerChoice* Chooser::ChoiceOf(size_t i) const {
   if (options_.mode != Mode::kAuto) return nullptr;
-  const auto choice = std::find_if(
-      options_.choices.begin(), options_.choices.end(),
-      [&](const LayerChoice& c) { return c.layer == model_.layers[i].name && c.mode != Mode::kAuto; });
+  const auto choice =
+      std::find_if(options_.choices.begin(), options_.choices.end(), [&](const LayerChoice& c) {
+        return c.layer == model_.layers[i].name && c.mode != Mode::kAuto;
+      });
   return choice == options_.choices.end() ? nullptr : &*choice;
 }
 
@@ -136,13 +139,16 @@ double Chooser::Cycles(size_t i, const LayerSummary& summary) const {
   return Cycles(i, use);
 }
 
-double Chooser::SketchCycles(size_t i, Mode mode) const { return Cycles(i, UseOfMap(model_, i, mode)); }
+double Chooser::SketchCycles(size_t i, Mode mode) const {
+  return Cycles(i, UseOfMap(model_, i, mode));
+}
 
 double Chooser::Cycles(size_t i, const LayerUse& use) const {
   CostMachine machine = machine_;
   if (use.dense_weights) {  // larger than the packed ones that the sum holds
     const Layer& layer = model_.layers[i];
-    machine.touched_bytes += layer.kernel().weights() * (model_.format == NumberFormat::kF32 ? 4 : 1);
+    machine.touched_bytes +=
+        layer.kernel().weights() * (model_.format == NumberFormat::kF32 ? 4 : 1);
   }
   return CyclesWithPool(model_, i, use, machine);
 }
@@ -157,14 +163,21 @@ void Chooser::Explain(Mode mode, double cycles, double sparse_cycles, LayerSumma
 void EstimateTimes(const packed::Model& model, std::vector<LayerSummary>& layers) {
   CostMachine machine{.isa = kernels::IsaName(), .caches = MachineCaches()};
   const auto touched = [&](size_t i, const LayerUse& use) {
-    return static_cast<int64_t>(64 * CountWork(model.layers[i], use, VectorBytes(machine.isa)).lines);
+    return static_cast<int64_t>(64 *
+                                CountWork(model.layers[i], use, VectorBytes(machine.isa)).lines);
   };
   CostMachine dense = machine;
   const auto dense_use = [&](size_t i) {
     LayerUse use = UseOf(layers, i, model.format);
     const LayerKind kind = model.layers[i].kind;
-    if (kind == LayerKind::kConv2d || kind == LayerKind::kLinear) return UseOfMap(model, i, Mode::kDense);
-    use.writes_map = use.writes_map || kind == LayerKind::kKwta;
+    if (kind == LayerKind::kConv2d || kind == LayerKind::kLinear)
+      return UseOfMap(model, i, Mode::kDense);
+    const bool f32 = model.format == NumberFormat::kF32;
+    if (kind == LayerKind::kMaxPool) use.kernel = f32 ? "max_pool_f32" : "max_pool_u8";
+    if (kind == LayerKind::kKwta) {
+      use.kernel = f32 ? "kwta_f32" : "kwta_u8";
+      use.writes_map = true;
+    }
     return use;
   };
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -173,7 +186,8 @@ void EstimateTimes(const packed::Model& model, std::vector<LayerSummary>& layers
   }
   const double us = 1e-3 / ClockGhz();
   for (size_t i = 0; i < layers.size(); ++i) {
-    layers[i].expected_us = us * EstimateCycles(model.layers[i], UseOf(layers, i, model.format), machine);
+    layers[i].expected_us =
+        us * EstimateCycles(model.layers[i], UseOf(layers, i, model.format), machine);
     layers[i].dense_us = us * EstimateCycles(model.layers[i], dense_use(i), dense);
     layers[i].aligned_us = AlignedUs(model, layers, i, machine);
   }

@@ -396,7 +396,8 @@ double UnitFactor(std::string_view row, std::string_view isa) {
 }
 
 double CyclesOf(const KernelCost& cost, const Work& work, const CostMachine& machine) {
-  return cost.call + cost.unit * UnitFactor(cost.kernel, machine.isa) * work.units + cost.start * work.starts + cost.move * work.moved +
+  return cost.call + cost.unit * UnitFactor(cost.kernel, machine.isa) * work.units +
+         cost.start * work.starts + cost.move * work.moved +
          cost.line * WeightedLines(work, machine.touched_bytes, machine.caches);
 }
 

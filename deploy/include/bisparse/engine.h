@@ -60,8 +60,9 @@ struct LayerSummary {
   int64_t active_inputs = 0;  ///< inputs that are multiplied with (winners, or all of them)
   // Expected µs for one sample on this machine, by the cost model; 0 where nothing is done.
   double expected_us = 0;
-  double dense_us = 0;    ///< of the same layer in mode dense
-  double aligned_us = 0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
+  double dense_us = 0;  ///< of the same layer in mode dense
+  double aligned_us =
+      0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
 };
 
 class Engine {
