@@ -155,7 +155,7 @@ double Chooser::Cycles(size_t i, const LayerUse& use) const {
 
 void Chooser::Explain(Mode mode, double cycles, double sparse_cycles, LayerSummary& summary) const {
   const double us = 1e-3 / ClockGhz();
-  summary.reason = fmt::format("{}: {:.2g} us expected against {:.2g} us of winners",
+  summary.reason = fmt::format("{}: {:.3g} us expected against {:.3g} us of winners",
                                mode == Mode::kDense ? "dense is faster" : "the whole map is faster",
                                cycles * us, sparse_cycles * us);
 }
@@ -173,7 +173,12 @@ void EstimateTimes(const packed::Model& model, std::vector<LayerSummary>& layers
     if (kind == LayerKind::kConv2d || kind == LayerKind::kLinear)
       return UseOfMap(model, i, Mode::kDense);
     const bool f32 = model.format == NumberFormat::kF32;
-    if (kind == LayerKind::kMaxPool) use.kernel = f32 ? "max_pool_f32" : "max_pool_u8";
+    const bool pooled = i > 0 && PoolBehind(model, i - 1) != nullptr &&
+                        model.layers[i - 1].kind == LayerKind::kConv2d &&
+                        PoolsToo(UseOfMap(model, i - 1, Mode::kDense).kernel);
+    if (kind == LayerKind::kMaxPool) {
+      use.kernel = pooled ? "none" : f32 ? "max_pool_f32" : "max_pool_u8";
+    }
     if (kind == LayerKind::kKwta) {
       use.kernel = f32 ? "kwta_f32" : "kwta_u8";
       use.writes_map = true;

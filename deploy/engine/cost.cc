@@ -2,11 +2,12 @@
 // Read first: cost.h. Tested in: cost_test.cc.
 #include "deploy/engine/cost.h"
 
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 
 #include "deploy/kernels/conv_packed_tile.h"
 
@@ -337,17 +338,34 @@ Work CountWork(const Layer& layer, const LayerUse& use, int32_t vector_bytes) {
   return work;
 }
 
+namespace {
+
+/// Of the first core's data cache of `level` as Linux states it; 0 if it does not.
+int64_t CacheBytes(int level) {
+  for (int index = 0; index < 8; ++index) {
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", index);
+    std::ifstream level_file(folder + "level"), type_file(folder + "type"),
+        size_file(folder + "size");
+    int stated = 0;
+    int64_t kilobytes = 0;
+    std::string type;
+    if (!(level_file >> stated) || !(type_file >> type) || !(size_file >> kilobytes)) continue;
+    if (stated == level && type != "Instruction") return kilobytes << 10;  // "1024K"
+  }
+  return 0;
+}
+
+}  // namespace
+
 const CacheSizes& MachineCaches() {
   static const CacheSizes caches = [] {
     CacheSizes sizes;
-    const auto ask = [&sizes](int name, int64_t& bytes) {
-      const long answer = sysconf(name);
-      if (answer > 0) bytes = answer;
-      sizes.stated = sizes.stated && answer > 0;
-    };
-    ask(_SC_LEVEL1_DCACHE_SIZE, sizes.l1_bytes);
-    ask(_SC_LEVEL2_CACHE_SIZE, sizes.l2_bytes);
-    ask(_SC_LEVEL3_CACHE_SIZE, sizes.l3_bytes);
+    int level = 0;
+    for (int64_t* bytes : {&sizes.l1_bytes, &sizes.l2_bytes, &sizes.l3_bytes}) {
+      const int64_t stated = CacheBytes(++level);
+      if (stated > 0) *bytes = stated;
+      sizes.stated = sizes.stated && stated > 0;
+    }
     return sizes;
   }();
   return caches;
