@@ -153,11 +153,12 @@ double Chooser::Cycles(size_t i, const LayerUse& use) const {
   return CyclesWithPool(model_, i, use, machine);
 }
 
-void Chooser::Explain(Mode mode, double cycles, double sparse_cycles, LayerSummary& summary) const {
+void Chooser::Explain(Mode mode, double cycles, double other_cycles,
+                      const std::string& other_kernel, LayerSummary& summary) {
   const double us = 1e-3 / ClockGhz();
-  summary.reason = fmt::format("{}: {:.3g} us expected against {:.3g} us of winners",
+  summary.reason = fmt::format("{}: {:.3g} us expected against {:.3g} us by {}",
                                mode == Mode::kDense ? "dense is faster" : "the whole map is faster",
-                               cycles * us, sparse_cycles * us);
+                               cycles * us, other_cycles * us, other_kernel);
 }
 
 void EstimateTimes(const packed::Model& model, std::vector<LayerSummary>& layers) {

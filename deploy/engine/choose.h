@@ -5,6 +5,8 @@
 #define BISPARSE_DEPLOY_ENGINE_CHOOSE_H_
 
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "bisparse/engine.h"
@@ -32,7 +34,8 @@ class Chooser {
     }
     auto best = plan_as(Mode::kSparseSparse, summary);
     double best_cycles = Cycles(i, summary);
-    const double sparse_cycles = best_cycles;
+    const std::string first_kernel = summary.kernel;
+    const double first_cycles = best_cycles;
     Mode best_mode = Mode::kSparseSparse, last_mode = best_mode;
     for (const Mode mode : {Mode::kSparseDense, Mode::kDense}) {
       if (SketchCycles(i, mode) >= best_cycles) continue;
@@ -49,7 +52,9 @@ class Chooser {
       summary = described;
       best = plan_as(best_mode, summary);
     }
-    if (best_mode != Mode::kSparseSparse) Explain(best_mode, best_cycles, sparse_cycles, summary);
+    if (best_mode != Mode::kSparseSparse) {
+      Explain(best_mode, best_cycles, first_cycles, first_kernel, summary);
+    }
     return best;
   }
 
@@ -62,7 +67,8 @@ class Chooser {
   /// The same of the kernel that `mode` would have if owners and shapes allow it; needs no planning.
   double SketchCycles(size_t i, Mode mode) const;
   double Cycles(size_t i, const LayerUse& use) const;
-  void Explain(Mode mode, double cycles, double sparse_cycles, LayerSummary& summary) const;
+  static void Explain(Mode mode, double cycles, double other_cycles,
+                      const std::string& other_kernel, LayerSummary& summary);
 
   const packed::Model& model_;
   const EngineOptions& options_;

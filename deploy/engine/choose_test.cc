@@ -43,6 +43,23 @@ TEST(Choose, AnyMixtureOfWaysGivesTheSameBits) {
   }
 }
 
+TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
+  int found = 0;
+  for (uint64_t seed = 0; seed < 600; ++seed) {
+    const packed::Model model = MakeRandomModel(seed);
+    const Engine engine = EngineAccess::FromModel(model);
+    const bool whole =
+        std::any_of(engine.layers().begin(), engine.layers().end(), [](const LayerSummary& layer) {
+          return layer.reason.find("us by conv_packed_f32/scattered") != std::string::npos ||
+                 layer.reason.ends_with("/winners");
+        });
+    if (!whole) continue;
+    ++found;
+    EXPECT_EQ(Logits(model, {}), Logits(model, {.mode = Mode::kDense})) << "seed " << seed;
+  }
+  EXPECT_GE(found, 3);
+}
+
 TEST(Choose, FollowsAChoiceAndSaysItsReason) {
   const packed::Model model = packed::MakeExampleModel(1);
   const EngineOptions options{.choices = {{"conv2", Mode::kDense, "measured: so"}}};
