@@ -4,36 +4,17 @@
 // then weights and owners are random, and the figures are what to expect before any training.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/peers/peer.h"
 #include "apps/support/benchmark.h"
 #include "apps/support/evaluation.h"
+#include "apps/support/model_source.h"
 #include "apps/support/program.h"
-#include "deploy/base/check.h"
-#include "deploy/packed/model_file.h"
-#include "train/config/assemble.h"
-#include "train/config/load.h"
-#include "train/export/quantise.h"
-
-namespace {
-
-using namespace bisparse;
-
-packed::Model OpenModel(const std::string& path, const std::string& format) {
-  if (!path.ends_with(".yaml") && !path.ends_with(".yml")) {
-    packed::Model model = packed::ReadModel(path);
-    if (format.empty() || format == packed::NumberFormatName(model.format)) return model;
-    Fail(ErrorKind::kConfiguration, path, "holds {} numbers (hint: bisparse-export --format {})",
-         packed::NumberFormatName(model.format), format);
-  }
-  const train::Config config = train::LoadConfig(path);
-  packed::Model model = train::MakeRandomModel(config, config.seed);
-  if (format != "int8") return model;
-  return train::QuantiseModel(model, apps::RandomInputs(model.input, 16));
-}
-
-}  // namespace
+#include "apps/support/tuning.h"
 
 int main(int argc, char** argv) {
+  using namespace bisparse;
   CLI::App app("Times a packed model, or a configuration with random weights, in each mode.",
                "bisparse-bench");
   app.footer(apps::Footer("bisparse-bench models/gsc_aligned.bisparse --threads 2 --batch 64"));
@@ -41,6 +22,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> modes = {"dense", "sparse_dense", "sparse_sparse"};
   apps::BenchmarkOptions options;
   apps::EvaluationData data;
+  apps::TuningFlags tuning;
   bool sweep = false;
   app.add_option("MODEL", path, "A .bisparse file or a CONFIG.yaml")->required();
   app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
@@ -64,13 +46,19 @@ int main(int argc, char** argv) {
   app.add_option("--data", data.path,
                  "Real inputs from these recordings (or x.npy) instead of random ones");
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
+  apps::AddTuningFlags(app, tuning);
   app.add_flag("--sweep", sweep,
                "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   return apps::RunProgram(app, argc, argv, [&] {
     options.modes.clear();
     for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));
-    const packed::Model model = OpenModel(path, format);
+    const packed::Model model = apps::OpenModel(path, format);
+    options.choices = apps::TunedChoices(model, tuning);
+    if (!options.choices.empty() &&
+        std::find(options.modes.begin(), options.modes.end(), Mode::kAuto) == options.modes.end()) {
+      options.modes.push_back(Mode::kAuto);  // the one that choices are for
+    }
     std::vector<float> inputs_bi = apps::RandomInputs(model.input, 256);
     if (!data.path.empty()) {
       inputs_bi = apps::SplitFeatures(*apps::OpenForModel(model, data), data.split, 256);

@@ -5,6 +5,7 @@
 #include "apps/support/evaluation.h"
 #include "apps/support/plot.h"
 #include "apps/support/program.h"
+#include "apps/support/tuning.h"
 #include "deploy/base/check.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/packed/model_file.h"
@@ -92,6 +93,8 @@ int main(int argc, char** argv) {
       "Accuracy against white noise: the waveform A becomes (1 - a) A + a U[-1, 1], a = 0 to 0.5");
   app.add_option("--plot", plot, "With --noise: also draw the curves to this SVG file")
       ->needs(sweep);
+  apps::TuningFlags tuning;
+  apps::AddTuningFlags(app, tuning, /*file_only=*/true);
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
@@ -107,6 +110,7 @@ int main(int argc, char** argv) {
       Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --noise", paths.size());
     }
     const packed::Model model = packed::ReadModel(paths[0]);
+    options.choices = apps::TunedChoices(model, tuning);
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);
     const apps::Evaluation evaluation = apps::Evaluate(engine, *dataset, data.split);

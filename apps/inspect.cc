@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-inspect: what is in a packed model, and what the engine would do with it; its sets as a
-// picture; the training curves of runs.
+// bisparse-inspect: what is in a packed model, and what the engine would do with it, or with a
+// configuration that nobody has trained yet; its sets as a picture; the training curves of runs.
 #include <fmt/format.h>
 
 #include "apps/support/curves.h"
+#include "apps/support/evaluation.h"
 #include "apps/support/inspection.h"
+#include "apps/support/model_source.h"
 #include "apps/support/picture.h"
+#include "apps/support/plan_report.h"
 #include "apps/support/plot.h"
 #include "apps/support/program.h"
+#include "apps/support/tuning.h"
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
-#include "deploy/packed/model_file.h"
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -18,11 +21,20 @@ int main(int argc, char** argv) {
                "bisparse-inspect");
   app.footer(apps::Footer("bisparse-inspect models/gsc_aligned.bisparse"));
   std::vector<std::string> paths;
-  std::string picture, layer, curves;
+  std::string picture, layer, curves, json, format;
+  apps::TuningFlags tuning;
   bool plan = false, config = false;
-  app.add_option("MODEL", paths, "A .bisparse file; with --plot run folders, one or more")
+  app.add_option("MODEL", paths,
+                 "A .bisparse file, or a CONFIG.yaml with random weights; with --plot run folders, "
+                 "one or more")
       ->required();
-  app.add_flag("--plan", plan, "Also the kernel that each layer gets on this machine, and why");
+  app.add_flag(
+      "--plan", plan,
+      "Also the plan on this machine: each layer's kernel and why, work, bytes, expected time");
+  apps::AddTuningFlags(app, tuning);
+  app.add_option("--json", json, "Also write the plan to this file (- = stdout, nothing else)");
+  app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
+      ->check(CLI::IsMember({"f32", "int8"}));
   app.add_flag("--config", config, "Only the configuration that the model was trained with");
   CLI::Option* draw = app.add_option("--picture", picture,
                                      "Only draw a layer's complementary sets to this SVG file");
@@ -38,7 +50,7 @@ int main(int argc, char** argv) {
     if (paths.size() > 1) {
       Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --plot", paths.size());
     }
-    const packed::Model model = packed::ReadModel(paths[0]);
+    const packed::Model model = apps::OpenModel(paths[0], format);
     if (!picture.empty()) {
       WriteFileAtomically(picture, apps::PictureOfSets(apps::FindPackedLayer(model, layer)));
       return 0;
@@ -47,8 +59,13 @@ int main(int argc, char** argv) {
       fmt::print("{}", model.provenance.config_text);
       return 0;
     }
-    fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
-    if (plan) fmt::print("\n{}", apps::FormatPlan(model));
+    plan = plan || tuning.tune || !tuning.file.empty();
+    if (json != "-") fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+    if (!plan && json.empty()) return 0;
+    const apps::PlanReport report =
+        apps::ReportPlan(model, {.choices = apps::TunedChoices(model, tuning)});
+    if (plan && json != "-") fmt::print("\n{}", apps::FormatPlan(report));
+    if (!json.empty()) apps::WriteJson(apps::PlanJson(report), json);
     return 0;
   });
 }

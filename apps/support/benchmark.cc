@@ -5,13 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <thread>
 
 #include "apps/peers/peer.h"
 #include "apps/peers/turn.h"
-#include "deploy/base/random.h"
+#include "apps/support/model_source.h"
 #include "deploy/engine/engine_access.h"
 
 namespace bisparse::apps {
@@ -159,25 +158,6 @@ std::vector<LayerTiming> TimeLayers(const Engine& engine, const InputRing& ring)
 
 }  // namespace
 
-std::string MachineName() {
-  std::string name = "unknown CPU";
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    if (line.starts_with("model name") || line.starts_with("Model")) {
-      name = line.substr(std::min(line.size(), line.find(':') + 2));
-      break;
-    }
-  }
-  return fmt::format("{}, {} cores", name, std::thread::hardware_concurrency());
-}
-
-std::vector<float> RandomInputs(const Shape& shape, int64_t samples) {
-  std::vector<float> x_bi(static_cast<size_t>(samples * shape.elements()));
-  CounterRandom random(1, {0x6265'6e63'68});
-  for (float& x : x_bi) x = 2.0f * random.Uniform() - 1.0f;
-  return x_bi;
-}
-
 std::vector<std::pair<int, int64_t>> OneRun(const BenchmarkOptions& options) {
   return {{options.threads, options.batch}};
 }
@@ -194,7 +174,8 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
       options.peers.empty() ? options.modes : WithPeerMode(options.modes, peer_mode);
   std::vector<Engine> engines;
   for (const Mode mode : modes) {
-    engines.push_back(EngineAccess::FromModel(model, {.threads = options.threads, .mode = mode}));
+    engines.push_back(EngineAccess::FromModel(
+        model, {.threads = options.threads, .mode = mode, .choices = options.choices}));
   }
   const InputRing ring(inputs_bi, model.input.elements(), options.batch);
   std::vector<peers::PeerResult> peers;

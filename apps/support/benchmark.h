@@ -16,6 +16,7 @@
 namespace bisparse::apps {
 
 struct BenchmarkOptions {
+  std::vector<LayerChoice> choices;  ///< of mode auto
   std::vector<Mode> modes = {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
   int threads = 1;
   int64_t batch = 1;
@@ -71,12 +72,6 @@ std::string FormatBenchmark(const BenchmarkResult& result);
 /// Stable keys: model isa threads batch modes{…} peers{…} layers[…]; docs/architecture.md says what
 /// each holds.
 nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result);
-
-/// "AMD EPYC, 2 cores": what /proc/cpuinfo and the operating system say.
-std::string MachineName();
-
-/// Uniform random inputs in [-1, 1] from a fixed seed.
-std::vector<float> RandomInputs(const Shape& shape, int64_t samples);
 
 }  // namespace bisparse::apps
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tables of a model's layers, provenance and plan.
+// Tables of a model's layers and provenance.
 #include "apps/support/inspection.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "deploy/engine/engine_access.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse::apps {
@@ -110,18 +109,6 @@ std::string FormatSummary(const packed::Model& model) {
                       from.validation_accuracy < 0
                           ? "not known"
                           : fmt::format("{:.2f} %", 100.0 * from.validation_accuracy));
-  return text;
-}
-
-std::string FormatPlan(const packed::Model& model) {
-  const Engine engine = EngineAccess::FromModel(model, {});
-  std::string text = fmt::format(
-      "plan on {}, workspace {} bytes a thread\n{:<10}{:<30}{:>13}{:>13}  {}\n", engine.isa(),
-      engine.workspace_bytes(), "layer", "kernel", "MACs dense", "executed", "reason");
-  for (const LayerSummary& layer : engine.layers()) {
-    text += fmt::format("{:<10}{:<30}{:>13}{:>13}  {}\n", layer.name, layer.kernel,
-                        layer.macs_dense, layer.macs_executed, layer.reason);
-  }
   return text;
 }
 

@@ -17,9 +17,6 @@ std::string FormatLayers(const packed::Model& model);
 /// Input, classes, front end, provenance.
 std::string FormatSummary(const packed::Model& model);
 
-/// The kernel that each layer gets in the engine's automatic mode, and why.
-std::string FormatPlan(const packed::Model& model);
-
 }  // namespace bisparse::apps
 
 #endif  // BISPARSE_APPS_SUPPORT_INSPECTION_H_

@@ -74,7 +74,7 @@ struct Engine::Impl {
       : model(std::move(the_model)),
         options(the_options),
         threads(ThreadCount(the_options.threads)),
-        plan(MakePlan(model, the_options.mode)),
+        plan(MakePlan(model, the_options)),
         pool(plan, threads) {
     options.threads = threads;
     if (threads > 1) arena.emplace(threads);
@@ -124,7 +124,7 @@ void EngineAccess::RunTraced(const Engine& engine, std::span<const float> featur
                              const TraceCallback& callback) {
   Engine::Impl& impl = *engine.impl_;
   std::call_once(impl.tracing_once, [&] {
-    impl.tracing_plan.emplace(MakePlan(impl.model, impl.options.mode, /*fuse=*/false));
+    impl.tracing_plan.emplace(MakePlan(impl.model, impl.options, /*fuse=*/false));
     impl.tracing_pool.emplace(*impl.tracing_plan, 0);
   });
   const Plan& plan = *impl.tracing_plan;

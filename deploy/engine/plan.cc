@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "deploy/base/check.h"
+#include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
 #include "deploy/kernels/linear_packed_prepare.h"
 
@@ -19,6 +20,15 @@ using packed::Layer;
 using packed::LayerKind;
 
 int64_t RoundToLine(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+/// Takes back that somebody reads the winners of the k-WTA in front: the layer behind is planned anew.
+void ReadMap(std::vector<Step>& steps) {
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (step->kernel == StepKernel::kNone) continue;
+    step->emits_winners = step->kwta_begins = false;
+    return;
+  }
+}
 
 /// The winners' lists that a layer could read, or null: the k-WTA in front, with nothing between
 /// but flattening. A convolution needs the map's own positions, which a flatten takes away.
@@ -86,9 +96,6 @@ Choice Choose(const Layer& layer, const Step* winners, Mode mode, LayerSummary& 
     summary.reason = sparse ? "mode sparse_dense" : "weights are dense";
   } else if (winners == nullptr) {
     summary.reason = sparse ? "input is dense" : "input and weights are dense";
-  } else if (mode == Mode::kAuto && 2 * winners->winner_count > layer.input.elements()) {
-    choice.winners = nullptr;
-    summary.reason = "more than half of the inputs win";
   } else {
     summary.reason = sparse ? "weights and inputs are sparse" : "inputs are sparse";
   }
@@ -106,11 +113,7 @@ bool IsPoolOfTwo(const Layer* layer) {
 void PlanConv(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
               Step& step, LayerSummary& summary) {
   const packed::Layout layout(layer.kernel(), layer.packing);
-  Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
-  if (mode == Mode::kAuto && choice.winners != nullptr && layer.packing.lanes == 1) {
-    choice.winners = nullptr;  // measured: deploy/kernels/README.md, "Which to prefer"
-    summary.reason = "L = 1 is faster on the whole map";
-  }
+  const Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
   if (choice.winners != nullptr || choice.packed) {
     if (choice.winners != nullptr) {
       Step& kwta = before.back();
@@ -359,29 +362,36 @@ int64_t Plan::workspace_bytes() const {
          (i8 ? i8->arena_bytes() : 0);
 }
 
-Plan MakePlan(const packed::Model& model, Mode mode, bool fuse) {
+Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse) {
   Plan plan;
   plan.input_elements = model.input.elements();
   plan.output_elements = model.output_count();
   if (model.format == packed::NumberFormat::kI8) {
-    plan.i8 = MakePlanI8(model, mode, fuse, plan.layers);
+    plan.i8 = MakePlanI8(model, options, fuse, plan.layers);
+    EstimateTimes(model, plan.layers);
     return plan;
   }
+  const Chooser chooser(model, options);
   plan.steps.reserve(model.layers.size());
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
     LayerSummary summary = Describe(layer);
-    Step step;
-    step.input = layer.input;
-    step.output = layer.output;
-    PlanLayer(layer, behind, mode, plan.steps, step, summary);
-    plan.steps.push_back(std::move(step));
+    const auto plan_as = [&](Mode mode, LayerSummary& planned) {
+      ReadMap(plan.steps);
+      Step step;
+      step.input = layer.input;
+      step.output = layer.output;
+      PlanLayer(layer, behind, mode, plan.steps, step, planned);
+      return step;
+    };
+    plan.steps.push_back(chooser.Plan(i, plan_as, summary));
     plan.layers.push_back(std::move(summary));
   }
   if (fuse) Fuse(plan);
   MakeSegments(plan);
   MeasureWorkspace(plan);
+  EstimateTimes(model, plan.layers);
   return plan;
 }
 

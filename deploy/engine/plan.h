@@ -109,7 +109,7 @@ struct Plan {
 
 /// The model must be valid (packed::ValidateModel) and outlive the plan. Without `fuse` every step
 /// does its own layer only and leaves that layer's output.
-Plan MakePlan(const packed::Model& model, Mode mode, bool fuse = true);
+Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse = true);
 
 }  // namespace bisparse
 

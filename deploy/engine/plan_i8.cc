@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "deploy/base/check.h"
+#include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
 #include "deploy/kernels/matmul_i8.h"
 
@@ -19,6 +20,15 @@ int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int32_t Owner(const packed::Layout& layout, const Layer& layer, int32_t n, int64_t p) {
   if (layout.packing.set_size == 1) return 0;
   return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
+}
+
+/// Takes back that somebody reads the list of the k-WTA in front: the layer behind is planned anew.
+void ReadMap(std::vector<StepI8>& steps) {
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (step->kernel == StepKernelI8::kNone) continue;
+    step->emits_winners = false;
+    return;
+  }
 }
 
 /// The k-WTA whose list the layer behind `steps` could read.
@@ -143,9 +153,6 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<StepI8>& before, Step
   const packed::Layout layout(layer.kernel(), layer.packing);
   StepI8* kwta =
       mode == Mode::kDense || mode == Mode::kSparseDense ? nullptr : KwtaInFront(before, true);
-  if (kwta != nullptr && mode == Mode::kAuto && 2 * kwta->winner_count > layer.input.elements()) {
-    kwta = nullptr;
-  }
   const bool sparse = layer.packing.set_size > 1 && layout.blocks <= 65536;  // owners are u16
   if (mode == Mode::kDense || (kwta == nullptr && !sparse)) {
     step.kernel = StepKernelI8::kLinearDense;
@@ -224,6 +231,46 @@ void PlanKwta(const Layer& layer, StepI8& step, LayerSummary& summary) {
       int64_t{step.kwta.winners} * step.kwta.chunk * (step.kwta.global ? 1 : step.kwta.positions);
 }
 
+/// Layer i; `before`: the steps in front of it, which may be told what it reads.
+StepI8 PlanLayer(const packed::Model& model, size_t i, std::span<const Layer> behind, Mode mode,
+                 std::vector<StepI8>& before, LayerSummary& summary) {
+  const Layer& layer = model.layers[i];
+  StepI8 step;
+  step.layer = &layer;
+  switch (layer.kind) {
+    case LayerKind::kConv2d:
+      PlanConv(model, layer, behind, mode, before, step, summary);
+      break;
+    case LayerKind::kDepthwiseConv2d:
+      PlanDepthwise(model, layer, before, step, summary);
+      break;
+    case LayerKind::kLinear:
+      PlanLinear(layer, mode, before, step, summary);
+      break;
+    case LayerKind::kMaxPool:
+    case LayerKind::kAvgPool:
+      PlanPool(layer, step, summary);
+      if (i > 0 && before[i - 1].PoolsToo()) {
+        step.done_by_other = true;
+        summary.kernel = "none";
+        summary.reason = "done by the layer in front";
+      }
+      break;
+    case LayerKind::kKwta:
+      PlanKwta(layer, step, summary);
+      break;
+    case LayerKind::kRelu:
+      summary.reason = "u8 has no negative values";
+      break;
+    case LayerKind::kFlatten:
+      summary.reason = "channels last are flat already";
+      break;
+    case LayerKind::kAffine:
+      BISPARSE_CHECK(false);  // ValidateModel refuses it
+  }
+  return step;
+}
+
 /// Winners where conv_taps_i8 makes them, in the form in which conv_quads_i8 reads them.
 void FuseWinners(PlanI8& plan, std::vector<LayerSummary>& layers) {
   for (size_t i = 0; i + 2 < plan.steps.size(); ++i) {
@@ -271,50 +318,22 @@ void Measure(PlanI8& plan) {
 
 }  // namespace
 
-PlanI8 MakePlanI8(const packed::Model& model, Mode mode, bool fuse,
+PlanI8 MakePlanI8(const packed::Model& model, const EngineOptions& options, bool fuse,
                   std::vector<LayerSummary>& layers) {
   PlanI8 plan{.input_scale = model.input_scale, .input_zero = model.input_zero};
   plan.map_bytes = model.input.elements();
+  const Chooser chooser(model, options);
   plan.steps.reserve(model.layers.size());  // steps point at the ones in front of them
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     const std::span<const Layer> behind =
         fuse ? std::span(model.layers).subspan(i + 1) : std::span<const Layer>();
     LayerSummary summary = Describe(layer);
-    StepI8 step;
-    step.layer = &layer;
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-        PlanConv(model, layer, behind, mode, plan.steps, step, summary);
-        break;
-      case LayerKind::kDepthwiseConv2d:
-        PlanDepthwise(model, layer, plan.steps, step, summary);
-        break;
-      case LayerKind::kLinear:
-        PlanLinear(layer, mode, plan.steps, step, summary);
-        break;
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        PlanPool(layer, step, summary);
-        if (i > 0 && plan.steps[i - 1].PoolsToo()) {
-          step.done_by_other = true;
-          summary.kernel = "none";
-          summary.reason = "done by the layer in front";
-        }
-        break;
-      case LayerKind::kKwta:
-        PlanKwta(layer, step, summary);
-        break;
-      case LayerKind::kRelu:
-        summary.reason = "u8 has no negative values";
-        break;
-      case LayerKind::kFlatten:
-        summary.reason = "channels last are flat already";
-        break;
-      case LayerKind::kAffine:
-        BISPARSE_CHECK(false);  // ValidateModel refuses it
-    }
-    plan.steps.push_back(std::move(step));
+    const auto plan_as = [&](Mode mode, LayerSummary& planned) {
+      ReadMap(plan.steps);
+      return PlanLayer(model, i, behind, mode, plan.steps, planned);
+    };
+    plan.steps.push_back(chooser.Plan(i, plan_as, summary));
     layers.push_back(std::move(summary));
   }
   FuseWinners(plan, layers);

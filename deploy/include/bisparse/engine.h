@@ -22,7 +22,7 @@ namespace bisparse {
 
 /// How weights and activations are used. Every mode computes the same network.
 enum class Mode {
-  kAuto,   ///< the best that each layer allows (sparse_sparse, else sparse_dense, else dense)
+  kAuto,   ///< for each layer the one of the others that is expected to be fastest
   kDense,  ///< packed weights unpacked to dense ones, every activation multiplied: the baseline
   kSparseDense,   ///< only weights that are not zero, every activation
   kSparseSparse,  ///< only weights that are not zero, only winners
@@ -32,9 +32,19 @@ enum class Mode {
 const char* ModeName(Mode mode);
 Mode ParseMode(const std::string& name);
 
+/// How one layer is computed, decided beforehand: by measurement (bisparse-inspect --tune), or by hand.
+struct LayerChoice {
+  std::string layer;  ///< LayerSummary::name
+  Mode mode = Mode::kAuto;
+  std::string reason;  ///< what LayerSummary::reason then says; empty: what the engine says itself
+};
+
 struct EngineOptions {
   int threads = 1;  ///< over the samples of a batch; 0 = all cores
   Mode mode = Mode::kAuto;
+  /// With Mode::kAuto, for the layers named; the others are chosen by expected time. Load throws Error
+  /// (kConfiguration) for a layer that the model lacks.
+  std::vector<LayerChoice> choices;
 };
 
 /// One layer of the plan with what it does for one sample.
@@ -48,6 +58,11 @@ struct LayerSummary {
   int64_t weight_bytes = 0;   ///< bytes read or held for the weights in this plan
   int32_t set_size = 1, lanes = 1;
   int64_t active_inputs = 0;  ///< inputs that are multiplied with (winners, or all of them)
+  // Expected µs for one sample on this machine, by the cost model; 0 where nothing is done.
+  double expected_us = 0;
+  double dense_us = 0;  ///< of the same layer in mode dense
+  double aligned_us =
+      0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
 };
 
 class Engine {

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cost model's counts by hand, its table for every kernel that a plan names, and what must follow from more work.
+#include "deploy/engine/cost.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "deploy/engine/engine_access.h"
+#include "deploy/engine/random_model.h"
+
+namespace bisparse {
+namespace {
+
+using packed::Layer;
+using packed::LayerKind;
+
+Layer Linear(int32_t inputs, int32_t outputs, int32_t set_size, int32_t lanes) {
+  Layer layer;
+  layer.kind = LayerKind::kLinear;
+  layer.input = {1, 1, inputs};
+  layer.output = {1, 1, outputs};
+  layer.packing = {.set_size = set_size, .lanes = lanes, .run = {}};
+  return layer;
+}
+
+TEST(Cost, CountsWholeVectorsOfTheInstructionSet) {
+  const Layer dense = Linear(64, 40, 1, 16);
+  const LayerUse use{.kernel = "linear_dense_f32", .active_inputs = 64};
+  // 40 outputs are 48 in memory: 3 vectors of 16, 6 of 8, 12 of 4; 64 · 48 floats of weights.
+  EXPECT_EQ(CountWork(dense, use, 64).units, 64 * 3);
+  EXPECT_EQ(CountWork(dense, use, 32).units, 64 * 6);
+  EXPECT_EQ(CountWork(dense, use, 16).units, 64 * 12);
+  EXPECT_EQ(CountWork(dense, use, 64).lines, 64 * 48 * 4 / 64);
+  // 20 winners · 5 sets of 16 lanes (320 outputs, S = 4).
+  const Layer packed = Linear(64, 320, 4, 16);
+  const Work winners =
+      CountWork(packed, {.kernel = "linear_packed_f32/winners", .active_inputs = 20}, 64);
+  EXPECT_EQ(winners.units, 20 * 5);
+  EXPECT_EQ(winners.starts, 20);
+  EXPECT_EQ(winners.moved, 2 * 320 / 16);
+}
+
+TEST(Cost, CountsAnAlignedConvolutionByTilesAndTaps) {
+  Layer conv;
+  conv.kind = LayerKind::kConv2d;
+  conv.input = {14, 14, 64};
+  conv.output = {10, 10, 64};
+  conv.window = {.kernel_h = 5, .kernel_w = 5};
+  conv.packing = {.set_size = 4, .lanes = 16, .run = {32, packed::RunTaps::kRow}};
+  // 8 winners at each of 196 positions; one tile of 10 columns: 50 multiply-adds and 14 times a value and an offset for
+  // each of 5 · 8 entries of the set, in 10 rows.
+  const Work work =
+      CountWork(conv, {.kernel = "conv_packed_f32/aligned_rows", .active_inputs = 8 * 196}, 64);
+  EXPECT_EQ(work.units, 5 * 8 * 10 * (50 + 28));
+  EXPECT_EQ(work.starts, 4 * 10);
+}
+
+TEST(Cost, KnowsEveryKernelThatAPlanNames) {
+  std::set<std::string> rows;
+  for (uint64_t seed = 0; seed < 120; ++seed) {
+    const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
+    for (const Mode mode : {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse}) {
+      const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+      for (size_t i = 0; i < model.layers.size(); ++i) {
+        const LayerSummary& layer = engine.layers()[i];
+        if (layer.kernel == "none") {
+          EXPECT_EQ(layer.expected_us, 0) << layer.name;
+          continue;
+        }
+        const auto row = CostRowName(model.layers[i], UseOf(engine.layers(), i, model.format));
+        rows.emplace(row);
+        EXPECT_NE(FindKernelCost(row), nullptr) << row;
+        EXPECT_GT(layer.expected_us, 0) << row;
+        EXPECT_LT(layer.expected_us, 1000) << row << ": a layer of a few thousand multiplications";
+      }
+    }
+  }
+  EXPECT_GE(rows.size(), 25u);
+}
+
+TEST(Cost, GrowsWithWinnersAndWithTheDistanceOfWeights) {
+  const Layer layer = Linear(4096, 4096, 16, 16);
+  const CacheSizes caches{.l1_bytes = 32 << 10, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20};
+  const auto cycles = [&](int64_t winners, int64_t touched) {
+    return EstimateCycles(layer, {.kernel = "linear_packed_f32/winners", .active_inputs = winners},
+                          {.isa = "AVX3", .caches = caches, .touched_bytes = touched});
+  };
+  // Twice the winners: at least half as much again, at most twice as much.
+  EXPECT_GT(cycles(400, 1 << 20), 1.5 * cycles(200, 1 << 20));
+  EXPECT_LE(cycles(400, 1 << 20), 2.0 * cycles(200, 1 << 20));
+  EXPECT_LT(cycles(200, 1 << 20), cycles(200, 16 << 20));
+  EXPECT_LT(cycles(200, 16 << 20), cycles(200, 64 << 20));
+}
+
+TEST(Cost, NamesTheNearestCacheThatHolds) {
+  const CacheSizes caches{.l1_bytes = 100, .l2_bytes = 1000, .l3_bytes = 10000};
+  EXPECT_STREQ(CacheLevelName(100, caches), "L1");
+  EXPECT_STREQ(CacheLevelName(101, caches), "L2");
+  EXPECT_STREQ(CacheLevelName(10000, caches), "L3");
+  EXPECT_STREQ(CacheLevelName(10001, caches), "memory");
+  const CacheSizes& here = MachineCaches();
+  EXPECT_LT(here.l1_bytes, here.l2_bytes);
+  EXPECT_LE(here.l2_bytes, here.l3_bytes);
+}
+
+TEST(Cost, ReadsAClockRateOfThisCentury) {
+  EXPECT_GT(ClockGhz(), 0.1);
+  EXPECT_LT(ClockGhz(), 10);
+}
+
+}  // namespace
+}  // namespace bisparse
