@@ -30,27 +30,16 @@ HWY_INLINE int32_t CountAtLeast(const int32_t* keys, int32_t n, int32_t bound) {
   const DI d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const VI below = hn::Set(d, bound - 1);
-  VI sum0 = hn::Zero(d), sum1 = hn::Zero(d);
+  const auto count = [&](int32_t i) HWY_ATTR {  // in integer registers: no sum of lanes at the end
+    return hn::CountTrue(d, hn::Gt(hn::LoadU(d, keys + i), below));
+  };
+  size_t found = 0;
   int32_t i = 0;
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  const __m512i one = _mm512_set1_epi32(1);
-  __m512i count[4] = {};
   for (; i + 3 * lanes < n; i += 4 * lanes) {
-    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
-      const __m512i key = _mm512_loadu_si512(keys + i + j * lanes);
-      count[j] =
-          _mm512_mask_add_epi32(count[j], _mm512_cmpgt_epi32_mask(key, below.raw), count[j], one);
-    }
+    found += count(i) + count(i + lanes) + count(i + 2 * lanes) + count(i + 3 * lanes);
   }
-  sum0 = VI{_mm512_add_epi32(count[0], count[1])};
-  sum1 = VI{_mm512_add_epi32(count[2], count[3])};
-#endif
-  for (; i + lanes < n; i += 2 * lanes) {
-    sum0 = hn::Sub(sum0, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i), below)));
-    sum1 = hn::Sub(sum1, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i + lanes), below)));
-  }
-  if (i < n) sum0 = hn::Sub(sum0, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i), below)));
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1)));
+  for (; i < n; i += lanes) found += count(i);
+  return static_cast<int32_t>(found);
 }
 
 HWY_INLINE void PadKeys(int32_t* keys, int32_t n) {
