@@ -47,6 +47,28 @@ HWY_INLINE void MakeKeys(const float* x, int32_t n, int32_t* keys) {
   PadKeys(keys, n);
 }
 
+/// The same of the 2×2 max-pool of x, channels a multiple of 16; in the order of max_pool_f32.
+HWY_INLINE void MakePooledKeys(const KwtaF32Args& a, int32_t n, int32_t* keys) {
+  const DI d;
+  const DF df;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d)), width = a.pool_w / 2;
+  const int64_t row = int64_t{a.pool_w} * a.channels;
+  int32_t* to = keys;
+  for (int32_t py = 0; py < a.positions / width; ++py) {
+    const float* x = a.x + 2 * py * row;
+    for (int32_t px = 0; px < width; ++px, x += 2 * a.channels) {
+      for (int32_t c = 0; c < a.channels; c += lanes, to += lanes) {
+        const float* right = x + a.channels + c;
+        const VF above = hn::Max(hn::LoadU(df, x + c), hn::LoadU(df, right));
+        const VF largest =
+            hn::Max(hn::Max(above, hn::LoadU(df, x + row + c)), hn::LoadU(df, right + row));
+        hn::StoreU(hn::BitCast(d, Positive(largest)), d, to);
+      }
+    }
+  }
+  PadKeys(keys, n);
+}
+
 #if HWY_TARGET != HWY_SCALAR  // one lane has no even and odd ones
 struct Best {
   VF value;
@@ -234,7 +256,11 @@ void Kwta(const KwtaF32Args& a) {
   } else if (a.groups == 1 && a.chunk == 1) {
     const int32_t n = a.positions * a.channels;
     int32_t* keys = reinterpret_cast<int32_t*>(a.scratch);
-    MakeKeys(a.x, n, keys);
+    if (a.pool_w > 0) {
+      MakePooledKeys(a, n, keys);
+    } else {
+      MakeKeys(a.x, n, keys);
+    }
     SelectOfMap(a, n, keys, keys + n + kKwtaSlack, keys + 2 * (n + kKwtaSlack));
   } else {
     GlobalOfUnits(a);
@@ -259,6 +285,10 @@ int64_t KwtaScratchFloats(const KwtaF32Args& args) noexcept {
   const int64_t units =
       int64_t{args.channels} / args.groups / args.chunk * (args.global ? args.positions : 1);
   return 3 * (units + kKwtaSlack) + 2 * int64_t{args.groups};
+}
+
+bool KwtaPoolsF32(const KwtaF32Args& args) noexcept {
+  return args.global && args.groups == 1 && args.chunk == 1 && args.channels % 16 == 0;
 }
 
 void KwtaF32(const KwtaF32Args& args) noexcept {
