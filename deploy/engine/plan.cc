@@ -302,13 +302,29 @@ void FuseWinners(Plan& plan, size_t i) {
   MarkDone(plan, behind, "done by the convolution in front");
 }
 
+/// The 2×2 max-pool of step i in the k-WTA behind it.
+void FusePool(Plan& plan, size_t i) {
+  size_t behind = i + 1;
+  if (behind < plan.steps.size() && plan.steps[behind].kernel == StepKernel::kRelu) ++behind;
+  if (behind >= plan.steps.size() || plan.steps[behind].kernel != StepKernel::kKwta) return;
+  const kernels::PoolShape& pool = plan.steps[i].pool;
+  const bool by_two = pool.kernel_h == 2 && pool.kernel_w == 2 && pool.stride_h == 2 &&
+                      pool.stride_w == 2 && pool.pad_h == 0 && pool.pad_w == 0;
+  kernels::KwtaF32Args& kwta = plan.steps[behind].kwta;
+  if (!by_two || !KwtaPoolsF32(kwta)) return;
+  kwta.pool_w = pool.in_w;
+  MarkDone(plan, i, "done by the k-WTA behind");
+}
+
 /// Steps that cost nothing of their own: max-pools and k-WTAs that the convolution in front does;
-/// ReLUs behind a dense kernel, or in front of k-WTA.
+/// max-pools and ReLUs in front of k-WTA; ReLUs behind a dense kernel.
 void Fuse(Plan& plan) {
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     if (i > 0 && plan.steps[i - 1].kernel == StepKernel::kConvPackedPooled) {
       MarkDone(plan, i, "done by the layer in front");
       FuseWinners(plan, i - 1);
+    } else if (plan.steps[i].kernel == StepKernel::kMaxPool) {
+      FusePool(plan, i);
     }
     if (plan.steps[i].kernel != StepKernel::kRelu) continue;
     const StepKernel before = i > 0 ? plan.steps[i - 1].kernel : StepKernel::kNone;

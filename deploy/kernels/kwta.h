@@ -25,6 +25,7 @@ struct KwtaF32Args {
   int32_t winners = 0;  ///< units: per position (local) or of the map (global)
   int32_t groups = 1, chunk = 1;
   bool global = false;
+  int32_t pool_w = 0;          ///< see KwtaPoolsF32; 0: x is the map itself
   int32_t* index_k = nullptr;  ///< [KwtaCountF32 + kKwtaSlack]: slack may be overwritten
   float* value_k = nullptr;    ///< [KwtaCountF32 + kKwtaSlack]
   int32_t* begin_p = nullptr;  ///< null, or [positions + 1]: where each position's winners begin
@@ -39,6 +40,10 @@ int64_t KwtaCountF32(const KwtaF32Args& args) noexcept;
 /// Floats of args.scratch.
 int64_t KwtaScratchFloats(const KwtaF32Args& args) noexcept;
 void KwtaF32(const KwtaF32Args& args) noexcept;
+
+/// Whether pool_w may be set: global scope, one group, no chunks, whole vectors of channels. x is then
+/// the map in front of a 2×2 max-pool of stride 2, pool_w columns wide; positions are those behind.
+bool KwtaPoolsF32(const KwtaF32Args& args) noexcept;
 
 /// dense[0 … elements) = 0, then dense[index_k[i]] = value_k[i]: for layers that read the map
 /// itself.

@@ -23,142 +23,16 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "deploy/kernels/kwta_threshold-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using DF = hn::CappedTag<float, 16>;
-using DI = hn::CappedTag<int32_t, 16>;
-using VF = hn::Vec<DF>;
-using VI = hn::Vec<DI>;
-
 /// ReLU that makes NaN and -0 into 0: a comparison with NaN is false.
 HWY_INLINE VF Positive(VF x) { return hn::IfThenElseZero(hn::Gt(x, hn::Zero(DF())), x); }
 HWY_INLINE float PositiveScalar(float x) { return x > 0.0f ? x : 0.0f; }
-
-/// Number of keys[0 … n) >= bound. keys are padded with -1 to whole vectors.
-HWY_INLINE int32_t CountAtLeast(const int32_t* keys, int32_t n, int32_t bound) {
-  const DI d;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  const VI below = hn::Set(d, bound - 1);
-  VI sum0 = hn::Zero(d), sum1 = hn::Zero(d);
-  int32_t i = 0;
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  const __m512i one = _mm512_set1_epi32(1);
-  __m512i count[4] = {};
-  for (; i + 3 * lanes < n; i += 4 * lanes) {
-    HWY_UNROLL(4) for (int j = 0; j < 4; ++j) {
-      const __m512i key = _mm512_loadu_si512(keys + i + j * lanes);
-      count[j] =
-          _mm512_mask_add_epi32(count[j], _mm512_cmpgt_epi32_mask(key, below.raw), count[j], one);
-    }
-  }
-  sum0 = VI{_mm512_add_epi32(count[0], count[1])};
-  sum1 = VI{_mm512_add_epi32(count[2], count[3])};
-#endif
-  for (; i + lanes < n; i += 2 * lanes) {
-    sum0 = hn::Sub(sum0, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i), below)));
-    sum1 = hn::Sub(sum1, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i + lanes), below)));
-  }
-  if (i < n) sum0 = hn::Sub(sum0, hn::VecFromMask(d, hn::Gt(hn::LoadU(d, keys + i), below)));
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1)));
-}
-
-HWY_INLINE void PadKeys(int32_t* keys, int32_t n) {
-  const DI d;
-  hn::StoreU(hn::Set(d, -1), d, keys + n);
-}
-
-/// Winners are the keys > above and the first `ties` keys == above.
-struct Threshold {
-  int32_t above, ties;
-};
-
-/// keys padded; candidates: room for n + 16 keys; 1 <= k <= n.
-HWY_INLINE Threshold FindThreshold(const int32_t* keys, int32_t n, int32_t k, int32_t* candidates) {
-  const DI d;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  VI largest = hn::LoadU(d, keys);
-  for (int32_t i = lanes; i < n; i += lanes) largest = hn::Max(largest, hn::LoadU(d, keys + i));
-  // Invariant: low <= the k-th largest key < high; count_high keys are >= high.
-  int32_t low = 0, high = hn::GetLane(hn::MaxOfLanes(d, largest)) + 1, count_high = 0;
-  // Five bisections over values leave about n/32 candidates between the bounds; past them fewer
-  // keys are counted.
-  constexpr int kValueSteps = 5;
-  const int32_t* counted = keys;
-  int32_t counted_n = n, counted_base = 0;
-  for (int step = 0; high - low > 1; ++step) {
-    int32_t middle = low + (high - low) / 2;
-    if (step < kValueSteps) {
-      const float value = 0.5f * (std::bit_cast<float>(low) + std::bit_cast<float>(high));
-      middle = std::clamp(std::bit_cast<int32_t>(value), low + 1, high - 1);
-    } else if (step == kValueSteps && n > 4 * lanes) {
-      const VI at_least = hn::Set(d, low - 1), below = hn::Set(d, high);
-      int32_t found = 0;
-      for (int32_t i = 0; i < n; i += lanes) {
-        const VI key = hn::LoadU(d, keys + i);
-        const auto inside = hn::And(hn::Gt(key, at_least), hn::Gt(below, key));
-        hn::StoreU(hn::Compress(key, inside), d, candidates + found);
-        found += static_cast<int32_t>(hn::CountTrue(d, inside));
-      }
-      PadKeys(candidates, found);
-      counted = candidates;
-      counted_n = found;
-      counted_base = count_high;
-    }
-    const int32_t count = counted_base + CountAtLeast(counted, counted_n, middle);
-    if (count == k) return {middle - 1, 0};
-    if (count > k) {
-      low = middle;
-    } else {
-      high = middle;
-      count_high = count;
-    }
-  }
-  return {low, k - count_high};
-}
-
-/// Writes the winners among keys[0 … n) (padded) that stand at map elements first, first + 1, …;
-/// returns how many.
-HWY_INLINE int32_t Emit(const int32_t* keys, int32_t n, int32_t first, Threshold threshold,
-                        int32_t* index_k, float* value_k) {
-  const DI d;
-  const DF df;
-  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  const VI above = hn::Set(d, threshold.above);
-  VI index = hn::Iota(d, first);
-  const VI step = hn::Set(d, lanes);
-  int32_t ties = threshold.ties, out = 0;
-  for (int32_t i = 0; i < n; i += lanes, index = hn::Add(index, step)) {
-    const VI key = hn::LoadU(d, keys + i);
-    const auto greater = hn::Gt(key, above);
-    auto wins = greater;
-    if (ties > 0) {
-      const auto equal = hn::Eq(key, above);
-      const int32_t equal_count = static_cast<int32_t>(hn::CountTrue(d, equal));
-      if (equal_count <= ties) {
-        wins = hn::Or(greater, equal);
-        ties -= equal_count;
-      } else {  // the last ties: at most once for a call
-        HWY_ALIGN int32_t lane_wins[16];
-        hn::Store(hn::VecFromMask(d, greater), d, lane_wins);
-        for (int32_t j = 0; ties > 0; ++j) {
-          if (keys[i + j] == threshold.above) {
-            lane_wins[j] = -1;
-            --ties;
-          }
-        }
-        wins = hn::MaskFromVec(hn::Load(d, lane_wins));
-      }
-    }
-    hn::StoreU(hn::Compress(index, wins), d, index_k + out);
-    hn::StoreU(hn::BitCast(df, hn::Compress(key, wins)), df, value_k + out);
-    out += static_cast<int32_t>(hn::CountTrue(d, wins));
-  }
-  return out;
-}
 
 /// keys[0 … n) from x, padded.
 HWY_INLINE void MakeKeys(const float* x, int32_t n, int32_t* keys) {
@@ -170,6 +44,28 @@ HWY_INLINE void MakeKeys(const float* x, int32_t n, int32_t* keys) {
     hn::StoreU(hn::BitCast(d, Positive(hn::LoadU(df, x + i))), d, keys + i);
   }
   for (; i < n; ++i) keys[i] = std::bit_cast<int32_t>(PositiveScalar(x[i]));
+  PadKeys(keys, n);
+}
+
+/// The same of the 2×2 max-pool of x, channels a multiple of 16; in the order of max_pool_f32.
+HWY_INLINE void MakePooledKeys(const KwtaF32Args& a, int32_t n, int32_t* keys) {
+  const DI d;
+  const DF df;
+  const int32_t lanes = static_cast<int32_t>(hn::Lanes(d)), width = a.pool_w / 2;
+  const int64_t row = int64_t{a.pool_w} * a.channels;
+  int32_t* to = keys;
+  for (int32_t py = 0; py < a.positions / width; ++py) {
+    const float* x = a.x + 2 * py * row;
+    for (int32_t px = 0; px < width; ++px, x += 2 * a.channels) {
+      for (int32_t c = 0; c < a.channels; c += lanes, to += lanes) {
+        const float* right = x + a.channels + c;
+        const VF above = hn::Max(hn::LoadU(df, x + c), hn::LoadU(df, right));
+        const VF largest =
+            hn::Max(hn::Max(above, hn::LoadU(df, x + row + c)), hn::LoadU(df, right + row));
+        hn::StoreU(hn::BitCast(d, Positive(largest)), d, to);
+      }
+    }
+  }
   PadKeys(keys, n);
 }
 
@@ -320,8 +216,8 @@ HWY_INLINE void Local(const KwtaF32Args& a) {
   for (int32_t first = 0; first < a.positions * a.channels; first += width) {
     if (a.chunk == 1) {
       MakeKeys(a.x + first, units, keys);
-      out += Emit(keys, units, first, FindThreshold(keys, units, k, candidates), a.index_k + out,
-                  a.value_k + out);
+      out += Emit(keys, units, nullptr, first, FindThreshold(keys, units, k, candidates),
+                  a.index_k + out, a.value_k + out);
       continue;
     }
     MakeUnitKeys(a.x + first, 1, 0, units, a.chunk, keys);
@@ -338,6 +234,20 @@ HWY_INLINE void Local(const KwtaF32Args& a) {
   }
 }
 
+/// The k winners of a whole map's keys (padded), which are overwritten. kept, place: room for n + 16.
+HWY_INLINE void SelectOfMap(const KwtaF32Args& a, int32_t n, int32_t* keys, int32_t* kept,
+                            int32_t* place) {
+  if (const int32_t bound = SampleBound(keys, n, a.winners); bound > 0) {
+    const int32_t found = KeepAtLeast(keys, n, bound, kept, place);
+    if (found >= a.winners) {
+      const Threshold threshold = FindThreshold(kept, found, a.winners, keys);
+      Emit(kept, found, place, 0, threshold, a.index_k, a.value_k);
+      return;
+    }
+  }
+  Emit(keys, n, nullptr, 0, FindThreshold(keys, n, a.winners, kept), a.index_k, a.value_k);
+}
+
 void Kwta(const KwtaF32Args& a) {
   if (RunTournament(a)) {
     return;
@@ -346,9 +256,12 @@ void Kwta(const KwtaF32Args& a) {
   } else if (a.groups == 1 && a.chunk == 1) {
     const int32_t n = a.positions * a.channels;
     int32_t* keys = reinterpret_cast<int32_t*>(a.scratch);
-    MakeKeys(a.x, n, keys);
-    Emit(keys, n, 0, FindThreshold(keys, n, a.winners, keys + n + kKwtaSlack), a.index_k,
-         a.value_k);
+    if (a.pool_w > 0) {
+      MakePooledKeys(a, n, keys);
+    } else {
+      MakeKeys(a.x, n, keys);
+    }
+    SelectOfMap(a, n, keys, keys + n + kKwtaSlack, keys + 2 * (n + kKwtaSlack));
   } else {
     GlobalOfUnits(a);
   }
@@ -371,7 +284,11 @@ int64_t KwtaCountF32(const KwtaF32Args& args) noexcept {
 int64_t KwtaScratchFloats(const KwtaF32Args& args) noexcept {
   const int64_t units =
       int64_t{args.channels} / args.groups / args.chunk * (args.global ? args.positions : 1);
-  return 2 * (units + kKwtaSlack) + 2 * int64_t{args.groups};
+  return 3 * (units + kKwtaSlack) + 2 * int64_t{args.groups};
+}
+
+bool KwtaPoolsF32(const KwtaF32Args& args) noexcept {
+  return args.global && args.groups == 1 && args.chunk == 1 && args.channels % 16 == 0;
 }
 
 void KwtaF32(const KwtaF32Args& args) noexcept {

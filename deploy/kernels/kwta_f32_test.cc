@@ -10,6 +10,7 @@
 
 #include "deploy/kernels/kwta.h"
 #include "deploy/kernels/kwta_ref.h"
+#include "deploy/kernels/pool_f32.h"
 #include "deploy/kernels/test_util.h"
 
 namespace bisparse::kernels {
@@ -108,6 +109,51 @@ TEST(KwtaF32, RandomGroupsChunksScopesAndTies) {
       SCOPED_TRACE("trial " + std::to_string(trial) + " " + Text(args));
       Check(args);
       if (HasFatalFailure()) return;
+    }
+  });
+}
+
+TEST(KwtaF32, BehindAPool) {
+  ForEachIsa([&] {
+    Random random(5);
+    for (int trial = 0; trial < 60; ++trial) {
+      const int32_t channels = random.Int(1, 5) * 16;
+      const PoolShape pool{.in_h = random.Int(2, 13),
+                           .in_w = random.Int(2, 13),
+                           .channels = channels,
+                           .kernel_h = 2,
+                           .kernel_w = 2,
+                           .stride_h = 2,
+                           .stride_w = 2};
+      std::vector<float> x = random.Normals(int64_t{pool.in_h} * pool.in_w * channels);
+      if (trial % 3 == 0) {
+        for (float& value : x) value = std::round(value);
+      }
+      const auto positions = static_cast<int32_t>(pool.out_h() * pool.out_w());
+      std::vector<float> pooled(static_cast<size_t>(positions) * static_cast<size_t>(channels));
+      MaxPoolF32(pool, x.data(), 0, pool.out_h(), pooled.data());
+      KwtaF32Args args{.x = pooled.data(),
+                       .positions = positions,
+                       .channels = channels,
+                       .winners = random.Int(1, positions * channels / random.Int(1, 12)),
+                       .global = true};
+      SCOPED_TRACE(Text(args) + ", pool_w " + std::to_string(pool.in_w));
+      ASSERT_TRUE(KwtaPoolsF32(args));
+      const int64_t count = KwtaCountF32(args);
+      Guarded<int32_t> index_k(count + kKwtaSlack);
+      Guarded<float> value_k(count + kKwtaSlack), scratch(KwtaScratchFloats(args));
+      args.index_k = index_k.data();
+      args.value_k = value_k.data();
+      args.scratch = scratch.data();
+      const std::vector<int32_t> expected = KwtaReference(args);
+      args.x = x.data();
+      args.pool_w = pool.in_w;
+      KwtaF32(args);
+      ASSERT_TRUE(index_k.Intact() && value_k.Intact() && scratch.Intact());
+      for (int64_t i = 0; i < count; ++i) {
+        ASSERT_EQ(index_k[i], expected[static_cast<size_t>(i)]) << "winner " << i;
+        ASSERT_EQ(value_k[i], std::max(0.0f, pooled[static_cast<size_t>(index_k[i])]));
+      }
     }
   });
 }
