@@ -238,10 +238,11 @@ TEST_F(Programs, BenchWritesItsJson) {
     EXPECT_DOUBLE_EQ(mode["samples_per_second"].get<double>() * mode["median_us"].get<double>(),
                      3e6);
   }
-  ASSERT_EQ(json["layers"].size(), engine().layers().size());
+  const Engine sparse = Engine::Load(model_path_, {.mode = Mode::kSparseSparse});
+  ASSERT_EQ(json["layers"].size(), sparse.layers().size());
   for (size_t i = 0; i < json["layers"].size(); ++i) {
     const Json& layer = json["layers"][i];
-    const LayerSummary& expected = engine().layers()[i];
+    const LayerSummary& expected = sparse.layers()[i];
     EXPECT_THAT(KeysOf(layer), ElementsAre("name", "median_us", "macs_dense", "macs_executed",
                                            "kernel", "active_inputs"));
     EXPECT_EQ(layer["name"], expected.name);
@@ -527,7 +528,7 @@ TEST_F(Programs, InspectShowsLayersPlanAndConfiguration) {
         "conv2 +conv2d +4x4x16 +1 +2 +8 4 ch, row +512 +256 +50.00% +[0-9]+\n",
         "kwta1 +kwta +3x3x8 +2 of 8 a position, 2 groups\n", "kwta2 +kwta +2x2x16 +8 of 64 a map\n",
         "total +1924 +[0-9]+ +[0-9.]+% +[0-9]+\n",
-        "conv2 +conv_packed_f32[^ ]* +8192 +[0-9]+  weights and inputs are sparse\n"}) {
+        "conv2 +conv_packed_f32[^ ]* +8192 +4096 +1024 .*  weights and inputs are sparse\n"}) {
     EXPECT_TRUE(std::regex_search(result.out, std::regex(text))) << text << "\n" << result.out;
   }
   packed::Model model = packed::MakeExampleModel(1);
