@@ -16,6 +16,7 @@
 #include "deploy/base/check.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/execute.h"
+#include "deploy/engine/parallel.h"
 #include "deploy/engine/plan.h"
 #include "deploy/engine/workspace_pool.h"
 #include "deploy/frontend/log_mel.h"
@@ -36,6 +37,11 @@ int ThreadCount(int asked) {
   // More threads than cores only take turns, and TBB would say so on stderr.
   const int cores = tbb::info::default_concurrency();
   return asked == 0 ? cores : std::min(asked, cores);
+}
+
+EngineOptions WithThreads(EngineOptions options) {
+  options.threads = ThreadCount(options.threads);
+  return options;
 }
 
 void CheckSize(const char* function, const char* argument, size_t size, int64_t expected) {
@@ -72,13 +78,16 @@ Mode ParseMode(const std::string& name) {
 struct Engine::Impl {
   Impl(packed::Model the_model, const EngineOptions& the_options)
       : model(std::move(the_model)),
-        options(the_options),
-        threads(ThreadCount(the_options.threads)),
-        plan(MakePlan(model, the_options)),
+        options(WithThreads(the_options)),
+        threads(options.threads),
+        plan(MakePlan(model, options)),
         pool(plan, threads) {
-    options.threads = threads;
-    if (threads > 1) arena.emplace(threads);
+    if (threads > 1) parallel.emplace(threads);
     if (model.front_end) log_mel.emplace(*model.front_end);
+  }
+
+  void RunOne(const float* x_i, float* y_o, Workspace& workspace) {
+    Execute(plan, x_i, 1, y_o, workspace, parallel ? &*parallel : nullptr);
   }
 
   void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo) {
@@ -90,11 +99,11 @@ struct Engine::Impl {
   }
 
   const packed::Model model;
-  EngineOptions options;
+  const EngineOptions options;
   const int threads;
   const Plan plan;
   WorkspacePool pool;
-  std::optional<tbb::task_arena> arena;  // private: an engine's threads are its own
+  std::optional<Parallel> parallel;
   std::optional<LogMel> log_mel;
   // Made when somebody traces.
   std::once_flag tracing_once;
@@ -147,7 +156,7 @@ void Engine::Run(std::span<const float> features, std::span<float> logits) const
   CheckSize("Engine::Run", "features", features.size(), plan.input_elements);
   CheckSize("Engine::Run", "logits", logits.size(), plan.output_elements);
   WorkspacePool::Loan workspace(impl_->pool);
-  Execute(plan, features.data(), 1, logits.data(), *workspace);
+  impl_->RunOne(features.data(), logits.data(), *workspace);
 }
 
 void Engine::RunBatch(std::span<const float> features, int64_t batch,
@@ -165,14 +174,18 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
   CheckSize("Engine::RunBatch", "logits", logits.size(), batch * plan.output_elements);
   if (batch == 0) return;
   Impl& impl = *impl_;
-  if (impl.threads == 1 || batch == 1) {
+  if (batch == 1) {
+    WorkspacePool::Loan workspace(impl.pool);
+    return impl.RunOne(features.data(), logits.data(), *workspace);
+  }
+  if (impl.threads == 1) {
     return impl.RunBlocks(features.data(), 0, batch, logits.data());
   }
   // At least four tasks a thread even out what the cores differ in; more samples a task share
   // weights.
   const int64_t tasks = int64_t{4} * impl.threads;
   const int64_t block = std::clamp<int64_t>((batch + tasks - 1) / tasks, 1, kBlockSamples);
-  impl.arena->execute([&] {
+  impl.parallel->arena().execute([&] {
     tbb::parallel_for(int64_t{0}, (batch + block - 1) / block, [&](int64_t task) {
       impl.RunBlocks(features.data(), task * block, std::min(batch, (task + 1) * block),
                      logits.data());
@@ -198,7 +211,7 @@ void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) con
   CheckSize("Engine::RunPcm", "logits", logits.size(), plan.output_elements);
   WorkspacePool::Loan workspace(impl_->pool);
   ComputeFeatures(samples, workspace->features.span());
-  Execute(plan, workspace->features.data(), 1, logits.data(), *workspace);
+  impl_->RunOne(workspace->features.data(), logits.data(), *workspace);
 }
 
 void Engine::RunProfiled(std::span<const float> features, std::span<float> logits,

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstring>
+#include <numeric>
 #include <utility>
 #include <vector>
 
+#include "deploy/engine/parallel.h"
 #include "deploy/kernels/conv_packed.h"
 #include "deploy/kernels/elementwise_f32.h"
 
@@ -34,37 +36,50 @@ WinnersF32 WinnersIn(const Workspace& workspace, const Step& step) {
       .begin_p = step.kwta_begins ? workspace.position_begin.data() : nullptr};
 }
 
-void RunConv(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace) {
+/// Rows [begin, end) of a packed convolution's output.
+void RunPackedConv(const Step& step, const Activation& x, float* y, int64_t begin, int64_t end,
+                   float* scratch, Workspace& workspace) {
   const int64_t stride = step.output.channels;
-  float* scratch = workspace.scratch.data();
+  const auto row_begin = static_cast<int32_t>(begin), row_end = static_cast<int32_t>(end);
   if (step.kernel == StepKernel::kConvPackedDense || step.kernel == StepKernel::kConvPackedPooled) {
     const kernels::ConvPackedDenseF32Args args{.plan = step.prepared.plan,
                                                .input = x.map,
                                                .output = y,
                                                .output_stride = stride,
-                                               .row_begin = 0,
-                                               .row_end = step.output.height,
+                                               .row_begin = row_begin,
+                                               .row_end = row_end,
                                                .scratch = scratch};
     if (step.kernel == StepKernel::kConvPackedDense) return kernels::ConvPackedDenseF32(args);
     if (step.emits_winners) {
       kernels::ConvPackedPooledWinnersF32(args, {.groups = step.kwta.groups,
                                                  .index_k = workspace.winner_index.data(),
                                                  .value_k = workspace.winner_value.data()});
-      x.winners = WinnersIn(workspace, step);
       return;
     }
     return args.plan.form == kernels::ConvPackedForm::kPooledLanes
                ? kernels::ConvPackedPooledLanesF32(args)
                : kernels::ConvPackedPooledF32(args);
   }
-  if (step.kernel == StepKernel::kConvPackedWinners) {
-    return kernels::ConvPackedWinnersF32({.plan = step.prepared.plan,
-                                          .winners = x.winners,
-                                          .output = y,
-                                          .output_stride = stride,
-                                          .row_begin = 0,
-                                          .row_end = step.output.height,
-                                          .scratch = scratch});
+  kernels::ConvPackedWinnersF32({.plan = step.prepared.plan,
+                                 .winners = x.winners,
+                                 .output = y,
+                                 .output_stride = stride,
+                                 .row_begin = row_begin,
+                                 .row_end = row_end,
+                                 .scratch = scratch});
+}
+
+void RunConv(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace,
+             Parallel* parallel) {
+  float* scratch = workspace.scratch.data();
+  if (step.kernel != StepKernel::kConvDense) {
+    SplitOver(parallel, step.parallel, step.output.height, 1,
+              [&](int64_t begin, int64_t end, int slot) {
+                RunPackedConv(step, x, y, begin, end, scratch + slot * workspace.scratch_floats,
+                              workspace);
+              });
+    if (step.emits_winners) x.winners = WinnersIn(workspace, step);
+    return;
   }
   const kernels::ConvDenseShape& conv = step.conv;
   const float* padded = x.map;
@@ -72,27 +87,33 @@ void RunConv(const Step& step, Activation& x, float* y, bool relu, Workspace& wo
     kernels::PadMap(x.map, conv.in_h, conv.in_w, conv.channels, conv.pad_h, conv.pad_w, scratch);
     padded = scratch;
   }
-  kernels::ConvDenseF32(conv, padded, step.offset_p.data(), step.weight, step.bias_o, relu, 0,
-                        conv.out_positions(), y);
+  SplitOver(parallel, step.parallel, conv.out_positions(), 6, [&](int64_t begin, int64_t end, int) {
+    kernels::ConvDenseF32(conv, padded, step.offset_p.data(), step.weight, step.bias_o, relu, begin,
+                          end, y);
+  });
 }
 
 void RunLinearWinners(const Step& step, const WinnersF32& winners, float* y, bool relu,
-                      Workspace& workspace) {
+                      Workspace& workspace, Parallel* parallel) {
   if (step.kernel == StepKernel::kLinearDenseWinners) {
     return kernels::LinearWinnersF32(step.linear, winners.index_k, winners.value_k, winners.count,
                                      step.weight, step.bias_o, relu, y);
   }
-  kernels::LinearPackedWinnersF32({.inputs = static_cast<int32_t>(step.linear.inputs),
-                                   .outputs = static_cast<int32_t>(step.linear.outputs),
-                                   .set_size = step.packing.set_size,
-                                   .lanes = step.packing.lanes,
-                                   .sets = step.sets,
-                                   .weight_pnl = step.weight,
-                                   .bias_o = step.bias_o,
-                                   .owner_pn = step.lists.owner_pn.data(),
-                                   .winners = winners,
-                                   .output = y,
-                                   .scratch = workspace.scratch.data()});
+  SplitOver(parallel, step.parallel, step.sets, 1, [&](int64_t begin, int64_t end, int) {
+    kernels::LinearPackedWinnersF32({.inputs = static_cast<int32_t>(step.linear.inputs),
+                                     .outputs = static_cast<int32_t>(step.linear.outputs),
+                                     .set_size = step.packing.set_size,
+                                     .lanes = step.packing.lanes,
+                                     .sets = step.sets,
+                                     .set_begin = static_cast<int32_t>(begin),
+                                     .set_end = static_cast<int32_t>(end),
+                                     .weight_pnl = step.weight,
+                                     .bias_o = step.bias_o,
+                                     .owner_pn = step.lists.owner_pn.data(),
+                                     .winners = winners,
+                                     .output = y,
+                                     .scratch = workspace.scratch.data()});
+  });
 }
 
 /// Leaves the winners' list in the workspace; writes the map only where somebody reads it.
@@ -111,51 +132,69 @@ WinnersF32 RunKwta(const Step& step, const float* x, float* y, Workspace& worksp
   return WinnersIn(workspace, step);
 }
 
-/// Samples [0, count) through a batched step.
-void RunBatched(const Step& step, const float* x_bi, int64_t count, float* y_bo, bool relu) {
+/// Samples [0, count) through a batched step; one sample may be split by outputs.
+void RunBatched(const Step& step, const float* x_bi, int64_t count, float* y_bo, bool relu,
+                Parallel* parallel) {
   const kernels::LinearDenseShape& linear = step.linear;
+  const bool split = step.parallel && count == 1;
   if (step.kernel == StepKernel::kLinearDense) {
-    return kernels::LinearDenseF32(linear, x_bi, count, step.weight, step.bias_o, relu, y_bo);
+    return SplitOver(parallel, split, linear.outputs, 16, [&](int64_t begin, int64_t end, int) {
+      const kernels::LinearDenseShape part{
+          .inputs = linear.inputs, .outputs = end - begin, .weight_pitch = linear.pitch()};
+      kernels::LinearDenseF32(part, x_bi, count, step.weight + begin, step.bias_o + begin, relu,
+                              y_bo + begin);
+    });
   }
-  kernels::LinearPackedDenseF32({.inputs = static_cast<int32_t>(linear.inputs),
-                                 .outputs = static_cast<int32_t>(linear.outputs),
-                                 .set_size = step.packing.set_size,
-                                 .lanes = step.packing.lanes,
-                                 .sets = step.sets,
-                                 .weight = step.weight,
-                                 .bias_o = step.bias_o,
-                                 .begin_b = step.lists.begin_b.data(),
-                                 .input_e = step.lists.input_e.data(),
-                                 .weight_e = step.lists.weight_e.data(),
-                                 .batch = count,
-                                 .input = x_bi,
-                                 .input_stride = linear.inputs,
-                                 .output = y_bo,
-                                 .output_stride = linear.outputs});
+  const int64_t lanes = step.packing.lanes, blocks = int64_t{step.sets} * step.packing.set_size;
+  SplitOver(parallel, split, blocks, 16 / std::gcd(lanes, 16),
+            [&](int64_t begin, int64_t end, int) {
+              const int64_t first = begin * lanes, last = std::min(end * lanes, linear.outputs);
+              if (first >= last) return;  // kernels that pad the last set
+              kernels::LinearPackedDenseF32({.inputs = static_cast<int32_t>(linear.inputs),
+                                             .outputs = static_cast<int32_t>(last - first),
+                                             .set_size = 1,
+                                             .lanes = step.packing.lanes,
+                                             .sets = static_cast<int32_t>(end - begin),
+                                             .weight = step.weight,
+                                             .bias_o = step.bias_o + first,
+                                             .begin_b = step.lists.begin_b.data() + begin,
+                                             .input_e = step.lists.input_e.data(),
+                                             .weight_e = step.lists.weight_e.data(),
+                                             .batch = count,
+                                             .input = x_bi,
+                                             .input_stride = linear.inputs,
+                                             .output = y_bo + first,
+                                             .output_stride = linear.outputs});
+            });
 }
 
 /// One step that is not batched; y is written unless winners are emitted or nothing is to do.
-void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace) {
+void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& workspace,
+             Parallel* parallel) {
   switch (step.kernel) {
     case StepKernel::kConvDense:
     case StepKernel::kConvPackedDense:
     case StepKernel::kConvPackedPooled:
     case StepKernel::kConvPackedWinners:
-      RunConv(step, x, y, relu, workspace);
+      RunConv(step, x, y, relu, workspace, parallel);
       break;
     case StepKernel::kDepthwise:
-      kernels::DepthwiseF32({.shape = step.pool,
-                             .x_yxc = x.map,
-                             .weight_pc = step.weight,
-                             .weight_stride = step.weight_stride,
-                             .bias_c = step.bias_o,
-                             .relu = relu,
-                             .row_end = step.output.height,
-                             .y_yxc = y});
+      SplitOver(parallel, step.parallel, step.output.height, 1,
+                [&](int64_t begin, int64_t end, int) {
+                  kernels::DepthwiseF32({.shape = step.pool,
+                                         .x_yxc = x.map,
+                                         .weight_pc = step.weight,
+                                         .weight_stride = step.weight_stride,
+                                         .bias_c = step.bias_o,
+                                         .relu = relu,
+                                         .row_begin = begin,
+                                         .row_end = end,
+                                         .y_yxc = y});
+                });
       break;
     case StepKernel::kLinearDenseWinners:
     case StepKernel::kLinearPackedWinners:
-      RunLinearWinners(step, x.winners, y, relu, workspace);
+      RunLinearWinners(step, x.winners, y, relu, workspace, parallel);
       break;
     case StepKernel::kAffine:
       kernels::AffineF32(x.map, int64_t{step.input.height} * step.input.width, step.input.channels,
@@ -184,7 +223,7 @@ void RunStep(const Step& step, Activation& x, float* y, bool relu, Workspace& wo
 /// step once for all).
 template <class After>
 void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
-                 Workspace& workspace, const After& after) {
+                 Workspace& workspace, Parallel* parallel, const After& after) {
   const float* from = x_bi;
   int64_t from_elements = plan.input_elements;
   for (size_t g = 0; g < plan.segments.size(); ++g) {
@@ -194,7 +233,7 @@ void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo
     const int64_t to_elements = plan.steps[segment.end - 1].output.elements();
     if (segment.batched) {
       const Step& step = plan.steps[segment.begin];
-      RunBatched(step, from, count, to, step.fused_relu);
+      RunBatched(step, from, count, to, step.fused_relu, parallel);
       after(segment.begin, Activation{.map = to});
     } else {
       for (int64_t b = 0; b < count; ++b) {
@@ -206,7 +245,7 @@ void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo
           if (!idle) {
             float* y = i + 1 == segment.end ? end : workspace.chain[i % 2].data();
             if (x.map == y) y = workspace.chain[(i + 1) % 2].data();
-            RunStep(step, x, y, step.fused_relu, workspace);
+            RunStep(step, x, y, step.fused_relu, workspace, parallel);
             x.map = step.emits_winners ? nullptr : y;
           }
           after(i, x);
@@ -223,7 +262,8 @@ void RunSegments(const Plan& plan, const float* x_bi, int64_t count, float* y_bo
 }  // namespace
 
 Workspace::Workspace(const Plan& plan)
-    : scratch(static_cast<size_t>(plan.scratch_floats)),
+    : scratch_floats(plan.scratch_floats),
+      scratch(static_cast<size_t>(plan.slots * plan.scratch_floats)),
       winner_value(static_cast<size_t>(plan.winner_elements)),
       features(static_cast<size_t>(plan.input_elements)),
       winner_index(static_cast<size_t>(plan.winner_elements)),
@@ -235,16 +275,16 @@ Workspace::Workspace(const Plan& plan)
   }
 }
 
-void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo,
-             Workspace& workspace) {
+void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Workspace& workspace,
+             Parallel* parallel) {
   if (plan.i8) {
     for (int64_t b = 0; b < count; ++b) {
       ExecuteI8(*plan.i8, x_bi + b * plan.input_elements, y_bo + b * plan.output_elements,
-                workspace.arena_i8.data());
+                workspace.arena_i8.data(), parallel);
     }
     return;
   }
-  RunSegments(plan, x_bi, count, y_bo, workspace, [](size_t, const Activation&) {});
+  RunSegments(plan, x_bi, count, y_bo, workspace, parallel, [](size_t, const Activation&) {});
 }
 
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
@@ -256,8 +296,10 @@ void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& 
     layer_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
     begin = end;
   };
-  if (plan.i8) return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), add_time);
-  RunSegments(plan, x_i, 1, y_o, workspace, add_time);
+  if (plan.i8) {
+    return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), nullptr, add_time);
+  }
+  RunSegments(plan, x_i, 1, y_o, workspace, nullptr, add_time);
 }
 
 void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
@@ -282,9 +324,10 @@ void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& wo
       }
       callback(i, map);
     };
-    return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), real_map, /*maps=*/true);
+    return ExecuteI8(*plan.i8, x_i, y_o, workspace.arena_i8.data(), nullptr, real_map,
+                     /*maps=*/true);
   }
-  RunSegments(plan, x_i, 1, y_o, workspace, [&](size_t i, const Activation& x) {
+  RunSegments(plan, x_i, 1, y_o, workspace, nullptr, [&](size_t i, const Activation& x) {
     const int64_t elements = plan.steps[i].output.elements();
     if (x.map != nullptr) return callback(i, {x.map, static_cast<size_t>(elements)});
     map.resize(static_cast<size_t>(elements));

@@ -14,19 +14,24 @@
 
 namespace bisparse {
 
+class Parallel;
+
 /// The memory that one thread needs to run a plan.
 struct Workspace {
   explicit Workspace(const Plan& plan);
 
   AlignedBuffer<float> chain[2];  ///< maps of one sample inside a chain, in turn
   AlignedBuffer<float> block[2];  ///< maps of a block of samples between segments, in turn
+  int64_t scratch_floats;         ///< of each of plan.slots
   AlignedBuffer<float> scratch, winner_value, features;
   AlignedBuffer<int32_t> winner_index, position_begin;
   AlignedBuffer<uint8_t> arena_i8;  ///< all that an int8 plan needs
 };
 
 /// Samples [0, count), count <= kBlockSamples: features x_bi → logits y_bo, back to back.
-void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Workspace& workspace);
+/// parallel: null, or the threads that share a large step of one sample (count 1).
+void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Workspace& workspace,
+             Parallel* parallel = nullptr);
 
 /// One sample; adds each step's time to layer_ns.
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,

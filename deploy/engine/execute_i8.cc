@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "deploy/engine/parallel.h"
 #include "deploy/engine/plan_i8.h"
 #include "deploy/kernels/matmul_i8.h"
 
@@ -16,19 +17,22 @@ struct Arena {
   int32_t* acc;
   int32_t* index_k;
   uint8_t* value_k;
+  int64_t scratch_bytes, acc_bytes;  ///< of each slot
   /// Of 16-bit units of conv_quads_i8, in the place of index_k.
   uint16_t* line_k() const { return reinterpret_cast<uint16_t*>(index_k); }
 };
 
 Arena CutArena(const PlanI8& plan, uint8_t* bytes) {
   uint8_t* scratch = bytes + 2 * plan.map_bytes;
-  uint8_t* acc = scratch + plan.scratch_bytes;
-  uint8_t* index = acc + plan.acc_bytes;
+  uint8_t* acc = scratch + plan.slots * plan.scratch_bytes;
+  uint8_t* index = acc + plan.slots * plan.acc_bytes;
   return {{bytes, bytes + plan.map_bytes},
           scratch,
           reinterpret_cast<int32_t*>(acc),
           reinterpret_cast<int32_t*>(index),
-          index + 4 * plan.winner_elements};
+          index + 4 * plan.winner_elements,
+          plan.scratch_bytes,
+          plan.acc_bytes};
 }
 
 /// Sums of one position or sample to what the next layer reads, or to logits.
@@ -41,24 +45,24 @@ void Finish(const StepI8& step, const int32_t* acc, int64_t position, uint8_t* y
   }
 }
 
-void RunConvDense(const StepI8& step, const uint8_t* x, uint8_t* y, float* logits,
-                  const Arena& arena) {
+/// Output positions [first, last).
+void RunConvDense(const StepI8& step, const uint8_t* x, int64_t first, int64_t last, uint8_t* y,
+                  float* logits, uint8_t* scratch, int32_t* acc) {
   const packed::Layer& layer = *step.layer;
-  const int64_t positions = int64_t{layer.output.height} * layer.output.width;
-  for (int64_t begin = 0; begin < positions; begin += step.rows) {
-    const int64_t end = std::min(positions, begin + step.rows);
+  for (int64_t begin = first; begin < last; begin += step.rows) {
+    const int64_t end = std::min(last, begin + step.rows);
     kernels::Im2RowI8(layer.input, layer.window, layer.output.width, x, step.zero, begin, end,
-                      step.depth, arena.scratch);
+                      step.depth, scratch);
     kernels::MatMulI8({.rows = end - begin,
                        .depth = step.depth,
                        .outputs = step.outputs,
-                       .x = arena.scratch,
+                       .x = scratch,
                        .x_stride = step.depth,
                        .weight = step.weight.data(),
                        .bias_o = step.bias_o.data(),
-                       .acc = arena.acc});
+                       .acc = acc});
     for (int64_t p = begin; p < end; ++p) {
-      Finish(step, arena.acc + (p - begin) * step.outputs, p, y, logits);
+      Finish(step, acc + (p - begin) * step.outputs, p, y, logits);
     }
   }
 }
@@ -83,20 +87,24 @@ void RunDepthwise(const StepI8& step, const uint8_t* x, uint8_t* y, float* logit
 }
 
 void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8_t* y,
-               float* logits, const Arena& arena) {
+               float* logits, const Arena& arena, Parallel* parallel) {
   const packed::Layer& layer = *step.layer;
   if (step.kernel == StepKernelI8::kLinearDense) {
     const int64_t inputs = layer.input.elements();
     std::copy_n(x, inputs, arena.scratch);
     std::fill(arena.scratch + inputs, arena.scratch + step.depth, uint8_t{0});
-    kernels::MatMulI8({.rows = 1,
-                       .depth = step.depth,
-                       .outputs = step.outputs,
-                       .x = arena.scratch,
-                       .x_stride = step.depth,
-                       .weight = step.weight.data(),
-                       .bias_o = step.bias_o.data(),
-                       .acc = arena.acc});
+    SplitOver(parallel, step.parallel, step.outputs, 64, [&](int64_t begin, int64_t end, int) {
+      kernels::MatMulI8({.rows = 1,
+                         .depth = step.depth,
+                         .outputs = step.outputs,
+                         .x = arena.scratch,
+                         .x_stride = step.depth,
+                         .weight = step.weight.data(),
+                         .bias_o = step.bias_o.data(),
+                         .acc = arena.acc,
+                         .output_begin = begin,
+                         .output_end = end});
+    });
   } else {
     kernels::LinearWinnersI8(
         {.set_size = step.owner_pn.empty() ? 1 : layer.packing.set_size,
@@ -115,7 +123,7 @@ void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8
 
 }  // namespace
 
-void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
+void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes, Parallel* parallel,
                const AfterStepI8& after, bool maps) {
   const Arena arena = CutArena(plan, bytes);
   int from = 0;
@@ -134,7 +142,12 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
         moved = false;
         break;
       case StepKernelI8::kConvDense:
-        RunConvDense(step, x, y, y_o, arena);
+        SplitOver(
+            parallel, step.parallel, int64_t{step.layer->output.height} * step.layer->output.width,
+            step.rows, [&](int64_t begin, int64_t end, int slot) {
+              RunConvDense(step, x, begin, end, y, y_o, arena.scratch + slot * arena.scratch_bytes,
+                           arena.acc + slot * (arena.acc_bytes / 4));
+            });
         break;
       case StepKernelI8::kDepthwise:
         RunDepthwise(step, x, y, y_o, arena);
@@ -161,7 +174,7 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
         break;
       case StepKernelI8::kLinearDense:
       case StepKernelI8::kLinearPacked:
-        RunLinear(step, x, winner_count, y, y_o, arena);
+        RunLinear(step, x, winner_count, y, y_o, arena, parallel);
         break;
       case StepKernelI8::kMaxPool:
         kernels::MaxPoolU8(step.pool, x, y);

@@ -11,6 +11,7 @@
 #include "deploy/base/check.h"
 #include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
+#include "deploy/engine/parallel.h"
 #include "deploy/kernels/linear_packed_prepare.h"
 
 namespace bisparse {
@@ -369,11 +370,44 @@ void MeasureWorkspace(Plan& plan) {
   }
 }
 
+bool CanSplit(const Step& step) {
+  if (step.emits_winners) return false;  // whole vectors are stored behind a row's last winner
+  switch (step.kernel) {
+    case StepKernel::kConvDense:
+    case StepKernel::kConvPackedDense:
+    case StepKernel::kConvPackedPooled:
+    case StepKernel::kConvPackedWinners:
+    case StepKernel::kDepthwise:
+    case StepKernel::kLinearDense:
+    case StepKernel::kLinearPackedDense:
+    case StepKernel::kLinearPackedWinners:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool CanSplit(const StepI8& step) {
+  return step.kernel == StepKernelI8::kConvDense || step.kernel == StepKernelI8::kLinearDense;
+}
+
+/// Steps whose kernels take a part of their outputs, where that is worth other threads' while.
+void MarkParallel(const EngineOptions& options, Plan& plan) {
+  if (options.threads < 2) return;
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    bool& parallel = plan.i8 ? plan.i8->steps[i].parallel : plan.steps[i].parallel;
+    parallel = plan.layers[i].expected_us >= kParallelUs &&
+               (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
+    plan.layers[i].parallel = parallel;
+    if (parallel) (plan.i8 ? plan.i8->slots : plan.slots) = options.threads;
+  }
+}
+
 }  // namespace
 
 int64_t Plan::workspace_bytes() const {
   // Every buffer begins at a cache line; see Workspace.
-  return 4 * (2 * chain_floats + 2 * block_floats + scratch_floats + 2 * winner_elements +
+  return 4 * (2 * chain_floats + 2 * block_floats + slots * scratch_floats + 2 * winner_elements +
               begin_elements + RoundToLine(input_elements)) +
          (i8 ? i8->arena_bytes() : 0);
 }
@@ -385,6 +419,7 @@ Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fus
   if (model.format == packed::NumberFormat::kI8) {
     plan.i8 = MakePlanI8(model, options, fuse, plan.layers);
     EstimateTimes(model, plan.layers);
+    MarkParallel(options, plan);
     return plan;
   }
   const Chooser chooser(model, options);
@@ -406,8 +441,9 @@ Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fus
   }
   if (fuse) Fuse(plan);
   MakeSegments(plan);
-  MeasureWorkspace(plan);
   EstimateTimes(model, plan.layers);
+  MarkParallel(options, plan);
+  MeasureWorkspace(plan);
   return plan;
 }
 

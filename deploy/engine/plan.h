@@ -76,6 +76,7 @@ struct Step {
   bool kwta_begins = false;   ///< a convolution behind a global k-WTA asks where positions begin
 
   int64_t scratch_floats = 0;
+  bool parallel = false;  ///< one sample of it is split over the engine's threads
   bool batched() const {
     return kernel == StepKernel::kLinearDense || kernel == StepKernel::kLinearPackedDense;
   }
@@ -101,7 +102,8 @@ struct Plan {
   // Sizes of a workspace, see execute.h.
   int64_t chain_floats = 0;    ///< each of two: the largest map inside a chain
   int64_t block_floats = 0;    ///< each of two: kBlockSamples maps between segments
-  int64_t scratch_floats = 0;  ///< the largest of the steps'
+  int64_t scratch_floats = 0;  ///< the largest of the steps'; as often as there are slots
+  int64_t slots = 1;           ///< threads that share a step
   int64_t winner_elements = 0, begin_elements = 0;
 
   int64_t workspace_bytes() const;

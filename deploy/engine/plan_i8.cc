@@ -122,8 +122,8 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
   if (mode != Mode::kDense && (kwta != nullptr || layer.packing.set_size > 1)) {
     const int32_t channels = layer.input.channels;
     const int32_t slots = kwta ? kwta->kwta.winners * kwta->kwta.chunk : channels;
-    step.quads =
-        kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels, step.zero, pool);
+    step.quads = kernels::PrepareConvQuadsI8(layer, slots, kwta ? kwta->kwta.groups : channels,
+                                             step.zero, pool);
     if (step.quads) {
       step.kernel = StepKernelI8::kConvQuads;
       step.reads_winners = kwta != nullptr;

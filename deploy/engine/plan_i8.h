@@ -39,6 +39,7 @@ enum class StepKernelI8 : uint8_t {
 struct StepI8 {
   StepKernelI8 kernel = StepKernelI8::kNone;
   const packed::Layer* layer = nullptr;
+  bool parallel = false;       ///< split over the engine's threads
   bool done_by_other = false;  ///< kMaxPool, kKwta: the convolution in front does it
   bool reads_winners = false;  ///< of the k-WTA in front, else the map
   bool reads_lines = false;    ///< kConvQuads: winners are line_k instead of index_k
@@ -62,6 +63,8 @@ struct StepI8 {
   bool PoolsToo() const { return taps || (quads && quads->pool); }
 };
 
+class Parallel;
+
 struct PlanI8 {
   float input_scale = 1;
   int32_t input_zero = 0;
@@ -69,8 +72,9 @@ struct PlanI8 {
   // Parts of one thread's arena, in bytes, each a multiple of 64: two maps, scratch of a kernel, sums,
   // winners.
   int64_t map_bytes = 0, scratch_bytes = 0, acc_bytes = 0, winner_elements = 0;
+  int64_t slots = 1;  ///< threads that share a step: each has its scratch and sums
   int64_t arena_bytes() const {
-    return 2 * map_bytes + scratch_bytes + acc_bytes + 5 * winner_elements;
+    return 2 * map_bytes + slots * (scratch_bytes + acc_bytes) + 5 * winner_elements;
   }
 };
 
@@ -81,8 +85,9 @@ PlanI8 MakePlanI8(const packed::Model& model, const EngineOptions& options, bool
 /// Called behind each step with the map it left as u8 (winners scattered), null for logits and unless `maps`.
 using AfterStepI8 = std::function<void(size_t layer, const uint8_t* map)>;
 /// One sample; `after` may be empty. No allocation without it.
+/// parallel: null, or what steps that are worth it are split over.
 void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* arena,
-               const AfterStepI8& after = {}, bool maps = false);
+               Parallel* parallel = nullptr, const AfterStepI8& after = {}, bool maps = false);
 
 }  // namespace bisparse
 

@@ -46,7 +46,7 @@ HWY_ATTR void StreamRows(const LinearDenseShape& shape, Rows rows, int64_t first
   V x[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    weight[r] = weight_po + rows.Row(first + r) * shape.outputs_padded();
+    weight[r] = weight_po + rows.Row(first + r) * shape.pitch();
     x[r] = hn::Set(d, rows.Value(first + r));
   }
   int64_t o = 0;
@@ -75,7 +75,7 @@ template <class Rows>
 HWY_ATTR void NarrowRows(const LinearDenseShape& shape, Rows rows, int64_t count,
                          const float* weight_po, const float* bias_o, bool relu, float* y_o) {
   const DenseTag d;
-  const int64_t pitch = shape.outputs_padded();
+  const int64_t pitch = shape.pitch();
   hn::Vec<DenseTag> sum = hn::LoadU(d, bias_o);
   for (int64_t i = 0; i < count; ++i) {
     const float* weight = weight_po + rows.Row(i) * pitch;
@@ -130,7 +130,7 @@ void LinearDenseF32(const LinearDenseShape& shape, const float* x_bp, int64_t ba
     for (int64_t p = 0; p < shape.inputs; p += kBlockPositions) {
       const int64_t p_end = std::min(p + kBlockPositions, shape.inputs);
       const DensePass pass{.weight_po = weight_po,
-                           .pitch = shape.outputs_padded(),
+                           .pitch = shape.pitch(),
                            .bias_o = bias_o,
                            .outputs = shape.outputs,
                            .p_begin = p,

@@ -16,7 +16,10 @@ namespace bisparse::kernels {
 
 struct LinearDenseShape {
   int64_t inputs = 1, outputs = 1;
+  int64_t weight_pitch =
+      0;  ///< floats from a row of weights to the next where outputs are a part of them; 0: padded
   int64_t outputs_padded() const { return (outputs + 15) / 16 * 16; }
+  int64_t pitch() const { return weight_pitch > 0 ? weight_pitch : outputs_padded(); }
 };
 
 /// Samples [0, batch), x_bp and y_bo back to back. relu: y = max(y, 0) in the same pass.

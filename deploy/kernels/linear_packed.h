@@ -40,6 +40,8 @@ void LinearPackedDenseF32(const LinearPackedDenseF32Args& args) noexcept;
 struct LinearPackedWinnersF32Args {
   int32_t inputs = 0, outputs = 0;
   int32_t set_size = 1, lanes = 1, sets = 1;
+  int32_t set_begin = 0,
+          set_end = 0;  ///< sets to compute: output, bias_o and scratch are whole ones; 0, 0: all
   const float* weight_pnl = nullptr;  ///< in place
   const float* bias_o = nullptr;
   const uint8_t* owner_pn = nullptr;  ///< PackedLists; null where S = 1

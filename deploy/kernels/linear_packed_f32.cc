@@ -106,21 +106,24 @@ void Winners(const LinearPackedWinnersF32Args& a) {
   const D d;
   const int32_t width = static_cast<int32_t>(hn::Lanes(d));
   const int32_t set_floats = a.set_size * a.lanes, row = a.sets * a.lanes;
-  std::copy_n(a.bias_o, int64_t{a.sets} * set_floats, a.scratch);
+  const int32_t set_begin = a.set_begin, set_end = a.set_end == 0 ? a.sets : a.set_end;
+  const int64_t first = int64_t{set_begin} * set_floats, last = int64_t{set_end} * set_floats;
+  std::copy(a.bias_o + first, a.bias_o + last, a.scratch + first);
   for (int64_t i = 0; i < a.winners.count; ++i) {
     const int64_t p = a.winners.index_k[i];
-    const float* weight = a.weight_pnl + p * row;
+    const float* weight = a.weight_pnl + p * row + int64_t{set_begin} * a.lanes;
     const hn::Vec<D> value = hn::Set(d, a.winners.value_k[i]);
     const uint8_t* owner_n = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
-    float* set = a.scratch;
-    for (int32_t n = 0; n < a.sets; ++n, set += set_floats) {
+    float* set = a.scratch + first;
+    for (int32_t n = set_begin; n < set_end; ++n, set += set_floats) {
       float* to = owner_n ? set + owner_n[n] * a.lanes : set;
       for (int32_t l = 0; l < a.lanes; l += width, weight += width) {
         hn::StoreU(hn::MulAdd(value, hn::LoadU(d, weight), hn::LoadU(d, to + l)), d, to + l);
       }
     }
   }
-  std::copy_n(a.scratch, a.outputs, a.output);
+  const int64_t end = std::min<int64_t>(last, a.outputs);
+  if (first < end) std::copy(a.scratch + first, a.scratch + end, a.output + first);
 }
 
 void LinearWinners(const LinearPackedWinnersF32Args& a) {

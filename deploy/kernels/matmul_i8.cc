@@ -21,7 +21,7 @@ namespace {
 #if HWY_TARGET == HWY_SCALAR
 void MatMul(const MatMulI8Args& a) {
   for (int64_t r = 0; r < a.rows; ++r) {
-    for (int64_t o = 0; o < a.outputs; ++o) {
+    for (int64_t o = a.output_begin; o < (a.output_end == 0 ? a.outputs : a.output_end); ++o) {
       int32_t sum = a.bias_o[o];
       for (int64_t p = 0; p < a.depth; ++p) {
         sum += a.x[r * a.x_stride + p] * a.weight[MatMulWeightAt(p, o, a.outputs)];
@@ -96,9 +96,10 @@ HWY_INLINE void Rows(const MatMulI8Args& a, int64_t o) {
 
 void MatMul(const MatMulI8Args& a) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(DI32()));
-  int64_t o = 0;
-  for (; o + kMostVectors * lanes <= a.outputs; o += kMostVectors * lanes) Rows<kMostVectors>(a, o);
-  for (; o < a.outputs; o += lanes) Rows<1>(a, o);
+  const int64_t end = a.output_end == 0 ? a.outputs : a.output_end;
+  int64_t o = a.output_begin;
+  for (; o + kMostVectors * lanes <= end; o += kMostVectors * lanes) Rows<kMostVectors>(a, o);
+  for (; o < end; o += lanes) Rows<1>(a, o);
 }
 
 void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) {

@@ -40,7 +40,7 @@ struct LayerChoice {
 };
 
 struct EngineOptions {
-  int threads = 1;  ///< over the samples of a batch; 0 = all cores
+  int threads = 1;  ///< over the samples of a batch, and of one sample over its large layers; 0 = all cores
   Mode mode = Mode::kAuto;
   /// With Mode::kAuto, for the layers named; the others are chosen by expected time. Load throws Error
   /// (kConfiguration) for a layer that the model lacks.
@@ -58,6 +58,7 @@ struct LayerSummary {
   int64_t weight_bytes = 0;   ///< bytes read or held for the weights in this plan
   int32_t set_size = 1, lanes = 1;
   int64_t active_inputs = 0;  ///< inputs that are multiplied with (winners, or all of them)
+  bool parallel = false;      ///< large enough that threads share it where there is one sample
   // Expected µs for one sample on this machine, by the cost model; 0 where nothing is done.
   double expected_us = 0;
   double dense_us = 0;  ///< of the same layer in mode dense
