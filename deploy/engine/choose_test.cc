@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,37 @@ TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
     EXPECT_EQ(Logits(model, {}), Logits(model, {.mode = Mode::kDense})) << "seed " << seed;
   }
   EXPECT_GE(found, 3);
+}
+
+TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
+  std::set<std::string> shared;
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    // Sums that are not exact: another order of summation would show.
+    const packed::Model model =
+        seed % 2 == 0 ? MakeRandomModel(seed, {.exact = false}) : MakeRandomI8Model(seed);
+    for (const Mode mode : kWays) {
+      const EngineOptions two{.threads = 2, .mode = mode, .parallel_us = 0};
+      const Engine engine = EngineAccess::FromModel(model, two);
+      for (const LayerSummary& layer : engine.layers()) {
+        if (layer.parallel) shared.insert(layer.kernel);
+      }
+      EXPECT_EQ(Logits(model, two), Logits(model, {.mode = mode}))
+          << "seed " << seed << ", " << ModeName(mode);
+    }
+  }
+  if (Engine(EngineAccess::FromModel(MakeRandomModel(0), {.threads = 2})).options().threads < 2) {
+    GTEST_SKIP() << "one core";
+  }
+  EXPECT_THAT(shared, testing::IsSupersetOf(
+                          {"conv_dense_f32", "conv_packed_f32/lanes",
+                           "conv_packed_f32/aligned_taps", "conv_packed_f32/scattered",
+                           "depthwise_f32", "linear_dense_f32", "linear_packed_f32/dense",
+                           "linear_packed_f32/winners", "matmul_i8/conv", "matmul_i8/linear"}));
+}
+
+TEST(Choose, SmallLayersAreNotShared) {
+  const Engine engine = EngineAccess::FromModel(packed::MakeExampleModel(1), {.threads = 2});
+  for (const LayerSummary& layer : engine.layers()) EXPECT_FALSE(layer.parallel) << layer.name;
 }
 
 TEST(Choose, FollowsAChoiceAndSaysItsReason) {

@@ -13,9 +13,6 @@
 
 namespace bisparse {
 
-/// Expected µs from which a layer of one sample is split: waking the other threads costs some 10 µs.
-inline constexpr double kParallelUs = 50;
-
 class Parallel {
  public:
   explicit Parallel(int threads) : arena_(threads), threads_(threads) {}

@@ -11,7 +11,6 @@
 #include "deploy/base/check.h"
 #include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
-#include "deploy/engine/parallel.h"
 #include "deploy/kernels/linear_packed_prepare.h"
 
 namespace bisparse {
@@ -396,7 +395,7 @@ void MarkParallel(const EngineOptions& options, Plan& plan) {
   if (options.threads < 2) return;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     bool& parallel = plan.i8 ? plan.i8->steps[i].parallel : plan.steps[i].parallel;
-    parallel = plan.layers[i].expected_us >= kParallelUs &&
+    parallel = plan.layers[i].expected_us >= options.parallel_us &&
                (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
     plan.layers[i].parallel = parallel;
     if (parallel) (plan.i8 ? plan.i8->slots : plan.slots) = options.threads;

@@ -40,11 +40,15 @@ struct LayerChoice {
 };
 
 struct EngineOptions {
-  int threads = 1;  ///< over the samples of a batch, and of one sample over its large layers; 0 = all cores
+  int threads =
+      1;  ///< over the samples of a batch, and of one sample over its large layers; 0 = all cores
   Mode mode = Mode::kAuto;
   /// With Mode::kAuto, for the layers named; the others are chosen by expected time. Load throws Error
   /// (kConfiguration) for a layer that the model lacks.
   std::vector<LayerChoice> choices;
+  /// With threads: a layer of one sample that is expected to take so many µs is shared by them. Waking threads costs
+  /// some 10 µs.
+  double parallel_us = 50;
 };
 
 /// One layer of the plan with what it does for one sample.
