@@ -60,11 +60,16 @@ int main(int argc, char** argv) {
       return 0;
     }
     plan = plan || tuning.tune || !tuning.file.empty();
-    if (json != "-") fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
-    if (!plan && json.empty()) return 0;
+    if (!plan && json.empty()) {
+      fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+      return 0;
+    }
     const apps::PlanReport report =
         apps::ReportPlan(model, {.choices = apps::TunedChoices(model, tuning)});
-    if (plan && json != "-") fmt::print("\n{}", apps::FormatPlan(report));
+    if (json != "-") {
+      fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+      if (plan) fmt::print("\n{}", apps::FormatPlan(report));
+    }
     if (!json.empty()) apps::WriteJson(apps::PlanJson(report), json);
     return 0;
   });
