@@ -10,11 +10,13 @@
 //   owners may be arbitrary. L = 1: a product and a scalar add for each set.
 // Read first: linear_packed.h. Tested in: linear_packed_f32_test.cc.
 #include <algorithm>
+#include <cstring>
 
 #include "deploy/kernels/linear_packed.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/linear_packed_f32.cc"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -106,9 +108,12 @@ void Winners(const LinearPackedWinnersF32Args& a) {
   const D d;
   const int32_t width = static_cast<int32_t>(hn::Lanes(d));
   const int32_t set_floats = a.set_size * a.lanes, row = a.sets * a.lanes;
+<<<<<<< HEAD
   const int32_t set_begin = a.set_begin, set_end = a.set_end == 0 ? a.sets : a.set_end;
   const int64_t first = int64_t{set_begin} * set_floats, last = int64_t{set_end} * set_floats;
   std::copy(a.bias_o + first, a.bias_o + last, a.scratch + first);
+=======
+>>>>>>> w-f32
   for (int64_t i = 0; i < a.winners.count; ++i) {
     const int64_t p = a.winners.index_k[i];
     const float* weight = a.weight_pnl + p * row + int64_t{set_begin} * a.lanes;
@@ -122,16 +127,79 @@ void Winners(const LinearPackedWinnersF32Args& a) {
       }
     }
   }
+<<<<<<< HEAD
   const int64_t end = std::min<int64_t>(last, a.outputs);
   if (first < end) std::copy(a.scratch + first, a.scratch + end, a.output + first);
+=======
+>>>>>>> w-f32
 }
 
+#if HWY_MAX_BYTES >= 64
+/// L = 16, kSets sets from n on. What a winner adds to, and where its weights lie, is loaded kAhead
+/// winners before: an address that comes from a load just issued keeps multiply-adds waiting, and
+/// rows of weights come from L2.
+template <int kSets>
+HWY_INLINE void WinnersOfSets(const LinearPackedWinnersF32Args& a, int32_t n) {
+  constexpr int kAhead = 3;
+  constexpr int64_t kPrefetch = 12;
+  const hn::CappedTag<float, 16> d;
+  const int64_t set_floats = int64_t{a.set_size} * 16, row = int64_t{a.sets} * 16;
+  const int32_t* HWY_RESTRICT index_k = a.winners.index_k;
+  const float* HWY_RESTRICT weight_pl = a.weight_pnl + int64_t{n} * 16;
+  const int64_t last = a.winners.count - 1;
+  const float* weight[kAhead];
+  uint32_t owners[kAhead] = {};  // a byte for each set; S = 1: 0
+  const auto look = [&](int64_t i, const float*& to_weight, uint32_t& to_owners) HWY_ATTR {
+    const int64_t p = index_k[std::min(i, last)];
+    to_weight = weight_pl + p * row;
+    if (a.owner_pn != nullptr) std::memcpy(&to_owners, a.owner_pn + p * a.sets + n, kSets);
+  };
+  for (int j = 0; j < kAhead; ++j) look(j, weight[j], owners[j]);
+  for (int64_t i = 0; i <= last; ++i) {
+    const float* row_weight = weight[0];
+    uint32_t row_owners = owners[0];
+    for (int j = 0; j + 1 < kAhead; ++j) {
+      weight[j] = weight[j + 1];
+      owners[j] = owners[j + 1];
+    }
+    look(i + kAhead, weight[kAhead - 1], owners[kAhead - 1]);
+    const float* far = weight_pl + index_k[std::min(i + kPrefetch, last)] * row;
+    HWY_UNROLL(4) for (int j = 0; j < kSets; ++j) hwy::Prefetch(far + j * 16);
+    const auto value = hn::Set(d, a.winners.value_k[i]);
+    float* set = a.scratch + n * set_floats;
+    HWY_UNROLL(4) for (int j = 0; j < kSets; ++j, set += set_floats, row_owners >>= 8) {
+      float* to = set + (row_owners & 255) * 16;
+      hn::StoreU(hn::MulAdd(value, hn::LoadU(d, row_weight + j * 16), hn::LoadU(d, to)), d, to);
+    }
+  }
+}
+
+void WinnersOfSixteenLanes(const LinearPackedWinnersF32Args& a) {
+  if (a.winners.count == 0) return;
+  int32_t n = 0;
+  for (; n + 4 <= a.sets; n += 4) WinnersOfSets<4>(a, n);
+  for (; n < a.sets; ++n) WinnersOfSets<1>(a, n);
+}
+#endif
+
 void LinearWinners(const LinearPackedWinnersF32Args& a) {
-  if (a.lanes % 16 == 0) return Winners<hn::CappedTag<float, 16>>(a);
-  if (a.lanes % 8 == 0) return Winners<hn::CappedTag<float, 8>>(a);
-  if (a.lanes % 4 == 0) return Winners<hn::CappedTag<float, 4>>(a);
-  if (a.lanes % 2 == 0) return Winners<hn::CappedTag<float, 2>>(a);
-  return Winners<hn::CappedTag<float, 1>>(a);
+  std::copy_n(a.bias_o, int64_t{a.sets} * a.set_size * a.lanes, a.scratch);
+  if (a.lanes % 16 == 0) {
+#if HWY_MAX_BYTES >= 64
+    WinnersOfSixteenLanes(a);
+#else
+    Winners<hn::CappedTag<float, 16>>(a);
+#endif
+  } else if (a.lanes % 8 == 0) {
+    Winners<hn::CappedTag<float, 8>>(a);
+  } else if (a.lanes % 4 == 0) {
+    Winners<hn::CappedTag<float, 4>>(a);
+  } else if (a.lanes % 2 == 0) {
+    Winners<hn::CappedTag<float, 2>>(a);
+  } else {
+    Winners<hn::CappedTag<float, 1>>(a);
+  }
+  std::copy_n(a.scratch, a.outputs, a.output);
 }
 
 }  // namespace
