@@ -108,18 +108,13 @@ void Winners(const LinearPackedWinnersF32Args& a) {
   const D d;
   const int32_t width = static_cast<int32_t>(hn::Lanes(d));
   const int32_t set_floats = a.set_size * a.lanes, row = a.sets * a.lanes;
-<<<<<<< HEAD
-  const int32_t set_begin = a.set_begin, set_end = a.set_end == 0 ? a.sets : a.set_end;
-  const int64_t first = int64_t{set_begin} * set_floats, last = int64_t{set_end} * set_floats;
-  std::copy(a.bias_o + first, a.bias_o + last, a.scratch + first);
-=======
->>>>>>> w-f32
+  const int32_t set_begin = a.set_begin, set_end = a.set_end;
   for (int64_t i = 0; i < a.winners.count; ++i) {
     const int64_t p = a.winners.index_k[i];
     const float* weight = a.weight_pnl + p * row + int64_t{set_begin} * a.lanes;
     const hn::Vec<D> value = hn::Set(d, a.winners.value_k[i]);
     const uint8_t* owner_n = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
-    float* set = a.scratch + first;
+    float* set = a.scratch + int64_t{set_begin} * set_floats;
     for (int32_t n = set_begin; n < set_end; ++n, set += set_floats) {
       float* to = owner_n ? set + owner_n[n] * a.lanes : set;
       for (int32_t l = 0; l < a.lanes; l += width, weight += width) {
@@ -127,11 +122,6 @@ void Winners(const LinearPackedWinnersF32Args& a) {
       }
     }
   }
-<<<<<<< HEAD
-  const int64_t end = std::min<int64_t>(last, a.outputs);
-  if (first < end) std::copy(a.scratch + first, a.scratch + end, a.output + first);
-=======
->>>>>>> w-f32
 }
 
 #if HWY_MAX_BYTES >= 64
@@ -176,14 +166,18 @@ HWY_INLINE void WinnersOfSets(const LinearPackedWinnersF32Args& a, int32_t n) {
 
 void WinnersOfSixteenLanes(const LinearPackedWinnersF32Args& a) {
   if (a.winners.count == 0) return;
-  int32_t n = 0;
-  for (; n + 4 <= a.sets; n += 4) WinnersOfSets<4>(a, n);
-  for (; n < a.sets; ++n) WinnersOfSets<1>(a, n);
+  int32_t n = a.set_begin;
+  for (; n + 4 <= a.set_end; n += 4) WinnersOfSets<4>(a, n);
+  for (; n < a.set_end; ++n) WinnersOfSets<1>(a, n);
 }
 #endif
 
-void LinearWinners(const LinearPackedWinnersF32Args& a) {
-  std::copy_n(a.bias_o, int64_t{a.sets} * a.set_size * a.lanes, a.scratch);
+void LinearWinners(const LinearPackedWinnersF32Args& args) {
+  LinearPackedWinnersF32Args a = args;
+  if (a.set_end == 0) a.set_end = a.sets;
+  const int64_t set_floats = int64_t{a.set_size} * a.lanes;
+  const int64_t first = a.set_begin * set_floats, last = a.set_end * set_floats;
+  std::copy(a.bias_o + first, a.bias_o + last, a.scratch + first);
   if (a.lanes % 16 == 0) {
 #if HWY_MAX_BYTES >= 64
     WinnersOfSixteenLanes(a);
@@ -199,7 +193,8 @@ void LinearWinners(const LinearPackedWinnersF32Args& a) {
   } else {
     Winners<hn::CappedTag<float, 1>>(a);
   }
-  std::copy_n(a.scratch, a.outputs, a.output);
+  const int64_t end = std::min<int64_t>(last, a.outputs);
+  if (first < end) std::copy(a.scratch + first, a.scratch + end, a.output + first);
 }
 
 }  // namespace
