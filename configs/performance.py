@@ -93,12 +93,12 @@ def shapes(r):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.0, help="timed work for each mode and peer")
+    parser.add_argument("--seconds", type=float, default=0.5, help="timed work for each mode and peer")
     parser.add_argument("--tables-only", action="store_true", help="from docs/performance.json, without measuring")
     args = parser.parse_args()
     r = json.loads(FILE.read_text()) if args.tables_only else measure(args.seconds)
     machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`, which runs "
-               f"`bisparse-bench` with a second for each figure; in brackets the 10th and 90th percentile of the ratio."]
+               f"`bisparse-bench` with half a second for each figure; in brackets the 10th and 90th percentile of the ratio."]
     replace_block(PAGE, "bars", machine + [""] + bars(r))
     replace_block(PAGE, "layers", layers(r))
     replace_block(PAGE, "shapes", shapes(r))
