@@ -392,7 +392,8 @@ double WeightedLines(const Work& work, int64_t touched_bytes, const CacheSizes& 
                                                            : 10.0;
   };
   return work.lines * factor(static_cast<double>(touched_bytes)) +
-         work.near_lines * factor(work.near_bytes);
+         // What lies in front and behind wants its share of a cache.
+         work.near_lines * factor(work.near_bytes / 0.6);
 }
 
 const KernelCost* FindKernelCost(std::string_view kernel) {
