@@ -46,7 +46,10 @@ int main(int argc, char** argv) {
   app.add_option("--data", data.path,
                  "Real inputs from these recordings (or x.npy) instead of random ones");
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
-  apps::AddTuningFlags(app, tuning);
+  app.add_flag("--tune", tuning.tune,
+               "Measure each layer's ways to be computed instead of estimating them");
+  app.add_option("--tune-file", tuning.file,
+                 "Where --tune keeps what it found; without --tune: read it from there");
   app.add_flag("--sweep", sweep,
                "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");

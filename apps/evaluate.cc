@@ -94,7 +94,8 @@ int main(int argc, char** argv) {
   app.add_option("--plot", plot, "With --noise: also draw the curves to this SVG file")
       ->needs(sweep);
   apps::TuningFlags tuning;
-  apps::AddTuningFlags(app, tuning, /*file_only=*/true);
+  app.add_option("--tune-file", tuning.file,
+                 "Compute each layer as bisparse-inspect --tune found to be fastest");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {

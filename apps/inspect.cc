@@ -31,7 +31,10 @@ int main(int argc, char** argv) {
   app.add_flag(
       "--plan", plan,
       "Also the plan on this machine: each layer's kernel and why, work, bytes, expected time");
-  apps::AddTuningFlags(app, tuning);
+  app.add_flag("--tune", tuning.tune,
+               "Measure each layer's ways to be computed instead of estimating them");
+  app.add_option("--tune-file", tuning.file,
+                 "Where --tune keeps what it found; without --tune: read it from there");
   app.add_option("--json", json, "Also write the plan to this file (- = stdout, nothing else)");
   app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
       ->check(CLI::IsMember({"f32", "int8"}));

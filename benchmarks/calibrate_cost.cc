@@ -169,11 +169,20 @@ void PrintErrors(const std::vector<Measured>& rows) {
     errors[m.row].push_back(std::abs(m.expected - m.cycles) / std::max(m.cycles, kLeastCycles));
   }
   fmt::print("\n{:<32}{:>8}{:>10}{:>10}{:>10}\n", "row", "layers", "median", "90 %", "largest");
+  size_t layers = 0, third = 0, half = 0;
   for (auto& [row, e] : errors) {
+    for (const double error : e) {
+      ++layers;
+      third += error <= 0.3;
+      half += error <= 0.5;
+    }
     std::sort(e.begin(), e.end());
     fmt::print("{:<32}{:>8}{:>9.0f}%{:>9.0f}%{:>9.0f}%\n", row, e.size(), 100 * e[e.size() / 2],
                100 * e[e.size() * 9 / 10], 100 * e.back());
   }
+  fmt::print("{} layers, {:.0f} % of them within 30 %, {:.0f} % within 50 %\n", layers,
+             100.0 * static_cast<double>(third) / static_cast<double>(layers),
+             100.0 * static_cast<double>(half) / static_cast<double>(layers));
 }
 
 void PrintRows(std::vector<Measured>& rows) {

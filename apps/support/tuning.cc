@@ -181,17 +181,6 @@ std::vector<LayerChoice> Tune(const packed::Model& model) {
   return choices;
 }
 
-void AddTuningFlags(CLI::App& app, TuningFlags& flags, bool file_only) {
-  if (!file_only) {
-    app.add_flag("--tune", flags.tune,
-                 "Measure each layer's ways to be computed instead of estimating them");
-  }
-  app.add_option("--tune-file", flags.file,
-                 file_only
-                     ? "Compute each layer as bisparse-inspect --tune found to be fastest"
-                     : "Where --tune keeps what it found; without --tune: read it from there");
-}
-
 std::vector<LayerChoice> TunedChoices(const packed::Model& model, const TuningFlags& flags) {
   if (!flags.tune) {
     return flags.file.empty() ? std::vector<LayerChoice>() : ReadTuning(model, flags.file);

@@ -4,7 +4,6 @@
 #ifndef BISPARSE_APPS_SUPPORT_TUNING_H_
 #define BISPARSE_APPS_SUPPORT_TUNING_H_
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
@@ -18,14 +17,11 @@ namespace bisparse::apps {
 /// turn with the others, the best tenth of many calls of one sample. One thread; about 0.1 s a layer.
 std::vector<LayerChoice> Tune(const packed::Model& model);
 
-/// Flags of the programs that plan.
+/// --tune and --tune-file.
 struct TuningFlags {
   bool tune = false;
   std::string file;
 };
-/// --tune (not where `file_only`) and --tune-file.
-void AddTuningFlags(CLI::App& app, TuningFlags& flags, bool file_only = false);
-
 /// Measures with --tune, and writes the file if one is named; else reads it; else none. Throws Error (kConfiguration)
 /// where the file is of another model, instruction set or CPU, (kData) where it is no such file.
 std::vector<LayerChoice> TunedChoices(const packed::Model& model, const TuningFlags& flags);
