@@ -72,6 +72,47 @@ HWY_INLINE void FourSlots(const Args& a, const SlotPlanes& planes, int32_t q, in
 }
 #endif
 
+#if HWY_MAX_BYTES >= 64
+/// Slots j … j + 7 of 16 positions from q on; those behind the map repeat its last one.
+HWY_INLINE void EightSlots(const Args& a, const SlotPlanes& planes, int32_t q, int32_t j,
+                           int64_t to, const SlotMap& map) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Half<decltype(d)> half;
+  const hn::RebindToSigned<decltype(half)> half_i;
+  const hn::Rebind<uint16_t, decltype(di)> d16;
+  const int64_t slots = a.plan.per_position;
+  const int32_t last = a.plan.shape.in_h * a.plan.shape.in_w - 1;
+  TransposeSixteen(
+      [&](int32_t i) HWY_ATTR {
+        const int32_t position = std::min(q + i, last);
+        const auto channel = hn::Sub(hn::LoadU(half_i, a.winners.index_k + position * slots + j),
+                                     hn::Set(half_i, position * a.plan.shape.in_c));
+        return hn::Combine(d, hn::BitCast(half, channel),
+                           hn::LoadU(half, a.winners.value_k + position * slots + j));
+      },
+      [&](int32_t i, hn::Vec<decltype(d)> v) HWY_ATTR {
+        const int64_t at = to + i % 8 * planes.plane();
+        if (i < 8) {
+          hn::StoreU(v, d, map.value + at);
+        } else {
+          hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, v)), d16, map.channel + at);
+        }
+      });
+}
+#endif
+
+/// Columns before and behind the map in padded row y, all slots.
+HWY_INLINE void ClearSides(const SlotPlanes& planes, int64_t row, int32_t slots, int32_t left,
+                           int32_t right, const SlotMap& map) {
+  for (int32_t j = 0; j < slots; ++j, row += planes.plane()) {
+    std::fill_n(map.channel + row, left, uint16_t{0});
+    std::fill_n(map.value + row, left, 0.0f);
+    std::fill(map.channel + row + right, map.channel + row + planes.pitch, uint16_t{0});
+    std::fill(map.value + row + right, map.value + row + planes.pitch, 0.0f);
+  }
+}
+
 HWY_INLINE SlotMap MakeSlotMap(const Args& a) {
   const ConvPackedShape& s = a.plan.shape;
   const SlotPlanes planes(s);
@@ -81,31 +122,38 @@ HWY_INLINE SlotMap MakeSlotMap(const Args& a) {
   const int32_t end = (a.row_end - 1) * s.stride_h + s.kernel_h;
   for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
     const int32_t in_y = y - s.pad_h;
-    const bool inside = in_y >= 0 && in_y < s.in_h;
     const int64_t row = int64_t{y} * planes.pitch;
-    for (int32_t j = 0; j < slots && (!inside || s.pad_w > 0); ++j) {
-      std::fill_n(map.channel + row + j * planes.plane(), planes.pitch, uint16_t{0});
-      std::fill_n(map.value + row + j * planes.plane(), planes.pitch, 0.0f);
+    if (in_y < 0 || in_y >= s.in_h) {
+      ClearSides(planes, row, slots, planes.pitch, planes.pitch, map);
+      continue;
     }
-    if (!inside) continue;
-    int32_t vector_slots = 0;
-#if HWY_TARGET != HWY_SCALAR
-    if (s.in_w >= 4) vector_slots = slots / 4 * 4;
-    for (int32_t x = 0; x < s.in_w && vector_slots > 0; x = NextTile(x, 4, s.in_w)) {
-      for (int32_t j = 0; j < vector_slots; j += 4) {
-        FourSlots(a, planes, in_y * s.in_w + x, j, row + s.pad_w + x + j * planes.plane(), map);
+    int32_t done = 0;  // slots
+#if HWY_MAX_BYTES >= 64
+    for (; done + 8 <= slots; done += 8) {
+      for (int32_t x = 0; x < s.in_w; x = s.in_w < 16 ? s.in_w : NextTile(x, 16, s.in_w)) {
+        EightSlots(a, planes, in_y * s.in_w + x, done, row + s.pad_w + x + done * planes.plane(),
+                   map);
       }
     }
 #endif
-    for (int32_t x = 0; x < s.in_w && vector_slots < slots; ++x) {
+#if HWY_TARGET != HWY_SCALAR
+    for (; done + 4 <= slots && s.in_w >= 4; done += 4) {
+      for (int32_t x = 0; x < s.in_w; x = NextTile(x, 4, s.in_w)) {
+        FourSlots(a, planes, in_y * s.in_w + x, done, row + s.pad_w + x + done * planes.plane(),
+                  map);
+      }
+    }
+#endif
+    for (int32_t x = 0; x < s.in_w; ++x) {
       const int32_t q = in_y * s.in_w + x;
-      for (int32_t j = vector_slots; j < slots; ++j) {
+      for (int32_t j = done; j < slots; ++j) {
         const int64_t to = row + s.pad_w + x + j * planes.plane();
         const int64_t from = int64_t{q} * slots + j;
         map.channel[to] = static_cast<uint16_t>(a.winners.index_k[from] - q * s.in_c);
         map.value[to] = a.winners.value_k[from];
       }
     }
+    if (s.pad_w > 0) ClearSides(planes, row, slots, s.pad_w, s.pad_w + s.in_w, map);
   }
   return map;
 }
