@@ -73,6 +73,16 @@ struct PooledColumns {
   }
 };
 
+/// Scratch of the aligned forms: for each slot a plane of f32 values, then a plane of u16 channels.
+struct SlotPlanes {
+  /// Four channels are read at once, up to three of them behind a row's end; 16 are written.
+  explicit SlotPlanes(const ConvPackedShape& s)
+      : rows(s.padded_h()),
+        pitch((std::max(s.padded_w() + 3, s.pad_w + 16) + 3) / 4 * 4) {}
+  int32_t rows, pitch;
+  int64_t plane() const { return int64_t{rows} * pitch; }
+};
+
 /// What the kernels take; pointers into PackedLists.
 struct ConvPackedPlanF32 {
   ConvPackedForm form = ConvPackedForm::kLanes;

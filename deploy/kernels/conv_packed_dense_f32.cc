@@ -230,7 +230,7 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
     }
     case ConvPackedForm::kAlignedRows:
     case ConvPackedForm::kAlignedTaps:
-      return 2 * (padded * plan.per_position + 16);
+      return SlotPlanes(s).plane() * plan.per_position * 3 / 2 + 1;
     case ConvPackedForm::kScattered:
       break;
   }

@@ -167,6 +167,14 @@ HWY_INLINE int32_t NextRows(int32_t left) {
   return std::min(left, 2);
 }
 
+#if HWY_MAX_BYTES >= 64
+/// Of a tile, for TransposeSixteen.
+struct Rows {
+  const float* tile;
+  HWY_INLINE hn::Vec<D> operator()(int k) const { return hn::Load(D(), tile + k * 16); }
+};
+#endif
+
 /// Pooled rows py … py + rows - 1, one vector of columns from px on, channels last.
 HWY_INLINE void MapTile(const Args& a, const PooledColumns& columns, int32_t py, int32_t rows,
                         int32_t px) {
@@ -183,7 +191,7 @@ HWY_INLINE void MapTile(const Args& a, const PooledColumns& columns, int32_t py,
       const float* from = tile + r * kTileFloats;
 #if HWY_MAX_BYTES >= 64
       if (kernels == 16) {
-        TransposeSixteen(from, [&](int32_t i, hn::Vec<D> kernel) HWY_ATTR {
+        TransposeSixteen(Rows{from}, [&](int32_t i, hn::Vec<D> kernel) HWY_ATTR {
           if (i < count) hn::StoreU(kernel, D(), y + i * a.output_stride + o);
         });
         continue;
@@ -253,7 +261,7 @@ HWY_INLINE void WinnersTile(const Args& a, const PooledWinnersF32& winners,
       if (groups == 8) {
         const hn::Half<hn::RebindToSigned<D>> half;
         const auto channel = hn::Mul(hn::Iota(half, first), hn::Set(half, width));
-        TransposeSixteen(value, [&](int32_t i, hn::Vec<D> group) HWY_ATTR {
+        TransposeSixteen(Rows{value}, [&](int32_t i, hn::Vec<D> group) HWY_ATTR {
           if (i >= count) return;
           hn::StoreU(hn::LowerHalf(group), hn::Half<D>(), value_k + int64_t{i} * winners.groups);
           const auto index = hn::Add(hn::BitCast(half, hn::UpperHalf(hn::Half<D>(), group)),

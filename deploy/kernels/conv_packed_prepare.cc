@@ -116,6 +116,7 @@ bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
   const ConvPackedShape& shape = conv.plan.shape;
   const int64_t row =
       int64_t{layout.sets} * layout.packing.lanes;  // floats of one position's weights
+  const SlotPlanes planes(shape);
   PackedLists lists;
   lists.begin_b.push_back(0);
   for (int32_t n = 0; n < layout.sets; ++n) {
@@ -124,8 +125,8 @@ bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
     for (int32_t s = 0; s < layout.packing.set_size; ++s) {
       for (const Tap& tap : taps) {
         if (tap.owner != s) continue;
-        lists.input_e.push_back(ToInt32(
-            (int64_t{tap.ky} * shape.padded_w() + tap.kx) * pattern.per_position + tap.slot));
+        lists.input_e.push_back(
+            ToInt32(tap.slot * planes.plane() + int64_t{tap.ky} * planes.pitch + tap.kx));
         lists.weight_e.push_back(
             ToInt32((int64_t{tap.ky} * shape.kernel_w + tap.kx) * row + n * layout.packing.lanes));
       }
@@ -257,7 +258,8 @@ PreparedConv PrepareConvPackedWinnersF32(const packed::Layout& layout, const pac
   plan.per_position = pattern.per_position;
   ToInt32(layout.slots());
   int32_t taps_per_entry = 1;
-  const bool constant = pattern.per_position > 0 && layout.packing.lanes % 4 == 0;
+  const bool constant = pattern.per_position > 0 && layout.packing.lanes % 4 == 0 &&
+                        input.channels <= std::numeric_limits<uint16_t>::max();
   // Kernel rows of 3 and 5 taps at stride 1 are unrolled; see conv_packed_winners_f32.cc.
   const bool rows = window.stride_w == 1 && (window.kernel_w == 3 || window.kernel_w == 5);
   if (constant && rows && MakeAlignedLists(layout, owner_nr, pattern, true, conv)) {

@@ -33,18 +33,16 @@ HWY_INLINE void StoreOutputs(D d, hn::Vec<D> acc, int32_t o, int32_t out_c, floa
 }
 
 #if HWY_MAX_BYTES >= 64
-/// tile[16 kernels][16 positions] transposed: store(i, vector of 16 kernels) for each position i:
+/// Row k of a matrix of 16×16 is load(k); store(i, column i) for each column:
 /// 4×4 transpositions inside blocks of 128 bits, then of the blocks.
-template <class Store>
-HWY_INLINE void TransposeSixteen(const float* tile, const Store& store) {
+template <class Load, class Store>
+HWY_INLINE void TransposeSixteen(const Load& load, const Store& store) {
   const hn::CappedTag<float, 16> d;
   const hn::RebindToSigned<hn::CappedTag<double, 8>> d64;
   using V = hn::Vec<decltype(d)>;
-  V v[4][4];  // [i][g]: block j holds kernels 4g … 4g + 3 at position 4j + i
+  V v[4][4];  // [i][g]: block j holds rows 4g … 4g + 3 of column 4j + i
   HWY_UNROLL(4) for (int g = 0; g < 4; ++g) {
-    const float* k = tile + g * 64;
-    const V k0 = hn::Load(d, k), k1 = hn::Load(d, k + 16), k2 = hn::Load(d, k + 32),
-            k3 = hn::Load(d, k + 48);
+    const V k0 = load(4 * g), k1 = load(4 * g + 1), k2 = load(4 * g + 2), k3 = load(4 * g + 3);
     const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, k0, k1));
     const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, k2, k3));
     const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, k0, k1));

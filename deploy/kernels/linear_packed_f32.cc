@@ -106,18 +106,27 @@ void LinearDense(const LinearPackedDenseF32Args& a) {
 template <class D>
 void Winners(const LinearPackedWinnersF32Args& a) {
   const D d;
-  const int32_t width = static_cast<int32_t>(hn::Lanes(d));
-  const int32_t set_floats = a.set_size * a.lanes, row = a.sets * a.lanes;
+  // Copies: a store to the accumulators might otherwise change them, as far as the compiler knows.
+  const int32_t width = static_cast<int32_t>(hn::Lanes(d)), lanes = a.lanes;
+  const int32_t set_floats = a.set_size * lanes, row = a.sets * lanes;
   const int32_t set_begin = a.set_begin, set_end = a.set_end;
+  float* first = a.scratch + int64_t{set_begin} * set_floats;
   for (int64_t i = 0; i < a.winners.count; ++i) {
     const int64_t p = a.winners.index_k[i];
-    const float* weight = a.weight_pnl + p * row + int64_t{set_begin} * a.lanes;
+    const float* weight = a.weight_pnl + p * row + int64_t{set_begin} * lanes;
     const hn::Vec<D> value = hn::Set(d, a.winners.value_k[i]);
     const uint8_t* owner_n = a.owner_pn ? a.owner_pn + p * a.sets : nullptr;
-    float* set = a.scratch + int64_t{set_begin} * set_floats;
+    float* set = first;
+    if (owner_n != nullptr && lanes == width) {
+      for (int32_t n = set_begin; n < set_end; ++n, set += set_floats, weight += width) {
+        float* to = set + owner_n[n] * width;
+        hn::StoreU(hn::MulAdd(value, hn::LoadU(d, weight), hn::LoadU(d, to)), d, to);
+      }
+      continue;
+    }
     for (int32_t n = set_begin; n < set_end; ++n, set += set_floats) {
-      float* to = owner_n ? set + owner_n[n] * a.lanes : set;
-      for (int32_t l = 0; l < a.lanes; l += width, weight += width) {
+      float* to = owner_n ? set + owner_n[n] * lanes : set;
+      for (int32_t l = 0; l < lanes; l += width, weight += width) {
         hn::StoreU(hn::MulAdd(value, hn::LoadU(d, weight), hn::LoadU(d, to + l)), d, to + l);
       }
     }
