@@ -75,12 +75,12 @@ struct PooledColumns {
 
 /// Scratch of the aligned forms: for each slot a plane of f32 values, then a plane of u16 channels.
 struct SlotPlanes {
-  /// Four channels are read at once, up to three of them behind a row's end; 16 are written.
+  /// Four channels are read at once, up to three of them behind a row's end.
   explicit SlotPlanes(const ConvPackedShape& s)
-      : rows(s.padded_h()),
-        pitch((std::max(s.padded_w() + 3, s.pad_w + 16) + 3) / 4 * 4) {}
+      : rows(s.padded_h()), pitch((s.padded_w() + 3 + 3) / 4 * 4) {}
   int32_t rows, pitch;
-  int64_t plane() const { return int64_t{rows} * pitch; }
+  /// Sixteen are written at once: into the row behind before it is written itself.
+  int64_t plane() const { return int64_t{rows} * pitch + 16; }
 };
 
 /// What the kernels take; pointers into PackedLists.

@@ -195,10 +195,11 @@ HWY_INLINE void AlignedTile(const Args& a, const SlotMap& map, int64_t first, in
     }
   } else {
     // An entry's channels are loaded during the one before: an address that comes from a load just
-    // issued keeps multiply-adds waiting.
+    // issued keeps multiply-adds waiting. In narrow tiles taking them apart costs more than that.
     constexpr int kColumns = kT + kKw - 1;
+    constexpr bool kAhead = kColumns > 8;
     uint64_t four[(kColumns + 3) / 4] = {};
-    for (int i = 0; i < kColumns && begin < end; i += 4) {
+    for (int i = 0; kAhead && i < kColumns && begin < end; i += 4) {
       four[i / 4] = FourChannels(channel_q + plan.input_e[begin] + i);
     }
     for (int32_t e = begin; e < end; ++e) {
@@ -208,8 +209,10 @@ HWY_INLINE void AlignedTile(const Args& a, const SlotMap& map, int64_t first, in
       // Input column i is tap kx of output column i - kx.
       HWY_UNROLL(16) for (int i = 0; i < kColumns; ++i) {
         const hn::Vec<D> x = hn::Set(d, value[i]);
-        const float* taps = weight + static_cast<int64_t>(four[i / 4] & 0xFFFF) * channel_floats;
-        if (i % 4 == 3 || i == kColumns - 1) {
+        const int64_t channel = kAhead ? four[i / 4] & 0xFFFF : channel_q[plan.input_e[e] + i];
+        const float* taps = weight + channel * channel_floats;
+        if (!kAhead) {
+        } else if (i % 4 == 3 || i == kColumns - 1) {
           four[i / 4] = FourChannels(next + i / 4 * 4);
         } else {
           four[i / 4] >>= 16;
