@@ -6,6 +6,8 @@
 #include <string>
 
 #include "deploy/base/check.h"
+#include "deploy/engine/describe.h"
+#include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
 #include "deploy/kernels/cpu.h"
 
@@ -18,22 +20,13 @@ using packed::NumberFormat;
 
 /// The max-pool behind layer i that some kernels do too, or null.
 const Layer* PoolBehind(const packed::Model& model, size_t i) {
-  constexpr packed::Window kTwo{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
-  if (i + 1 >= model.layers.size()) return nullptr;
-  const Layer& behind = model.layers[i + 1];
-  return behind.kind == LayerKind::kMaxPool && behind.window == kTwo ? &behind : nullptr;
+  if (i + 1 >= model.layers.size() || !IsPoolOfTwo(model.layers[i + 1])) return nullptr;
+  return &model.layers[i + 1];
 }
 
 bool PoolsToo(std::string_view kernel) {
   return kernel.find("/pooled_") != std::string_view::npos || kernel.starts_with("conv_taps_i8") ||
          kernel.starts_with("conv_quads_i8");
-}
-
-/// What conv_quads_i8 is made for.
-bool FitsQuads(const Layer& layer) {
-  const packed::Window& w = layer.window;
-  return layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
-         (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
 }
 
 /// The kernel that reads every input, in mode sparse_dense or dense.
@@ -43,7 +36,8 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
   if (format == NumberFormat::kI8) {
     if (conv && layer.input.channels == 1 && pool && kernels::HasConvTapsI8())
       return "conv_taps_i8";
-    if (conv) return sparse && FitsQuads(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
+    if (conv)
+      return sparse && kernels::FitsConvQuadsI8(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";
   }
   if (!sparse) return conv ? "conv_dense_f32" : "linear_dense_f32";
@@ -94,7 +88,7 @@ double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& la
   Layer other = layer;
   const bool f32 = model.format == NumberFormat::kF32;
   if (layer.packing.lanes % 4 != 0 || !f32) other.packing.lanes = packed::kMaxLanes;
-  if (!f32 && !FitsQuads(other)) return 0;
+  if (!f32 && !kernels::FitsConvQuadsI8(other)) return 0;
   const packed::Window& w = layer.window;
   const bool rows = w.stride_w == 1 && (w.kernel_w == 3 || w.kernel_w == 5);
   const LayerUse use{.kernel = !f32   ? "conv_quads_i8/winners"

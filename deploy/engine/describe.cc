@@ -25,6 +25,11 @@ LayerSummary Describe(const packed::Layer& layer) {
   return summary;
 }
 
+bool IsPoolOfTwo(const packed::Layer& layer) {
+  return layer.kind == packed::LayerKind::kMaxPool &&
+         layer.window == packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+}
+
 kernels::PoolShape PoolShapeOf(const packed::Layer& layer) {
   return {.in_h = layer.input.height,
           .in_w = layer.input.width,

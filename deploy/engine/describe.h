@@ -12,6 +12,9 @@ namespace bisparse {
 /// Names, shapes and counts; kernel "none", every multiplication executed, every input active.
 LayerSummary Describe(const packed::Layer& layer);
 
+/// The 2×2 max-pool of stride 2 that kernels in front of it or behind it can do too.
+bool IsPoolOfTwo(const packed::Layer& layer);
+
 /// Of a pool or a depthwise convolution.
 kernels::PoolShape PoolShapeOf(const packed::Layer& layer);
 

@@ -82,12 +82,6 @@ uint8_t InputZero(const packed::Model& model, const std::vector<StepI8>& before)
   return static_cast<uint8_t>(first ? model.input_zero : 0);
 }
 
-/// The 2×2 max-pool of stride 2 that conv_taps_i8 and conv_quads_i8 do too.
-bool IsPoolOfTwo(const Layer& layer) {
-  return layer.kind == LayerKind::kMaxPool &&
-         layer.window == packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
-}
-
 /// The k-WTA that conv_taps_i8 does too.
 bool IsOneOfEight(const Layer& layer) {
   return layer.kind == LayerKind::kKwta && layer.kwta.scope == packed::KwtaScope::kLocal &&

@@ -52,6 +52,9 @@ struct ConvQuadsI8 {
   bool reads_in_place() const { return window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0; }
 };
 
+/// L = 16, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
+bool FitsConvQuadsI8(const packed::Layer& layer);
+
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16, stride 1, kernel
 /// rows of 1, 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).

@@ -34,14 +34,17 @@ int32_t OwnerOfQuad(const packed::Layout& layout, const packed::Layer& layer, in
 
 }  // namespace
 
+bool FitsConvQuadsI8(const packed::Layer& layer) {
+  const packed::Window& w = layer.window;
+  return layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
+         (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
+}
+
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
                                               int32_t groups, uint8_t zero, bool pool) {
   const packed::Window& w = layer.window;
   const packed::Layout layout(layer.kernel(), layer.packing);
-  const bool shape_fits = layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
-                          (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5) && slots > 0 &&
-                          !layer.shift_o.empty();
-  if (!shape_fits) return std::nullopt;
+  if (!FitsConvQuadsI8(layer) || slots <= 0 || layer.shift_o.empty()) return std::nullopt;
   ConvQuadsI8 conv;
   conv.input = layer.input;
   conv.output = layer.output;
