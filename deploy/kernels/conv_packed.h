@@ -7,10 +7,11 @@
 // Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
 //                        L = 1: neighbouring output positions are a vector (form kColumns)
-//   ConvPackedPooledF32  the same with a 2×2 max-pool behind: few input channels (kPooledColumns),
-//   or L = 16 (kPooledLanes). ConvPackedWinnersF32 winners only; form kAlignedRows or kAlignedTaps where the
-//   owner does not depend on which
-//                        channel of a group won (accumulators stay in registers), else kScattered
+//   ConvPackedPooledF32  the same with a 2×2 max-pool behind, few input channels (kPooledColumns)
+//   ConvPackedPooledLanesF32  … and L = 16, any input channels (kPooledLanes)
+//   ConvPackedWinnersF32  winners only; form kAlignedRows or kAlignedTaps where the owner does not
+//                        depend on which channel of a group won (accumulators stay in registers),
+//                        else kScattered
 // The order in which one output is summed depends on the plan alone: any split into row ranges
 // gives the same bits. Read first: README.md (bounds of each form), deploy/packed/layout.h. Tested
 // in: conv_packed_f32_test.cc.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: conv_taps_i8.h. On other targets a plain loop computes the same; plans choose matmul_i8
-// there (HasConvTapsI8).
+// there (HasConvTapsI8). Past 400 lines: both forms share the columns before them and the fold behind.
 #include "deploy/kernels/conv_taps_i8.h"
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/conv_taps_i8.cc"
@@ -136,36 +137,38 @@ void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t
   }
 }
 
-template <int kFours>
-void BlockRowOf(bool single, const ConvTapsI8& s, size_t block, const uint8_t* columns,
-                int32_t* tile) {
-  return single ? BlockRow<kFours, true>(s, block, columns, tile)
-                : BlockRow<kFours, false>(s, block, columns, tile);
+/// run(n) with n as a constant: fours, or the one past 7 that lists are padded to.
+template <class Run>
+HWY_INLINE void WithFours(int32_t fours, const Run& run) {
+  switch (fours) {
+    case 0:
+      return run(std::integral_constant<int, 0>());
+    case 1:
+      return run(std::integral_constant<int, 1>());
+    case 2:
+      return run(std::integral_constant<int, 2>());
+    case 3:
+      return run(std::integral_constant<int, 3>());
+    case 4:
+      return run(std::integral_constant<int, 4>());
+    case 5:
+      return run(std::integral_constant<int, 5>());
+    case 6:
+      return run(std::integral_constant<int, 6>());
+    case 7:
+      return run(std::integral_constant<int, 7>());
+    default:
+      return run(std::integral_constant<int, kMostFours>());
+  }
 }
 
 void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t* tile) {
   const int32_t fours = s.fours_b[block];
   const bool single = s.begin_b[block + 1] - s.begin_b[block] > fours;
-  switch (fours) {
-    case 0:
-      return BlockRowOf<0>(single, s, block, columns, tile);
-    case 1:
-      return BlockRowOf<1>(single, s, block, columns, tile);
-    case 2:
-      return BlockRowOf<2>(single, s, block, columns, tile);
-    case 3:
-      return BlockRowOf<3>(single, s, block, columns, tile);
-    case 4:
-      return BlockRowOf<4>(single, s, block, columns, tile);
-    case 5:
-      return BlockRowOf<5>(single, s, block, columns, tile);
-    case 6:
-      return BlockRowOf<6>(single, s, block, columns, tile);
-    case 7:
-      return BlockRowOf<7>(single, s, block, columns, tile);
-    default:
-      return BlockRowOf<kMostFours>(single, s, block, columns, tile);
-  }
+  WithFours(fours, [&](auto n) {
+    return single ? BlockRow<n, true>(s, block, columns, tile)
+                  : BlockRow<n, false>(s, block, columns, tile);
+  });
 }
 
 // Stores of bytes may alias any field: the loops below read sizes and pointers from copies.
@@ -265,24 +268,8 @@ void SharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, in
 }
 
 void AnySharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
-  switch (s.fours_b[block]) {
-    case 1:
-      return SharedBlockRow<1>(s, block, spread, tile);
-    case 2:
-      return SharedBlockRow<2>(s, block, spread, tile);
-    case 3:
-      return SharedBlockRow<3>(s, block, spread, tile);
-    case 4:
-      return SharedBlockRow<4>(s, block, spread, tile);
-    case 5:
-      return SharedBlockRow<5>(s, block, spread, tile);
-    case 6:
-      return SharedBlockRow<6>(s, block, spread, tile);
-    case 7:
-      return SharedBlockRow<7>(s, block, spread, tile);
-    default:
-      return SharedBlockRow<kMostFours>(s, block, spread, tile);
-  }
+  WithFours(s.fours_b[block],
+            [&](auto n) { return SharedBlockRow<std::max<int>(n, 1)>(s, block, spread, tile); });
 }
 
 /// Keys value << 8 | 255 - channel of the winners of eight groups, in order. Bytes 0, 1 of the fours of 128 bits are one
