@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the figures of docs/performance.md and writes its tables.
 
-  configs/performance.py [--seconds 1] [--tables-only]
+  configs/performance.py [--seconds 0.5] [--tables-only]
 
 Runs bisparse-bench on models/ and configs/shapes/ beside oneDNN and ONNX Runtime (cmake/install_packages.sh --peers), keeps
 what it printed as docs/performance.json, and replaces the marked tables. Run it alone on the machine.
@@ -21,6 +21,8 @@ INT8, F32 = "models/gsc_aligned_int8.bisparse", "models/gsc_aligned.bisparse"
 ALL = "onednn,onnxruntime"
 RUNS = {
     "int8": [INT8, "--peers", ALL],
+    "int8_dense": [INT8, "--mode", "dense"],
+    "int8_sparse_dense": [INT8, "--mode", "sparse_dense"],
     "int8_batch": [INT8, "--batch", "64", "--peers", ALL],
     "int8_threads": [INT8, "--batch", "64", "--threads", "2"],
     "f32": [F32, "--peers", ALL],
@@ -38,7 +40,7 @@ def measure(seconds):
             print(name, flush=True)
             command = [ROOT / "build/release/bin/bisparse-bench", *flags, "--seconds", str(seconds), "--json", path]
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-            result[name] = {"command": " ".join(["bisparse-bench", *flags]), **json.loads(path.read_text())}
+            result[name] = {"command": " ".join(["bisparse-bench", *flags, "--seconds", str(seconds)]), **json.loads(path.read_text())}
     FILE.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
 
@@ -71,13 +73,15 @@ def bars(r):
 
 
 def layers(r):
-    lines = ["| layer | int8 kernel | int8, µs | f32 kernel | f32, µs |", "|---|---|---|---|---|"]
-    for a, b in zip(r["int8"]["layers"], r["f32"]["layers"]):
-        if a["kernel"] == b["kernel"] == "none":
+    lines = ["| layer | int8 kernel | int8, µs | sparse_dense | dense | f32 kernel | f32, µs |", "|---|---|---|---|---|---|---|"]
+    others = zip(r["int8_sparse_dense"]["layers"], r["int8_dense"]["layers"])
+    for a, b, (c, d) in zip(r["int8"]["layers"], r["f32"]["layers"], others):
+        if {a["kernel"], b["kernel"], c["kernel"], d["kernel"]} == {"none"}:
             continue
-        lines.append(f"| {a['name']} | {a['kernel']} | {a['median_us']:.2f} | {b['kernel']} | {b['median_us']:.2f} |")
-    total = [r[name]["modes"]["sparse_sparse"]["median_us"] for name in ("int8", "f32")]
-    return lines + [f"| one sample, whole | | {total[0]:.2f} | | {total[1]:.2f} |"]
+        lines.append(f"| {a['name']} | {a['kernel']} | {a['median_us']:.2f} | {c['median_us']:.2f} | {d['median_us']:.2f} | {b['kernel']} | {b['median_us']:.2f} |")
+    ours, f32 = r["int8"]["modes"], r["f32"]["modes"]["sparse_sparse"]["median_us"]
+    whole = " | ".join(f"{ours[mode]['median_us']:.2f}" for mode in ("sparse_sparse", "sparse_dense", "dense"))
+    return lines + [f"| one sample, whole | | {whole} | | {f32:.2f} |"]
 
 
 def shapes(r):
@@ -97,8 +101,8 @@ def main():
     parser.add_argument("--tables-only", action="store_true", help="from docs/performance.json, without measuring")
     args = parser.parse_args()
     r = json.loads(FILE.read_text()) if args.tables_only else measure(args.seconds)
-    machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`, which runs "
-               f"`bisparse-bench` with half a second for each figure; in brackets the 10th and 90th percentile of the ratio."]
+    machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`; the command of "
+               f"each figure is in `docs/performance.json`. In brackets the 10th and 90th percentile of the ratio."]
     replace_block(PAGE, "bars", machine + [""] + bars(r))
     replace_block(PAGE, "layers", layers(r))
     replace_block(PAGE, "shapes", shapes(r))
