@@ -37,13 +37,28 @@ const char* LayerKindName(LayerKind kind);
 
 /// Who decides which kernel of a set owns a run.
 enum class OwnerRule : uint8_t {
-  kStatic,  ///< drawn at random once, balanced, from the seed (static_owners.h)
+  kStatic,   ///< drawn at random once, balanced, from the seed (static_owners.h)
+  kLearned,  ///< the kernel with the largest weights in the run (train/sparse/owner_learner.h)
+  kRigl,     ///< weak owners give their runs to the kernel with the largest gradient
+};
+
+/// How owners are learned; fractions are of the training. See train/sparse/owner_learner.h.
+struct OwnerLearning {
+  int32_t update_steps = 10;  ///< steps from one choice of owners to the next
+  double freeze_at = 0.6;     ///< fraction after which owners stay
+  double anneal_until =
+      0.3;  ///< learned: fraction in which the kernels kept per run fall from S to 1
+  double loser_decay = 0.3;    ///< learned: on weights that are not kept, as weight_decay
+  bool balanced = false;       ///< learned: each kernel of a set owns equally many runs
+  double drop_fraction = 0.3;  ///< rigl: part of the runs that change hands at first
+  bool operator==(const OwnerLearning&) const = default;
 };
 
 /// `packing:` of a conv2d or linear. set_size 1 is a dense layer (and has no owners).
 struct PackingConfig {
   packed::Packing layout;
   OwnerRule owners = OwnerRule::kStatic;
+  OwnerLearning learning;
   bool operator==(const PackingConfig&) const = default;
 };
 
@@ -58,6 +73,14 @@ struct BoostConfig {
   bool operator==(const BoostConfig&) const = default;
 };
 
+/// Noise on the ranking (training only): score = x·exp(σ·g), g normal and drawn anew for each sample
+/// and unit, σ(e) = strength · max(0, 1 − (e / epochs) / until). See NoiseAt.
+struct KwtaNoiseConfig {
+  double strength = 0.0;  ///< σ at the start; 0 = none
+  double until = 0.8;     ///< fraction of the training after which σ is 0
+  bool operator==(const KwtaNoiseConfig&) const = default;
+};
+
 /// ReLU, then exactly `rule.winners` units survive. Training may begin with more: winners fall from
 /// winners_start to winners, linearly over the first anneal_until of the training. See WinnersAt.
 struct KwtaConfig {
@@ -65,6 +88,7 @@ struct KwtaConfig {
   int32_t winners_start = 0;  ///< 0 = winners from the start
   double anneal_until = 0.6;  ///< fraction of the training
   BoostConfig boost;
+  KwtaNoiseConfig noise;
   bool operator==(const KwtaConfig&) const = default;
 };
 
@@ -133,7 +157,18 @@ struct ScheduleConfig {
 
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
 
+/// A trained run whose logits are learned beside the labels: loss = (1 − weight)·cross entropy +
+/// weight·T²·KL(teacher ‖ network), both softened by T. Hinton et al. 2015.
+struct TeacherConfig {
+  std::string run;  ///< its folder; empty: no teacher
+  double weight = 0.5;
+  double temperature = 2.0;
+  bool operator==(const TeacherConfig&) const = default;
+};
+
 struct TrainConfig {
+  std::string from;  ///< run folder whose weights training begins with; empty: at random
+  TeacherConfig teacher;
   int32_t epochs = 30;
   int32_t batch_size = 64;
   OptimiserConfig optimiser;
@@ -171,6 +206,13 @@ int32_t WinnersAt(const KwtaConfig& kwta, double progress);
 
 /// β of the boosting in `epoch` (0-based) of `epochs`; 0 from `until` on.
 double BoostAt(const BoostConfig& boost, int32_t epoch, int32_t epochs);
+
+/// σ of the ranking's noise in `epoch` (0-based) of `epochs`; 0 from `until` on.
+double NoiseAt(const KwtaNoiseConfig& noise, int32_t epoch, int32_t epochs);
+
+/// Kernels of a set kept in each run at `progress` (0 … 1) of the training, of `set_size`: falls
+/// geometrically from all of them to 1 at anneal_until.
+int32_t KeptAt(const OwnerLearning& learning, int32_t set_size, double progress);
 
 /// Learning rate at optimiser step `step` of `steps_per_epoch · epochs`.
 double LearningRateAt(const TrainConfig& train, int64_t step, int64_t steps_per_epoch);

@@ -28,6 +28,8 @@ void SummariseWeights(const Config& config, const LayerConfig& layer, LayerSumma
   row.nonzeros = row.weights;
   if (layer.HasOwners()) {
     row.nonzeros = packed::CountOwned(layout, DrawStaticOwners(layout, config.seed, layer.name));
+    // Learned owners leave nothing to a set's padding.
+    if (layer.packing.owners != OwnerRule::kStatic) row.nonzeros = layout.slots();
   }
   row.parameters = row.nonzeros + (layer.bias ? layer.kernel.outputs : 0);
   const int64_t positions = int64_t{layer.output.height} * layer.output.width;

@@ -33,6 +33,16 @@ double BoostAt(const BoostConfig& boost, int32_t epoch, int32_t epochs) {
   return boost.strength * std::pow(boost.decay, epoch) * std::max(0.0, left);
 }
 
+double NoiseAt(const KwtaNoiseConfig& noise, int32_t epoch, int32_t epochs) {
+  return noise.strength * std::max(0.0, 1.0 - static_cast<double>(epoch) / epochs / noise.until);
+}
+
+int32_t KeptAt(const OwnerLearning& learning, int32_t set_size, double progress) {
+  if (progress >= learning.anneal_until) return 1;
+  const double left = 1.0 - std::max(progress, 0.0) / learning.anneal_until;
+  return static_cast<int32_t>(std::lround(std::pow(set_size, left)));
+}
+
 double LearningRateAt(const TrainConfig& train, int64_t step, int64_t steps_per_epoch) {
   const ScheduleConfig& schedule = train.schedule;
   const double peak = train.learning_rate;

@@ -65,5 +65,23 @@ TEST(Schedule, LearningRates) {
   EXPECT_EQ(LearningRateAt(train, 999, 100), 0.125);
 }
 
+TEST(Schedule, KeptKernelsFallGeometricallyToOne) {
+  const OwnerLearning learning{.anneal_until = 0.5};
+  EXPECT_EQ(KeptAt(learning, 16, 0.0), 16);
+  EXPECT_EQ(KeptAt(learning, 16, 0.125), 8);
+  EXPECT_EQ(KeptAt(learning, 16, 0.25), 4);
+  EXPECT_EQ(KeptAt(learning, 16, 0.499), 1);
+  EXPECT_EQ(KeptAt(learning, 16, 0.5), 1);
+  EXPECT_EQ(KeptAt({.anneal_until = 0.0}, 16, 0.0), 1);
+}
+
+TEST(Schedule, RankingNoiseFallsLinearlyToZero) {
+  const KwtaNoiseConfig noise{.strength = 0.6, .until = 0.5};
+  EXPECT_DOUBLE_EQ(NoiseAt(noise, 0, 40), 0.6);
+  EXPECT_DOUBLE_EQ(NoiseAt(noise, 10, 40), 0.3);
+  EXPECT_EQ(NoiseAt(noise, 20, 40), 0.0);
+  EXPECT_EQ(NoiseAt(noise, 39, 40), 0.0);
+}
+
 }  // namespace
 }  // namespace bisparse::train

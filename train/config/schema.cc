@@ -39,7 +39,7 @@ constexpr const char* kLayerMeanings[] = {
     "ReLU, then exactly `winners` units survive; ties go to the lowest index.",
 };
 constexpr const char* kTapWords[] = {"one", "row", "all"};
-constexpr const char* kOwnerWords[] = {"static"};
+constexpr const char* kOwnerWords[] = {"static", "learned", "rigl"};
 constexpr const char* kScopeWords[] = {"local", "global"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
@@ -161,6 +161,24 @@ void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
   v.Real("scale", f.scale, {}, "Last of all: (feature − offset) · scale.");
 }
 
+void VisitOwnerLearning(SchemaVisitor& v, bool learned, OwnerLearning& o) {
+  v.Int("update_steps", o.update_steps, {1, 1000000},
+        "Steps from one choice of owners to the next.");
+  v.Real("freeze_at", o.freeze_at, kPositiveFraction,
+         "Part of the training after which owners stay.");
+  v.Only(learned, "owners: learned", [&] {
+    v.Real("anneal_until", o.anneal_until, kFraction,
+           "Part of the training in which the kernels kept in each run fall from S to 1.");
+    v.Real("loser_decay", o.loser_decay, kNotNegative,
+           "Decay of the weights that are not kept, times the learning rate.");
+    v.Bool("balanced", o.balanced, "Whether every kernel of a set owns equally many runs.");
+  });
+  v.Only(!learned, "owners: rigl", [&] {
+    v.Real("drop_fraction", o.drop_fraction, kFraction,
+           "Part of the runs that change hands at first; falls to 0 along a cosine.");
+  });
+}
+
 void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
   v.Section("packing", "Complementary sparsity; left out, the layer is dense.", [&] {
     PackingConfig& p = l.packing;
@@ -172,7 +190,13 @@ void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
       v.Int("channels", p.layout.run.channels, {1, 1048576}, "Neighbouring input channels.");
       v.Choice("taps", p.layout.run.taps, kTapWords, "Taps of the kernel window: one, a row, all.");
     });
-    v.Choice("owners", p.owners, kOwnerWords, "static: drawn once from the seed, balanced.");
+    v.Choice("owners", p.owners, kOwnerWords,
+             "static: drawn once from the seed, balanced; learned: the kernel with the largest "
+             "weights in the run; rigl: weak owners hand over to the largest gradient.");
+    v.Only(p.owners != OwnerRule::kStatic, "owners: learned or rigl", [&] {
+      v.Section("learning", "How owners are learned; fractions are of the training.",
+                [&] { VisitOwnerLearning(v, p.owners == OwnerRule::kLearned, p.learning); });
+    });
   });
 }
 
@@ -216,9 +240,22 @@ void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {
     v.Real("until", b.until, kPositiveFraction,
            "Part of the training over which β also falls linearly to 0.");
   });
+  v.Section("noise", "Makes the ranking random, in training only.", [&] {
+    v.Real("strength", k.noise.strength, {0.0, 10.0},
+           "σ when training begins: scores are multiplied by exp(σ · normal); 0: no noise.");
+    v.Real("until", k.noise.until, kPositiveFraction,
+           "Part of the training over which σ falls linearly to 0.");
+  });
 }
 
 void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
+  v.Text("from", t.from,
+         "Run folder whose weights training begins with (layers of the same name); empty: random.");
+  v.Text("teacher", t.teacher.run,
+         "Run folder whose logits are learned beside the labels; same input and classes; empty: "
+         "none.");
+  v.Real("teacher_weight", t.teacher.weight, kFraction, "Of the teacher's part of the loss.");
+  v.Real("teacher_temperature", t.teacher.temperature, kPositive, "Softens both sides' classes.");
   v.Int("epochs", t.epochs, {1, 100000}, "Passes over the training samples.");
   v.Int("batch_size", t.batch_size, {1, 65536}, "Samples of one step.");
   v.Section("optimiser", "How weights follow their gradients.", [&] {

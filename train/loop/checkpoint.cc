@@ -14,8 +14,8 @@
 namespace bisparse::train {
 namespace {
 
-constexpr int64_t kVersion = 2;
-constexpr int64_t kMetricColumns = 12;  // of EpochMetrics without entropies
+constexpr int64_t kVersion = 3;
+constexpr int64_t kMetricColumns = 12;  // of EpochMetrics without measures
 
 torch::Tensor CpuGeneratorState() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
@@ -41,9 +41,9 @@ torch::Tensor StateRow(const Progress& p) {
 
 torch::Tensor HistoryTable(const Progress& progress) {
   const int64_t epochs = static_cast<int64_t>(progress.history.size());
-  const int64_t entropies =
-      epochs == 0 ? 0 : static_cast<int64_t>(progress.history[0].entropies.size());
-  torch::Tensor table = torch::zeros({epochs, kMetricColumns + entropies}, torch::kFloat64);
+  const int64_t measures =
+      epochs == 0 ? 0 : static_cast<int64_t>(progress.history[0].measures.size());
+  torch::Tensor table = torch::zeros({epochs, kMetricColumns + measures}, torch::kFloat64);
   for (int64_t e = 0; e < epochs; ++e) {
     const EpochMetrics& m = progress.history[e];
     std::vector<double> row = {static_cast<double>(m.epoch),
@@ -58,7 +58,7 @@ torch::Tensor HistoryTable(const Progress& progress) {
                                m.seconds.forward,
                                m.seconds.backward,
                                m.clips_per_second};
-    row.insert(row.end(), m.entropies.begin(), m.entropies.end());
+    row.insert(row.end(), m.measures.begin(), m.measures.end());
     table[e].copy_(torch::tensor(row, torch::kFloat64));
   }
   return table;
@@ -87,7 +87,7 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
                                 .validation_perturbed = row[6],
                                 .seconds = {row[7], row[8], row[9], row[10]},
                                 .clips_per_second = row[11],
-                                .entropies = {row + kMetricColumns, row + table.size(1)}});
+                                .measures = {row + kMetricColumns, row + table.size(1)}});
   }
   return progress;
 }

@@ -33,7 +33,7 @@ struct EpochMetrics {
       -1.0;  ///< accuracy on the perturbed copies; negative: there are none
   EpochTime seconds;
   double clips_per_second = 0;
-  std::vector<double> entropies;  ///< of each k-WTA layer's duty cycles, 1 = all units win equally
+  std::vector<double> measures;  ///< of the layers, in the order of NetworkImpl::Measures
 };
 
 /// What the best epoch is chosen by: the mean of the accuracies on validation and on its perturbed

@@ -21,6 +21,7 @@
 #include "train/loop/memory_dataset.h"
 #include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
+#include "train/loop/teacher.h"
 #include "train/loop/trained_run.h"
 #include "train/loop/trainer.h"
 #include "train/loop/weight_average.h"
@@ -248,25 +249,29 @@ TEST(Trainer, EvaluatesAndKeepsTheAverageOfTheWeights) {
   EXPECT_DOUBLE_EQ(static_cast<double>(correct) / 30, result.best_accuracy);
 }
 
-TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
-  const Config config = MakeConfig({"train.ema_decay=0.9", "train.mixup=0.2"});
+/// Stops after 37, 2 and 160 further samples: in mid-epoch, at once, and in a later epoch. Then
+/// goes on to the end.
+void TrainInParts(const Config& config, const std::string& folder) {
   MemoryDataset dataset;
-  const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
-  Train(config, dataset, {.run_folder = whole});
-
-  // Stops after 37, 2 and 160 further samples: in mid-epoch, at once, and in a later epoch.
   for (const int64_t samples : {37, 2, 160}) {
     std::atomic<bool> stop{false};
     int64_t left = samples;
     dataset.on_train = [&](uint64_t) { stop = stop || --left <= 0; };
     const TrainResult result =
-        Train(config, dataset, {.run_folder = parts, .open = OpenRun::kResume, .stop = &stop});
+        Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume, .stop = &stop});
     EXPECT_TRUE(result.stopped);
   }
   dataset.on_train = nullptr;
   const TrainResult result =
-      Train(config, dataset, {.run_folder = parts, .open = OpenRun::kResume});
+      Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume});
   EXPECT_FALSE(result.stopped);
+}
+
+TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
+  const Config config = MakeConfig({"train.ema_decay=0.9", "train.mixup=0.2"});
+  const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
+  Train(config, MemoryDataset(), {.run_folder = whole});
+  TrainInParts(config, parts);
   Progress of_whole, of_parts;
   ExpectSameBits(StateOf(config, whole, &of_whole), StateOf(config, parts, &of_parts));
   ASSERT_EQ(of_whole.history.size(), 4u);
@@ -286,7 +291,7 @@ TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
   // Another seed is another network: the comparison can fail.
   const Config other = MakeConfig({"seed=2", "train.ema_decay=0.9", "train.mixup=0.2"});
   const std::string other_folder = NewFolder("other");
-  Train(other, dataset, {.run_folder = other_folder});
+  Train(other, MemoryDataset(), {.run_folder = other_folder});
   EXPECT_FALSE(torch::equal(StateOf(config, whole)[0], StateOf(other, other_folder)[0]));
 }
 
@@ -446,6 +451,83 @@ TEST(Optimiser, DecaysWeightsOnly) {
       EXPECT_EQ(same, !decays) << kind << ", " << entry.key();
     }
   }
+}
+
+TEST(Trainer, LearnedOwnersResumeBitForBitAndAreMeasured) {
+  const MemoryDataset dataset;
+  for (const char* rule : {"learned", "rigl"}) {
+    const Config config = MakeConfig({fmt::format("network.0.conv2d.packing.owners={}", rule),
+                                      fmt::format("network.4.linear.packing.owners={}", rule),
+                                      "network.4.linear.packing.learning.update_steps=2"});
+    const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
+    Train(config, dataset, {.run_folder = whole});
+    TrainInParts(config, parts);
+    ExpectSameBits(StateOf(config, whole), StateOf(config, parts));
+    const std::string csv = ReadTextFile(RunPaths(whole).metrics());
+    EXPECT_THAT(csv, AllOf(HasSubstr("density_conv1,owner_changes_conv1"), HasSubstr("dead_kwta1"),
+                           HasSubstr("owner_changes_linear1")));
+    Progress progress;
+    StateOf(config, whole, &progress);
+    // density, changes of conv1; entropy, dead of kwta1; density, changes of linear1.
+    const std::vector<double>& last = progress.history.back().measures;
+    ASSERT_EQ(last.size(), 8u);
+    EXPECT_NEAR(last[4], 0.25, 1e-6);
+    EXPECT_EQ(last[5], 0.0);  // frozen
+    EXPECT_GT(progress.history[0].measures[5] + progress.history[1].measures[5], 0.0);
+  }
+}
+
+TEST(Trainer, BeginsWithTheWeightsOfARun) {
+  const MemoryDataset dataset;
+  const std::string first = NewFolder("first"), second = NewFolder("second");
+  Train(MakeConfig(), dataset, {.run_folder = first});
+  // A rate of next to nothing: what the second run has is what it began with.
+  const Config config =
+      MakeConfig({"train.from=" + first, "train.epochs=1", "train.learning_rate=1e-12", "seed=2",
+                  "network.1.batch_norm.momentum=0"});
+  Train(config, dataset, {.run_folder = second});
+  const TrainedRun from = LoadTrainedRun(first), to = LoadTrainedRun(second);
+  const auto theirs = from.network->named_parameters(), ours = to.network->named_parameters();
+  EXPECT_TRUE(torch::allclose(theirs["conv1.weight"], ours["conv1.weight"], 0, 1e-6));
+  EXPECT_TRUE(torch::allclose(theirs["linear2.bias"], ours["linear2.bias"], 0, 1e-6));
+  EXPECT_TRUE(torch::equal(from.network->named_buffers()["batch_norm1.running_mean"],
+                           to.network->named_buffers()["batch_norm1.running_mean"]));
+
+  const auto fault = [&](const std::string& setting) {
+    return ErrorOf([&] {
+      Train(MakeConfig({"train.from=" + first, setting}), dataset,
+            {.run_folder = NewFolder("fault")});
+    });
+  };
+  EXPECT_THAT(fault("network.4.linear.units=32"),
+              AllOf(HasSubstr("train.from"),
+                    HasSubstr("'linear1.weight' has the shape 24x128 there, 32x128")));
+  EXPECT_THAT(fault("train.from=/nowhere"), HasSubstr("holds no best.pt"));
+}
+
+TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
+  const MemoryDataset dataset;
+  const std::string run = NewFolder("teacher");
+  Train(MakeConfig({"train.epochs=1"}), dataset, {.run_folder = run});
+  const Config config = MakeConfig(
+      {"train.teacher=" + run, "train.teacher_weight=0.25", "train.teacher_temperature=3"});
+  Teacher teacher(config, torch::kCPU);
+  const torch::Tensor x = torch::rand({5, 6, 6, 1}), logits = torch::randn({5, 3});
+  TrainedRun trained = LoadTrainedRun(run);
+  const torch::Tensor p = torch::softmax(trained.network->forward(x).detach() / 3, 1),
+                      q = torch::softmax(logits / 3, 1);
+  const double divergence = (p * (p / q).log()).sum().item<double>() / 5;
+  const double mixed = teacher.Mix(torch::tensor(2.0), logits, x).item<double>();
+  EXPECT_NEAR(mixed, 0.75 * 2.0 + 0.25 * 9 * divergence, 1e-5);
+
+  Train(config, dataset, {.run_folder = NewFolder("pupil")});  // and a run with it
+  EXPECT_THAT(ErrorOf([&] {
+                Config other = config;
+                other.data.npy.class_names = {"low", "middle", "top"};
+                Teacher(other, torch::kCPU);
+              }),
+              AllOf(HasSubstr("train.teacher"), HasSubstr("[low, middle, high]"),
+                    HasSubstr("[low, middle, top]")));
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "train/loop/checkpoint.h"
 #include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
+#include "train/loop/teacher.h"
 #include "train/loop/weight_average.h"
 #include "train/model/network.h"
 
@@ -72,6 +73,9 @@ class Trainer {
   std::string Suffix(double batch_seconds) const;
   bool Stopping() const { return options_.stop != nullptr && options_.stop->load(); }
   bool Finished() const;
+  double TotalSteps() const {
+    return static_cast<double>(config_.train.epochs) * static_cast<double>(steps_per_epoch_);
+  }
   double Minutes() const;
 
   const Config& config_;
@@ -84,6 +88,7 @@ class Trainer {
   Network network_{nullptr};
   std::unique_ptr<torch::optim::Optimizer> optimiser_;
   std::optional<WeightAverage> average_;
+  std::optional<Teacher> teacher_;
   Progress progress_;
   double learning_rate_ = 0.0;
 };
@@ -126,6 +131,8 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
 
   torch::manual_seed(config.seed);
   network_ = Network(config.network, config.seed);
+  if (!config.train.from.empty()) BeginWith(config.train.from, network_);
+  if (!config.train.teacher.run.empty()) teacher_.emplace(config, device_);
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
   average_.emplace(network_, config.train.ema_decay);
@@ -198,13 +205,16 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   optimiser_->zero_grad();
   const double lambda = DrawMixup(config_.train.mixup, config_.seed, step);
   const bool mixed = lambda < 1.0;
-  const torch::Tensor logits = network_->forward(
-      mixed ? batch.x_bhwc.lerp(batch.x_bhwc.flip(0), 1.0 - lambda) : batch.x_bhwc);
+  const torch::Tensor x_bhwc =
+      mixed ? batch.x_bhwc.lerp(batch.x_bhwc.flip(0), 1.0 - lambda) : batch.x_bhwc;
+  const torch::Tensor logits = network_->forward(x_bhwc);
   torch::Tensor loss = Loss(logits, batch.y_b);
   if (mixed) loss = lambda * loss + (1.0 - lambda) * Loss(logits, batch.y_b.flip(0));
+  if (teacher_) loss = teacher_->Mix(loss, logits, x_bhwc);
   const Clock::time_point behind_forward = Clock::now();
   progress_.seconds.forward += std::chrono::duration<double>(behind_forward - start).count();
   loss.backward();
+  network_->LearnOwners(step, static_cast<double>(step) / TotalSteps(), learning_rate_);
 
   // Before the step: a network that is broken never reaches a checkpoint.
   const double loss_value = loss.item<double>(), norm = GradientNorm();
@@ -264,9 +274,10 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
   metrics.train_accuracy = static_cast<double>(progress_.correct) / samples;
   metrics.seconds = progress_.seconds;
   metrics.clips_per_second = samples / std::max(metrics.seconds.total, 1e-9);
-  for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
-    metrics.entropies.push_back(layer.kwta->NormalisedEntropy());
+  for (const NetworkImpl::Measure& measure : network_->Measures()) {
+    metrics.measures.push_back(measure.value);
   }
+  network_->BeginEpoch();
   const bool best = Score(metrics) > progress_.best_score;
   if (best) {
     progress_.best_score = Score(metrics);
@@ -379,9 +390,7 @@ void Trainer::WriteMetrics() const {
       "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,"
       "validation_perturbed,seconds,data_seconds,forward_seconds,backward_seconds,"
       "clips_per_second";
-  for (const NetworkImpl::NamedKwta& layer : network_->KwtaLayers()) {
-    csv += ",entropy_" + layer.name;
-  }
+  for (const NetworkImpl::Measure& measure : network_->Measures()) csv += "," + measure.name;
   csv += '\n';
   for (const EpochMetrics& m : progress_.history) {
     const std::string perturbed =
@@ -391,7 +400,7 @@ void Trainer::WriteMetrics() const {
                     m.epoch + 1, m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
                     m.validation_accuracy, perturbed, m.seconds.total, m.seconds.data,
                     m.seconds.forward, m.seconds.backward, m.clips_per_second);
-    for (const double entropy : m.entropies) csv += fmt::format(",{:.4f}", entropy);
+    for (const double value : m.measures) csv += fmt::format(",{:.4f}", value);
     csv += '\n';
   }
   WriteFileAtomically(paths_.metrics(), csv);

@@ -161,12 +161,34 @@ int64_t NetworkImpl::DenseWeights() const {
   return count;
 }
 
-std::vector<NetworkImpl::NamedKwta> NetworkImpl::KwtaLayers() const {
-  std::vector<NamedKwta> layers;
-  for (const Stage& stage : stages_) {
-    if (stage.kwta) layers.push_back({stage.config.name, stage.kwta});
+void NetworkImpl::LearnOwners(int64_t step, double progress, double learning_rate) {
+  for (Stage& stage : stages_) {
+    if (stage.weights) stage.weights->LearnOwners(step, progress, learning_rate);
   }
-  return layers;
+}
+
+std::vector<NetworkImpl::Measure> NetworkImpl::Measures() const {
+  std::vector<Measure> measures;
+  for (const Stage& stage : stages_) {
+    const std::string& name = stage.config.name;
+    if (stage.config.HasOwners()) {
+      measures.push_back({"density_" + name, stage.weights->KeptDensity()});
+      if (stage.weights->LearnsOwners()) {
+        measures.push_back({"owner_changes_" + name, stage.weights->OwnerChanges()});
+      }
+    }
+    if (stage.kwta) {
+      measures.push_back({"entropy_" + name, stage.kwta->NormalisedEntropy()});
+      measures.push_back({"dead_" + name, stage.kwta->DeadUnits()});
+    }
+  }
+  return measures;
+}
+
+void NetworkImpl::BeginEpoch() {
+  for (Stage& stage : stages_) {
+    if (stage.weights) stage.weights->BeginEpoch();
+  }
 }
 
 }  // namespace bisparse::train

@@ -57,11 +57,19 @@ class NetworkImpl : public torch::nn::Module {
   int64_t NonZeroWeights() const;
   int64_t DenseWeights() const;
 
-  struct NamedKwta {
+  /// Lets layers that learn their owners do so: between backward and the optimiser's step; see
+  /// PackedWeightImpl::LearnOwners.
+  void LearnOwners(int64_t step, double progress, double learning_rate);
+
+  /// What the layers are like at an epoch's end: density_<packed layer>, owner_changes_<layer that
+  /// learns owners> (in this epoch), entropy_<k-WTA>, dead_<k-WTA>; fractions.
+  struct Measure {
     std::string name;
-    Kwta kwta;
+    double value;
   };
-  std::vector<NamedKwta> KwtaLayers() const;
+  std::vector<Measure> Measures() const;
+  /// Owner changes are counted from here on.
+  void BeginEpoch();
 
  private:
   /// One of the modules, or none for layers without state.

@@ -95,12 +95,14 @@ void SelectSample(const float* x_pc, float* y_pc, const float* boost_u, const Kw
 }
 
 torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
-                             const torch::Tensor& boost_u) {
+                             const torch::Tensor& boost_bu) {
   const KwtaSizes z = SizesOf(x, kwta);
   const torch::Tensor x_bpc =
       x.dim() == 4 ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x.contiguous();
   torch::Tensor y_bpc = torch::zeros_like(x_bpc);
-  const torch::Tensor boost = boost_u.defined() ? boost_u.contiguous() : boost_u;
+  const torch::Tensor boost = boost_bu.defined() ? boost_bu.contiguous() : boost_bu;
+  // One row for all samples, or one for each.
+  const int64_t boost_step = boost.defined() && boost.dim() == 2 ? boost.size(1) : 0;
   const float* boost_data = boost.defined() ? boost.data_ptr<float>() : nullptr;
   const float* x_data = x_bpc.data_ptr<float>();
   float* y_data = y_bpc.data_ptr<float>();
@@ -108,7 +110,8 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
   at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<uint64_t> keys;
     for (int64_t b = begin; b < end; ++b) {
-      SelectSample(x_data + b * sample, y_data + b * sample, boost_data, z, keys);
+      const float* row = boost_data == nullptr ? nullptr : boost_data + b * boost_step;
+      SelectSample(x_data + b * sample, y_data + b * sample, row, z, keys);
     }
   });
   return y_bpc;
@@ -118,16 +121,16 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
 /// function.
 struct Ranking {
   packed::Kwta kwta;
-  torch::Tensor boost_u;
+  torch::Tensor boost;
 };
 
 class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                const Ranking& ranking) {
-    const auto& [kwta, boost_u] = ranking;
+    const auto& [kwta, boost] = ranking;
     const bool on_cpu = x.is_cpu() && x.scalar_type() == torch::kFloat32;
-    torch::Tensor y = on_cpu ? ApplyKwtaOnCpu(x, kwta, boost_u) : ApplyKwtaBySort(x, kwta, boost_u);
+    torch::Tensor y = on_cpu ? ApplyKwtaOnCpu(x, kwta, boost) : ApplyKwtaBySort(x, kwta, boost);
     context->save_for_backward({y});
     return y;
   }
@@ -141,7 +144,7 @@ class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
 }  // namespace
 
 torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
-                              const torch::Tensor& boost_u) {
+                              const torch::Tensor& boost) {
   const KwtaSizes z = SizesOf(x, kwta);
   const torch::Tensor x_last = x.dim() == 4 ? x.permute({0, 2, 3, 1}) : x;
   const torch::Tensor r_bpguc =
@@ -149,7 +152,7 @@ torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
   // Summed channel by channel, so that the order of the additions is that of the loop.
   torch::Tensor score_bpgu = r_bpguc.select(4, 0).clone();
   for (int64_t c = 1; c < z.chunk; ++c) score_bpgu += r_bpguc.select(4, c);
-  if (boost_u.defined()) score_bpgu *= boost_u.to(x.scalar_type()).view({z.groups, z.units});
+  if (boost.defined()) score_bpgu *= boost.to(x.scalar_type()).view({-1, 1, z.groups, z.units});
 
   // Candidates last: local [B][P][G][U], global [B][1][G][P·U]. A stable sort leaves ties in index
   // order.
@@ -172,8 +175,8 @@ torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
 }
 
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
-                        const torch::Tensor& boost_u) {
-  return KwtaFunction::apply(x, Ranking{kwta, boost_u});
+                        const torch::Tensor& boost) {
+  return KwtaFunction::apply(x, Ranking{kwta, boost});
 }
 
 KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions)
@@ -188,6 +191,7 @@ KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions
 void KwtaImpl::SetEpoch(int32_t epoch, int32_t epochs) {
   kwta_.winners = WinnersAt(config_, static_cast<double>(epoch) / epochs);
   boost_ = BoostAt(config_.boost, epoch, epochs);
+  noise_ = NoiseAt(config_.noise, epoch, epochs);
 }
 
 double KwtaImpl::TargetDuty() const {
@@ -197,9 +201,15 @@ double KwtaImpl::TargetDuty() const {
 
 torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
   if (!is_training()) return ApplyKwta(x, config_.rule);
-  torch::Tensor boost_u;
-  if (boost_ > 0.0) boost_u = torch::exp(boost_ * (TargetDuty() - duty_u_));
-  const torch::Tensor y = ApplyKwta(x, kwta_, boost_u);
+  torch::Tensor boost;
+  if (boost_ > 0.0) boost = boost_ * (TargetDuty() - duty_u_);
+  if (noise_ > 0.0) {
+    const torch::Tensor noise_bu =
+        noise_ * torch::randn({x.size(0), duty_u_.numel()}, duty_u_.options());
+    boost = boost.defined() ? noise_bu + boost : noise_bu;
+  }
+  if (boost.defined()) boost = torch::exp(boost);
+  const torch::Tensor y = ApplyKwta(x, kwta_, boost);
   torch::NoGradGuard no_grad;
   const torch::Tensor won = y.detach() > 0;
   torch::Tensor wins_c = won.dim() == 4 ? won.sum(torch::IntArrayRef{0, 2, 3}) : won.sum(0);
@@ -215,6 +225,10 @@ torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
   const double share = batch / (static_cast<double>(x.size(0) * positions_) * period);
   duty_u_.mul_((period - batch) / period).add_(wins_c.to(duty_u_.scalar_type()), share);
   return y;
+}
+
+double KwtaImpl::DeadUnits() const {
+  return duty_u_.lt(0.01 * TargetDuty()).to(torch::kFloat64).mean().item<double>();
 }
 
 double KwtaImpl::NormalisedEntropy() const {

@@ -4,6 +4,7 @@
 //   r = max(x, 0)                                   x: NCHW map or NC vector
 //   unit u = `chunk` neighbouring channels, rank_u = Σ r over the unit (in channel order, f32)
 //   score_u = rank_u · exp(β · (target duty − duty_u))          boosting: ranks only, training only
+//           · exp(σ · g),  g normal for each sample and unit    noise: likewise
 //   y = r where the unit is among the winners/groups best of its group, else 0
 //   dx = dy where y > 0, else 0                     gradients pass through winners only
 //
@@ -24,16 +25,16 @@
 
 namespace bisparse::train {
 
-/// boost_u: exp(β·(target − duty)), one per unit of a position (channels / chunk), or undefined =
-/// no boosting. Returns y, shaped like x; a map comes back in channels-last memory. Differentiable
+/// boost: factors on the ranks, [U] or one row for each sample [B][U] (U = channels / chunk, the
+/// units of a position): exp(β·(target − duty)), the ranking's noise; undefined = none. Returns y, shaped like x; a map comes back in channels-last memory. Differentiable
 /// with respect to x. On the CPU a loop of its own over f32; other devices and types go through
 /// torch::sort, with the same bits.
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
-                        const torch::Tensor& boost_u = {});
+                        const torch::Tensor& boost = {});
 
 /// The torch::sort form of ApplyKwta on any device; not differentiable. Public for the tests.
 torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
-                              const torch::Tensor& boost_u);
+                              const torch::Tensor& boost);
 
 /// k-WTA as a layer with its schedules. Buffers: duty_u (f32, channels/chunk), the running fraction
 /// of positions that unit u won with a value above zero: d ← (d·(period − B) + wins)/period for a
@@ -46,12 +47,15 @@ class KwtaImpl : public torch::nn::Module {
 
   torch::Tensor forward(const torch::Tensor& x);
 
-  /// Sets winners (WinnersAt) and β (BoostAt) for an epoch, 0-based, of `epochs`.
+  /// Sets winners (WinnersAt), β (BoostAt) and σ (NoiseAt) for an epoch, 0-based, of `epochs`.
   void SetEpoch(int32_t epoch, int32_t epochs);
   /// The k-WTA that trains now; its winners are the deployed number once annealing is over.
   const packed::Kwta& kwta() const { return kwta_; }
   double boost() const { return boost_; }
+  double noise() const { return noise_; }
   const torch::Tensor& duty() const { return duty_u_; }
+  /// Part of the units that win less than a hundredth of what they should.
+  double DeadUnits() const;
   /// Entropy of the duty cycles over its maximum: 1 = all units win equally often. Needs one host
   /// sync.
   double NormalisedEntropy() const;
@@ -61,7 +65,7 @@ class KwtaImpl : public torch::nn::Module {
 
   KwtaConfig config_;
   packed::Kwta kwta_;
-  double boost_ = 0.0;
+  double boost_ = 0.0, noise_ = 0.0;
   int64_t positions_;
   torch::Tensor duty_u_;
 };

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -106,15 +107,22 @@ TEST(Kwta, MatchesTheNaiveReferenceOnRandomShapes) {
     SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
     const torch::Tensor x = DrawInput(c);
     torch::Tensor boost;
-    std::vector<float> boost_u;
     if (trial % 3 == 0) {
-      boost = torch::rand({c.channels / c.kwta.chunk}) + 0.5f;
-      boost_u.assign(boost.data_ptr<float>(), boost.data_ptr<float>() + boost.numel());
+      const int64_t units = c.channels / c.kwta.chunk;
+      boost = torch::rand(trial % 2 == 0 ? std::vector<int64_t>{units}
+                                         : std::vector<int64_t>{c.batch, units}) +
+              0.5f;
     }
     const torch::Tensor rows = Rows(x), by_loop = Rows(ApplyKwta(x, c.kwta, boost)),
                         by_sort = Rows(ApplyKwtaBySort(x, c.kwta, boost));
     for (int64_t b = 0; b < c.batch; ++b) {
       const float* row = rows[b].data_ptr<float>();
+      std::vector<float> boost_u;
+      if (boost.defined()) {
+        const torch::Tensor of_sample = boost.dim() == 2 ? boost[b] : boost;
+        boost_u.assign(of_sample.data_ptr<float>(),
+                       of_sample.data_ptr<float>() + of_sample.numel());
+      }
       const std::vector<float> expected =
           NaiveKwta({row, row + rows.size(1)}, c.height * c.width, c.channels, c.kwta, boost_u);
       const float *loop = by_loop[b].data_ptr<float>(), *sort = by_sort[b].data_ptr<float>();
@@ -345,6 +353,166 @@ TEST(PackedWeight, OwnersArePureInSeedAndName) {
   layer.kernel = {.outputs = 32, .channels = 64};
   EXPECT_EQ(PackedWeight(layer, 1)->Owners(), PackedWeight(layer, 1)->Owners());
   EXPECT_NE(PackedWeight(layer, 1)->Owners(), PackedWeight(layer, 2)->Owners());
+}
+
+/// 8 kernel blocks of 2 lanes over 12 inputs, 4 share a set: 2 sets, runs of 2 inputs.
+LayerConfig LearningLayer(OwnerRule rule) {
+  LayerConfig layer;
+  layer.kind = LayerKind::kLinear;
+  layer.name = "linear1";
+  layer.kernel = {.outputs = 16, .channels = 12};
+  layer.packing.layout = {.set_size = 4, .lanes = 2, .run = {.channels = 2}};
+  layer.packing.owners = rule;
+  layer.packing.learning = {.update_steps = 1, .freeze_at = 0.5, .anneal_until = 0.25};
+  return layer;
+}
+
+/// One step's gradients on random samples.
+void Backward(PackedWeight& module) {
+  module->train();
+  module->weight.mutable_grad() = torch::Tensor();
+  const torch::Tensor y = module->forward(torch::randn({8, 12}));
+  (y * torch::randn_like(y)).sum().backward();
+}
+
+/// [N][S][R] sums of squares of `weight_op`, by a loop over the layout's own definition.
+torch::Tensor SquaresOfRuns(const packed::Layout& layout, const torch::Tensor& weight_op) {
+  torch::Tensor sum = torch::zeros({layout.sets, layout.packing.set_size, layout.runs});
+  for (int64_t o = 0; o < layout.shape.outputs; ++o) {
+    const int64_t block = o / layout.packing.lanes;
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      sum[block / layout.packing.set_size][block % layout.packing.set_size][layout.RunOf(p)] +=
+          weight_op[o][p].square();
+    }
+  }
+  return sum;
+}
+
+TEST(LearnedOwners, AreTheKernelsWithTheLargestWeights) {
+  torch::manual_seed(3);
+  PackedWeight module(LearningLayer(OwnerRule::kLearned), 1);
+  const torch::Tensor weight = module->weight.detach().clone();
+  Backward(module);
+  module->LearnOwners(0, 0.3, 0.0);
+  const torch::Tensor expected = SquaresOfRuns(module->layout(), weight).argmax(1).reshape(-1);
+  const std::vector<uint8_t> owners = module->Owners();
+  ASSERT_EQ(static_cast<int64_t>(owners.size()), expected.numel());
+  for (size_t i = 0; i < owners.size(); ++i) EXPECT_EQ(owners[i], expected[i].item<int64_t>());
+  EXPECT_TRUE(torch::equal(module->MaskedWeight(),
+                           weight * MaskFromOwners(module->layout(), module->Owners()) + 0.0));
+}
+
+TEST(LearnedOwners, KeepFewerKernelsAsTrainingGoesOnAndFreeze) {
+  torch::manual_seed(4);
+  PackedWeight module(LearningLayer(OwnerRule::kLearned), 1);
+  std::vector<double> densities;
+  for (const double progress : {0.0, 0.12, 0.2, 0.3}) {
+    Backward(module);
+    module->LearnOwners(0, progress, 0.0);
+    densities.push_back(module->KeptDensity());
+  }
+  EXPECT_THAT(densities, testing::ElementsAre(1.0, 0.5, 0.25, 0.25));  // 4, 2, 1 and 1 of 4
+
+  // Before they are frozen gradients reach every weight, afterwards the owners' alone.
+  Backward(module);
+  module->LearnOwners(0, 0.49, 0.0);
+  EXPECT_EQ(module->weight.grad().eq(0).sum().item<int64_t>(), 0);
+  const std::vector<uint8_t> owners = module->Owners();
+  {
+    torch::NoGradGuard no_grad;
+    module->weight.copy_(torch::randn_like(module->weight));
+  }
+  Backward(module);
+  module->LearnOwners(0, 0.5, 0.0);
+  EXPECT_EQ(module->Owners(), owners);
+  const torch::Tensor mask = MaskFromOwners(module->layout(), owners);
+  EXPECT_EQ((module->weight.grad() * (1 - mask)).abs().max().item<float>(), 0.0f);
+  EXPECT_GT(module->weight.grad().masked_select(mask > 0).abs().min().item<float>(), 0.0f);
+}
+
+TEST(LearnedOwners, LosersDecayAndWinnersDoNot) {
+  LayerConfig layer = LearningLayer(OwnerRule::kLearned);
+  layer.packing.learning.update_steps = 2;
+  layer.packing.learning.loser_decay = 0.5;
+  PackedWeight module(layer, 1);
+  const torch::Tensor weight = module->weight.detach().clone();
+  Backward(module);
+  module->LearnOwners(1, 0.3, 0.1);  // not an update's step
+  EXPECT_TRUE(torch::equal(module->weight, weight));
+  module->LearnOwners(2, 0.3, 0.1);
+  const torch::Tensor mask = MaskFromOwners(module->layout(), module->Owners());
+  const double factor = 0.95 * 0.95;  // two steps of 1 − 0.1 · 0.5
+  EXPECT_TRUE(torch::allclose(module->weight, weight * (mask + (1 - mask) * factor)));
+}
+
+TEST(LearnedOwners, BalancedOnesOwnEquallyManyRuns) {
+  LayerConfig layer = LearningLayer(OwnerRule::kLearned);
+  layer.packing.learning.balanced = true;
+  layer.packing.layout.run.channels = 1;
+  PackedWeight module(layer, 1);
+  {
+    torch::NoGradGuard no_grad;
+    module->weight.narrow(0, 2, 2).mul_(100);  // block 1 would own everything
+  }
+  Backward(module);
+  module->LearnOwners(0, 0.3, 0.0);
+  std::array<int, 4> counts{};
+  const std::vector<uint8_t> owners = module->Owners();
+  for (int r = 0; r < 12; ++r) ++counts[owners[r]];
+  EXPECT_THAT(counts, testing::Each(3));
+}
+
+TEST(RiglOwners, WeakOwnersHandTheirRunsToTheLargestGradient) {
+  torch::manual_seed(5);
+  LayerConfig layer = LearningLayer(OwnerRule::kRigl);
+  layer.packing.learning.drop_fraction = 0.5;
+  PackedWeight module(layer, 1);
+  const std::vector<uint8_t> before = module->Owners();
+  const torch::Tensor weight = module->weight.detach().clone();
+  Backward(module);
+  const packed::Layout& layout = module->layout();
+  const torch::Tensor gradient = module->weight.grad().clone();
+  const torch::Tensor best = SquaresOfRuns(layout, gradient).argmax(1).reshape(-1);
+  const torch::Tensor strength = SquaresOfRuns(layout, weight).amax(1).reshape(-1);
+  const int64_t runs = layout.owners();
+  const torch::Tensor weak = std::get<1>(strength.topk(runs / 2, 0, /*largest=*/false));
+
+  module->LearnOwners(1, 0.0, 0.1);
+  const std::vector<uint8_t> after = module->Owners();
+  const torch::Tensor is_weak = torch::zeros({runs}).index_fill(0, weak, 1);
+  for (int64_t i = 0; i < runs; ++i) {
+    const bool hands_over = is_weak[i].item<float>() > 0;
+    EXPECT_EQ(after[i], hands_over ? best[i].item<int64_t>() : before[i]) << "run " << i;
+  }
+  // New owners begin at zero, and nothing off the mask moves.
+  const torch::Tensor mask = MaskFromOwners(layout, after), old = MaskFromOwners(layout, before);
+  EXPECT_TRUE(torch::equal(module->weight, weight * mask * old));
+  EXPECT_TRUE(torch::equal(module->weight.grad(), gradient * mask));
+  EXPECT_GT(module->OwnerChanges(), 0.0);
+  module->BeginEpoch();
+  EXPECT_EQ(module->OwnerChanges(), 0.0);
+  module->LearnOwners(2, 0.5, 0.1);  // frozen
+  EXPECT_EQ(module->OwnerChanges(), 0.0);
+}
+
+TEST(Kwta, RankingNoiseMovesWinnersInTrainingOnly) {
+  torch::manual_seed(6);
+  KwtaConfig config;
+  config.rule = {.winners = 2, .groups = 1};
+  config.noise = {.strength = 3.0, .until = 0.5};
+  Kwta kwta(config, 8, 9);
+  const torch::Tensor x = torch::rand({4, 8, 3, 3}) + 0.1;
+  const torch::Tensor plain = ApplyKwta(x, config.rule);
+  kwta->train();
+  const torch::Tensor noisy = kwta->forward(x);
+  EXPECT_FALSE(torch::equal(noisy, plain));
+  EXPECT_EQ(noisy.gt(0).sum().item<int64_t>(), plain.gt(0).sum().item<int64_t>());
+  EXPECT_TRUE(torch::equal(noisy, torch::where(noisy > 0, x, torch::zeros({}))));  // ranks only
+  kwta->SetEpoch(5, 10);
+  EXPECT_TRUE(torch::equal(kwta->forward(x), plain));
+  kwta->SetEpoch(0, 10);
+  kwta->eval();
+  EXPECT_TRUE(torch::equal(kwta->forward(x), plain));
 }
 
 }  // namespace

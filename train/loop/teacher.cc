@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: teacher.h. Tested in: loop_test.cc.
+#include "train/loop/teacher.h"
+
+#include <fmt/ranges.h>
+
+#include "deploy/base/check.h"
+#include "train/config/network.h"
+#include "train/loop/trained_run.h"
+
+namespace bisparse::train {
+namespace {
+
+std::string Text(const Shape& shape) {
+  return fmt::format("{}x{}x{}", shape.height, shape.width, shape.channels);
+}
+
+}  // namespace
+
+Teacher::Teacher(const Config& config, torch::Device device) : config_(config.train.teacher) {
+  TrainedRun run = LoadTrainedRun(config_.run);
+  const NetworkConfig &theirs = run.config.network, &ours = config.network;
+  const std::string where = config.path + ": train.teacher = " + config_.run;
+  if (theirs.input != ours.input) {
+    Fail(ErrorKind::kConfiguration, where, "takes samples of {}, this network takes {}",
+         Text(theirs.input), Text(ours.input));
+  }
+  const bool speech = config.data.kind == data::DatasetKind::kSpeechCommands;
+  if (speech && !(run.config.front_end == config.front_end)) {
+    Fail(ErrorKind::kConfiguration, where,
+         "was trained with another front_end, and would hear other features than it knows (hint: "
+         "compare {}/config.yaml)",
+         config_.run);
+  }
+  const std::vector<std::string> their_names = ClassNames(run.config.data),
+                                 our_names = ClassNames(config.data);
+  if (theirs.class_count != ours.class_count || their_names != our_names) {
+    Fail(ErrorKind::kConfiguration, where, "has the classes [{}], this network has [{}]",
+         fmt::join(their_names, ", "), fmt::join(our_names, ", "));
+  }
+  network_ = run.network;
+  network_->eval();
+  network_->to(device);
+}
+
+torch::Tensor Teacher::Mix(const torch::Tensor& loss, const torch::Tensor& logits_bo,
+                           const torch::Tensor& x_bhwc) {
+  const double t = config_.temperature;
+  torch::Tensor taught_bo;
+  {
+    torch::NoGradGuard no_grad;
+    taught_bo = torch::log_softmax(network_->forward(x_bhwc) / t, 1);
+  }
+  const torch::Tensor divergence =
+      torch::kl_div(torch::log_softmax(logits_bo / t, 1), taught_bo, at::Reduction::Sum,
+                    /*log_target=*/true) /
+      static_cast<double>(logits_bo.size(0));
+  return (1.0 - config_.weight) * loss + config_.weight * t * t * divergence;
+}
+
+void BeginWith(const std::string& run_folder, Network& network) {
+  torch::NoGradGuard no_grad;
+  const TrainedRun run = LoadTrainedRun(run_folder);
+  auto tensors = run.network->named_parameters();
+  tensors.update(run.network->named_buffers());
+  int copied = 0;
+  const auto take = [&](const std::string& key, torch::Tensor ours) {
+    const torch::Tensor* const found = tensors.find(key);
+    if (found == nullptr) return;
+    const torch::Tensor& theirs = *found;
+    if (theirs.sizes() != ours.sizes()) {
+      Fail(ErrorKind::kConfiguration, "train.from = " + run_folder,
+           "'{}' has the shape {} there, {} here (hint: rename the layer, and it begins at random)",
+           key, fmt::format("{}", fmt::join(theirs.sizes(), "x")),
+           fmt::format("{}", fmt::join(ours.sizes(), "x")));
+    }
+    ours.copy_(theirs);
+    ++copied;
+  };
+  for (const auto& entry : network->named_parameters()) take(entry.key(), entry.value());
+  for (const auto& entry : network->named_buffers()) {
+    if (entry.key().find("running_") != std::string::npos) take(entry.key(), entry.value());
+  }
+  if (copied == 0) {
+    Fail(ErrorKind::kConfiguration, "train.from = " + run_folder,
+         "no layer of that run has the name of one of this network");
+  }
+}
+
+}  // namespace bisparse::train

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run takes over from trained runs: a teacher's logits, first weights. Tested in:
+// loop_test.cc.
+#ifndef BISPARSE_TRAIN_LOOP_TEACHER_H_
+#define BISPARSE_TRAIN_LOOP_TEACHER_H_
+
+#include <torch/torch.h>
+
+#include <string>
+
+#include "train/config/config.h"
+#include "train/model/network.h"
+
+namespace bisparse::train {
+
+/// train.teacher: a trained run of any topology with the same input and classes.
+class Teacher {
+ public:
+  /// Throws Error: kData if there is no such run, kConfiguration if its input, front end or classes
+  /// are not those of `config`.
+  Teacher(const Config& config, torch::Device device);
+
+  /// (1 − weight)·loss + weight·T²·KL(softmax(teacher/T) ‖ softmax(logits/T)), mean over the batch.
+  /// Source: Hinton, Vinyals, Dean 2015, section 2.
+  torch::Tensor Mix(const torch::Tensor& loss, const torch::Tensor& logits_bo,
+                    const torch::Tensor& x_bhwc);
+
+ private:
+  TeacherConfig config_;
+  Network network_{nullptr};
+};
+
+/// train.from: copies weights and batch norm of the run's layers to those of the same name; k-WTA,
+/// owners and packing stay the network's own. Throws Error: kData if there is no such run,
+/// kConfiguration if no layer or one of another shape has the name.
+void BeginWith(const std::string& run_folder, Network& network);
+
+}  // namespace bisparse::train
+
+#endif  // BISPARSE_TRAIN_LOOP_TEACHER_H_
