@@ -87,6 +87,10 @@ struct KwtaConfig {
   packed::Kwta rule;          ///< as deployed: winners, scope, groups, chunk
   int32_t winners_start = 0;  ///< 0 = winners from the start
   double anneal_until = 0.6;  ///< fraction of the training
+  /// Each step of training has up to this part more winners, drawn anew (a multiple of groups).
+  double jitter = 0.0;
+  /// Losers pass with this factor when training begins; falls linearly to 0 at anneal_until.
+  double leak = 0.0;
   BoostConfig boost;
   KwtaNoiseConfig noise;
   bool operator==(const KwtaConfig&) const = default;
@@ -209,6 +213,9 @@ double BoostAt(const BoostConfig& boost, int32_t epoch, int32_t epochs);
 
 /// σ of the ranking's noise in `epoch` (0-based) of `epochs`; 0 from `until` on.
 double NoiseAt(const KwtaNoiseConfig& noise, int32_t epoch, int32_t epochs);
+
+/// Factor on the losers at `progress` (0 … 1) of the training.
+double LeakAt(const KwtaConfig& kwta, double progress);
 
 /// Kernels of a set kept in each run at `progress` (0 … 1) of the training, of `set_size`: falls
 /// geometrically from all of them to 1 at anneal_until.

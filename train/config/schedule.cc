@@ -37,6 +37,10 @@ double NoiseAt(const KwtaNoiseConfig& noise, int32_t epoch, int32_t epochs) {
   return noise.strength * std::max(0.0, 1.0 - static_cast<double>(epoch) / epochs / noise.until);
 }
 
+double LeakAt(const KwtaConfig& kwta, double progress) {
+  return kwta.leak * std::max(0.0, 1.0 - progress / kwta.anneal_until);
+}
+
 int32_t KeptAt(const OwnerLearning& learning, int32_t set_size, double progress) {
   if (progress >= learning.anneal_until) return 1;
   const double left = 1.0 - std::max(progress, 0.0) / learning.anneal_until;

@@ -75,6 +75,15 @@ TEST(Schedule, KeptKernelsFallGeometricallyToOne) {
   EXPECT_EQ(KeptAt({.anneal_until = 0.0}, 16, 0.0), 1);
 }
 
+TEST(Schedule, LeakFallsLinearlyToZero) {
+  KwtaConfig kwta;
+  kwta.leak = 0.4;
+  kwta.anneal_until = 0.5;
+  EXPECT_DOUBLE_EQ(LeakAt(kwta, 0.0), 0.4);
+  EXPECT_DOUBLE_EQ(LeakAt(kwta, 0.25), 0.2);
+  EXPECT_EQ(LeakAt(kwta, 0.75), 0.0);
+}
+
 TEST(Schedule, RankingNoiseFallsLinearlyToZero) {
   const KwtaNoiseConfig noise{.strength = 0.6, .until = 0.5};
   EXPECT_DOUBLE_EQ(NoiseAt(noise, 0, 40), 0.6);

@@ -231,6 +231,10 @@ void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {
         "Winners when training begins; 0: as `winners`.");
   v.Real("anneal_until", k.anneal_until, kPositiveFraction,
          "Part of the training after which winners_start has come down to winners.");
+  v.Real("jitter", k.jitter, {0.0, 10.0},
+         "Each step of training has up to this part more winners, drawn anew.");
+  v.Real("leak", k.leak, kFraction,
+         "Losers pass with this factor when training begins; falls linearly to 0 at anneal_until.");
   v.Section("boost", "Lifts units that seldom win, in training and for ranking only.", [&] {
     BoostConfig& b = k.boost;
     v.Real("strength", b.strength, {0.0, 100.0}, "β when training begins; 0: no boosting.");

@@ -192,6 +192,7 @@ void KwtaImpl::SetEpoch(int32_t epoch, int32_t epochs) {
   kwta_.winners = WinnersAt(config_, static_cast<double>(epoch) / epochs);
   boost_ = BoostAt(config_.boost, epoch, epochs);
   noise_ = NoiseAt(config_.noise, epoch, epochs);
+  leak_ = LeakAt(config_, static_cast<double>(epoch) / epochs);
 }
 
 double KwtaImpl::TargetDuty() const {
@@ -209,9 +210,29 @@ torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
     boost = boost.defined() ? noise_bu + boost : noise_bu;
   }
   if (boost.defined()) boost = torch::exp(boost);
-  const torch::Tensor y = ApplyKwta(x, kwta_, boost);
+  torch::Tensor y = ApplyKwta(x, Jittered(), boost);
+  UpdateDuty(y.detach());
+  if (leak_ > 0.0) y = torch::lerp(y, torch::relu(x), leak_);
+  return y;
+}
+
+/// The rule of one step of training: up to `jitter` more winners.
+packed::Kwta KwtaImpl::Jittered() const {
+  packed::Kwta kwta = kwta_;
+  if (config_.jitter == 0.0) return kwta;
+  const int64_t positions = kwta.scope == packed::KwtaScope::kGlobal ? positions_ : 1;
+  const int64_t units = duty_u_.numel() * positions / kwta.groups;
+  const int64_t least = kwta.winners / kwta.groups;
+  const int64_t most =
+      std::min<int64_t>(units, std::llround(static_cast<double>(least) * (1.0 + config_.jitter)));
+  kwta.winners = static_cast<int32_t>(
+      kwta.groups * torch::randint(least, most + 1, {1}, torch::kInt64).item<int64_t>());
+  return kwta;
+}
+
+void KwtaImpl::UpdateDuty(const torch::Tensor& y) {
   torch::NoGradGuard no_grad;
-  const torch::Tensor won = y.detach() > 0;
+  const torch::Tensor won = y > 0;
   torch::Tensor wins_c = won.dim() == 4 ? won.sum(torch::IntArrayRef{0, 2, 3}) : won.sum(0);
   // A unit of several channels won where any of them is above zero.
   if (kwta_.chunk > 1) {
@@ -219,12 +240,11 @@ torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
     last = last.reshape({-1, duty_u_.numel(), kwta_.chunk});
     wins_c = last.any(2).sum(0);
   }
-  const double batch = std::min<double>(static_cast<double>(x.size(0)),
+  const double batch = std::min<double>(static_cast<double>(y.size(0)),
                                         static_cast<double>(config_.boost.period_samples));
   const double period = static_cast<double>(config_.boost.period_samples);
-  const double share = batch / (static_cast<double>(x.size(0) * positions_) * period);
+  const double share = batch / (static_cast<double>(y.size(0) * positions_) * period);
   duty_u_.mul_((period - batch) / period).add_(wins_c.to(duty_u_.scalar_type()), share);
-  return y;
 }
 
 double KwtaImpl::DeadUnits() const {

@@ -8,6 +8,8 @@
 //   y = r where the unit is among the winners/groups best of its group, else 0
 //   dx = dy where y > 0, else 0                     gradients pass through winners only
 //
+// While training begins losers may leak (y = leak · r for them), and k may jitter.
+//
 // Candidates: the units of a group at one position (local) or at all positions (global). Ties go to
 // the lowest channels-last index, as in deployment (deploy/kernels/kwta). NaN wins, so that it
 // stays visible in the loss. Read first: docs/notation.md. Tested in: sparse_test.cc. Source:
@@ -47,7 +49,7 @@ class KwtaImpl : public torch::nn::Module {
 
   torch::Tensor forward(const torch::Tensor& x);
 
-  /// Sets winners (WinnersAt), β (BoostAt) and σ (NoiseAt) for an epoch, 0-based, of `epochs`.
+  /// Sets winners (WinnersAt), β (BoostAt), σ (NoiseAt) and the leak (LeakAt) for an epoch, 0-based, of `epochs`.
   void SetEpoch(int32_t epoch, int32_t epochs);
   /// The k-WTA that trains now; its winners are the deployed number once annealing is over.
   const packed::Kwta& kwta() const { return kwta_; }
@@ -62,10 +64,12 @@ class KwtaImpl : public torch::nn::Module {
 
  private:
   double TargetDuty() const;
+  packed::Kwta Jittered() const;
+  void UpdateDuty(const torch::Tensor& y);
 
   KwtaConfig config_;
   packed::Kwta kwta_;
-  double boost_ = 0.0, noise_ = 0.0;
+  double boost_ = 0.0, noise_ = 0.0, leak_ = 0.0;
   int64_t positions_;
   torch::Tensor duty_u_;
 };

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "train/sparse/kwta.h"
 #include "train/sparse/packed_weight.h"
@@ -513,6 +514,43 @@ TEST(Kwta, RankingNoiseMovesWinnersInTrainingOnly) {
   kwta->SetEpoch(0, 10);
   kwta->eval();
   EXPECT_TRUE(torch::equal(kwta->forward(x), plain));
+}
+
+TEST(Kwta, LosersLeakWhileTrainingBegins) {
+  KwtaConfig config;
+  config.rule = {.winners = 1, .groups = 1};
+  config.anneal_until = 0.5;
+  config.leak = 0.5;
+  Kwta kwta(config, 4, 1);
+  const torch::Tensor x = torch::tensor({{4.0f, -1.0f, 2.0f, 3.0f}}).requires_grad_();
+  kwta->train();
+  const torch::Tensor y = kwta->forward(x);
+  EXPECT_TRUE(torch::equal(y, torch::tensor({{4.0f, 0.0f, 1.0f, 1.5f}})));
+  y.sum().backward();
+  EXPECT_TRUE(torch::equal(x.grad(), torch::tensor({{1.0f, 0.0f, 0.5f, 0.5f}})));
+  kwta->SetEpoch(5, 10);
+  const torch::Tensor hard = torch::tensor({{4.0f, 0.0f, 0.0f, 0.0f}});
+  EXPECT_TRUE(torch::equal(kwta->forward(x), hard));
+  kwta->SetEpoch(0, 10);
+  kwta->eval();
+  EXPECT_TRUE(torch::equal(kwta->forward(x), hard));
+}
+
+TEST(Kwta, JitterDrawsMoreWinnersInTrainingOnly) {
+  torch::manual_seed(8);
+  KwtaConfig config;
+  config.rule = {.winners = 4, .groups = 2};
+  config.jitter = 1.0;
+  Kwta kwta(config, 16, 1);
+  kwta->train();
+  const torch::Tensor x = torch::rand({1, 16}) + 0.1;
+  std::set<int64_t> seen;
+  for (int step = 0; step < 50; ++step) {
+    seen.insert(kwta->forward(x).gt(0).sum().item<int64_t>());
+  }
+  EXPECT_EQ(seen, (std::set<int64_t>{4, 6, 8}));
+  kwta->eval();
+  EXPECT_EQ(kwta->forward(x).gt(0).sum().item<int64_t>(), 4);
 }
 
 }  // namespace
