@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "apps/peers/peer.h"
 #include "apps/support/benchmark.h"
@@ -18,7 +19,7 @@ int main(int argc, char** argv) {
   CLI::App app("Times a packed model, or a configuration with random weights, in each mode.",
                "bisparse-bench");
   app.footer(apps::Footer("bisparse-bench models/gsc_aligned.bisparse --threads 2 --batch 64"));
-  std::string path, json, format;
+  std::string path, json, format, peer_model;
   std::vector<std::string> modes = {"dense", "sparse_dense", "sparse_sparse"};
   apps::BenchmarkOptions options;
   apps::EvaluationData data;
@@ -40,6 +41,9 @@ int main(int argc, char** argv) {
          "libtorch (cmake/install_packages.sh --peers)")
       ->delimiter(',')
       ->check(CLI::IsMember(peers::PeerEngines()));
+  app.add_option("--peer-model", peer_model,
+                 "What the peers run instead of MODEL: another .bisparse file or CONFIG.yaml")
+      ->needs("--peers");
   app.add_option("--seconds", options.seconds, "Timed work for each mode and peer")
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();
@@ -65,6 +69,11 @@ int main(int argc, char** argv) {
     std::vector<float> inputs_bi = apps::RandomInputs(model.input, 256);
     if (!data.path.empty()) {
       inputs_bi = apps::SplitFeatures(*apps::OpenForModel(model, data), data.split, 256);
+    }
+    std::optional<packed::Model> theirs;
+    if (!peer_model.empty()) {
+      theirs = apps::OpenModel(peer_model, "");
+      options.peer_model = &*theirs;
     }
     nlohmann::ordered_json runs = nlohmann::ordered_json::array();
     for (const auto& [threads, batch] : sweep ? apps::SweepRuns() : apps::OneRun(options)) {

@@ -180,8 +180,16 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
   const InputRing ring(inputs_bi, model.input.elements(), options.batch);
   std::vector<peers::PeerResult> peers;
   if (!options.peers.empty()) {
-    peers = peers::StartPeers(options.peers, model, ring.samples(),
-                              engines.front().options().threads, options.batch);
+    const int threads = engines.front().options().threads;
+    if (options.peer_model == nullptr) {
+      peers = peers::StartPeers(options.peers, model, ring.samples(), threads, options.batch);
+    } else {
+      const packed::Model& theirs = *options.peer_model;
+      const InputRing their_ring(RandomInputs(theirs.input, 256), theirs.input.elements(),
+                                 options.batch);
+      peers =
+          peers::StartPeers(options.peers, theirs, their_ring.samples(), threads, options.batch);
+    }
   }
   std::vector<Lane> lanes;
   for (const Engine& engine : engines) lanes.push_back(EngineLane(engine, ring, options.batch));
@@ -190,16 +198,18 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
   }
   TimeInTurn(lanes, options.seconds);
 
-  BenchmarkResult result{.model = model.name,
-                         .format = packed::NumberFormatName(model.format),
-                         .isa = engines.front().isa(),
-                         .machine = MachineName(),
-                         .inputs = inputs_name,
-                         .threads = engines.front().options().threads,
-                         .batch = options.batch,
-                         .workspace_bytes = engines.back().workspace_bytes(),
-                         .peer_mode = peer_mode,
-                         .layer_mode = modes.back()};
+  BenchmarkResult result{
+      .model = model.name,
+      .format = packed::NumberFormatName(model.format),
+      .isa = engines.front().isa(),
+      .machine = MachineName(),
+      .inputs = inputs_name,
+      .threads = engines.front().options().threads,
+      .batch = options.batch,
+      .workspace_bytes = engines.back().workspace_bytes(),
+      .peer_mode = peer_mode,
+      .peer_model = options.peer_model == nullptr ? "" : options.peer_model->name,
+      .layer_mode = modes.back()};
   for (size_t i = 0; i < modes.size(); ++i) {
     const std::vector<double>& us = lanes[i].call_us;
     const double median_us = Quantile(us, 0.5);
@@ -237,10 +247,11 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
   }
   if (!result.peers.empty()) {
     text += fmt::format(
-        "\npeers, dense, ReLU for k-WTA; time relative to {}\n{:<18}{:>9}{:>12}{:>12}{:>14}{:>12}  "
+        "\npeers{}, dense, ReLU for k-WTA; time relative to "
+        "{}\n{:<18}{:>9}{:>12}{:>12}{:>14}{:>12}  "
         "{}\n",
-        ModeName(result.peer_mode), "peer", "median us", "p10", "p90", "samples/s", "ratio",
-        "p10 to p90");
+        result.peer_model.empty() ? "" : " on " + result.peer_model, ModeName(result.peer_mode),
+        "peer", "median us", "p10", "p90", "samples/s", "ratio", "p10 to p90");
   }
   for (const PeerTiming& peer : result.peers) {
     if (!peer.reason.empty()) {
@@ -275,6 +286,7 @@ nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result) {
                                             {"p90_us", timing.p90_us},
                                             {"samples_per_second", timing.samples_per_second}};
   }
+  if (!result.peer_model.empty()) json["peer_model"] = result.peer_model;
   for (const PeerTiming& peer : result.peers) {
     if (!peer.reason.empty()) {
       json["peers_missing"][peer.name] = peer.reason;

@@ -22,6 +22,9 @@ struct BenchmarkOptions {
   int64_t batch = 1;
   double seconds = 2.0;            ///< of timed work for each mode and peer
   std::vector<std::string> peers;  ///< other engines, of peers::PeerEngines()
+  /// The network that peers run instead of the model's own, on random inputs of its shape; null: the
+  /// model's.
+  const packed::Model* peer_model = nullptr;
 };
 
 /// Quantiles over calls; a call runs one batch.
@@ -51,6 +54,7 @@ struct BenchmarkResult {
   int64_t workspace_bytes = 0;  ///< of a thread, in layer_mode
   std::vector<Timing> modes;
   Mode peer_mode = Mode::kAuto;  ///< what peers are compared with
+  std::string peer_model;        ///< their network's name; empty: `model`
   std::vector<PeerTiming> peers;
   Mode layer_mode =
       Mode::kSparseSparse;  ///< the mode that `layers` were timed in, one sample at a time

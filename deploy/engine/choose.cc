@@ -34,8 +34,10 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
   const bool conv = layer.kind == LayerKind::kConv2d;
   const bool sparse = mode == Mode::kSparseDense && layer.packing.set_size > 1;
   if (format == NumberFormat::kI8) {
-    if (conv && layer.input.channels == 1 && pool && kernels::HasConvTapsI8())
+    if (conv && layer.input.channels == 1 && pool &&
+        kernels::HasConvTapsI8(layer, mode == Mode::kDense)) {
       return "conv_taps_i8";
+    }
     if (conv)
       return sparse && kernels::FitsConvQuadsI8(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";

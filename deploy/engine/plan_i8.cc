@@ -95,13 +95,14 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
   const packed::Layout layout(layer.kernel(), layer.packing);
   step.zero = InputZero(model, before);
   const bool pool = !behind.empty() && IsPoolOfTwo(behind[0]);
-  if (pool && kernels::HasConvTapsI8()) {
-    const bool dense = mode == Mode::kDense, grouped = behind.size() > 1 && IsOneOfEight(behind[1]);
+  const bool dense = mode == Mode::kDense;
+  if (pool && kernels::HasConvTapsI8(layer, dense)) {
+    const bool grouped = behind.size() > 1 && IsOneOfEight(behind[1]);
     step.taps = kernels::PrepareConvTapsI8(layer, behind[0].output, step.zero, dense, grouped);
     if (step.taps) {
       step.kernel = StepKernelI8::kConvTaps;
       summary.kernel = "conv_taps_i8";
-      summary.reason = dense ? "mode dense" : "one channel: any owners";
+      summary.reason = dense ? "mode dense" : "one channel, read by taps";
       if (!dense) {
         summary.macs_executed = summary.nonzeros * layer.output.height * layer.output.width;
       }

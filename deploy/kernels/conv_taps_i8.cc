@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: conv_taps_i8.h. On other targets a plain loop computes the same; plans choose matmul_i8
-// there (HasConvTapsI8). Past 400 lines: both forms share the columns before them and the fold behind.
+// Read first: conv_taps_i8.h. The forms of AVX-512 with VNNI; conv_taps_pairs_i8.cc has that of AVX2. On
+// other targets a plain loop computes the same; plans choose matmul_i8 there (HasConvTapsI8). Past 400 lines: both forms share the columns before them and the fold behind.
 #include "deploy/kernels/conv_taps_i8.h"
 
 #include <algorithm>
@@ -398,6 +398,9 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
 
 void Run(const ConvTapsI8Args& a) {
   PadMap(a);
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  if (a.conv->shared) return ConvTapsPairsI8Run(a);
+#endif
   const ConvTapsI8& s = *a.conv;
   ConvTaps(a, a.scratch, a.scratch + s.columns_at());
 }
@@ -414,7 +417,11 @@ HWY_EXPORT(Run);
 
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Run)(args); }
 
-bool HasConvTapsI8() { return (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3_DL) != 0; }
+bool HasConvTapsI8(const packed::Layer& layer, bool dense) {
+  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
+  const bool shared = dense || layer.packing.set_size == 1 || layer.packing.lanes == 16;
+  return (targets & HWY_AVX3_DL) != 0 || (shared && (targets & (HWY_AVX2 | HWY_AVX3)) != 0);
+}
 
 }  // namespace bisparse::kernels
 #endif  // HWY_ONCE

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 convolution of a map of one channel with packed weights and the 2×2 max-pool behind it, for
-// AVX-512 with VBMI and VNNI: every lane picks its own four taps of the window by a byte permute, so
-// any owners cost the same.
+// int8 convolution of a map of one channel with packed weights and the 2×2 max-pool behind it. On
+// AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
+// any owners cost the same; on AVX2 kernels of a block must share their taps.
 //
 //   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[2py + dy + ky, 2px + dx + kx] …)
 //
 // Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all four
 // windows of a pooled position: they differ by 1 (a row down) and 8 (a column right) in the index.
-// Two forms:
+// Three forms:
 //   shared  All kernels of a block of 16 have the same taps (L = 16, or a dense layer). One permute makes the fours of
 //           taps of a position that dot products then read from memory, each broadcast to 16 kernels. Bound for 64 kernels
 //           of 6 or 7 taps: 32 dot products, two a cycle: 16 cycles a pooled position.
@@ -15,11 +15,16 @@
 //           taps; blocks of 16 then need few fours. A tap that is left over (the ninth) takes one permute for all four
 //           windows. Bound for 64 kernels of 8 or 9 taps: 34 permutes and 40 dot products, which share two pipes on
 //           Zen 5: 37 cycles a pooled position.
-// Behind it the k-WTA of one winner in eight channels is a fold of 16-bit keys.
+//   pairs   AVX2 (conv_taps_pairs_i8.cc), shared taps: pairs of taps as 16-bit numbers, each broadcast to 16 kernels'
+//           pairs of weights. Bound for 64 kernels of 6 or 7 taps: 112 multiplications and as many additions a pooled
+//           position, four a cycle on Zen 3: 56 cycles.
+// Behind it the k-WTA of one winner in eight channels is a fold of 16-bit keys (pairs: a minimum of 16-bit words).
 // Tested in: conv_taps_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -51,19 +56,38 @@ struct ConvTapsI8 {
   AlignedBuffer<uint8_t>
       spread;  ///< [spreads()][64] bytes of the window: four · 16 + window · 4 + tap
   int64_t spreads() const { return (fours + 3) / 4; }
+  // Pairs form, from shared: distinct pairs of taps (bytes of the window) and which of them each of a block's is.
+  std::vector<std::array<uint8_t, 2>> pairs;
+  std::vector<int32_t> pair_begin_b, pair_g;
+  /// [pairs][window of four]: where both taps' words begin, from the words of the pooled position's first row.
+  std::vector<std::array<int32_t, 2>> pair_from;
+  AlignedBuffer<int16_t> pair_weight;            ///< [pair_g.size()][32], kernels in kPairOrder
+  AlignedBuffer<int32_t> pair_bias, pair_shift;  ///< [blocks·16], likewise
+  /// Kernels of a block in the order that packing two registers of 32-bit sums undoes.
+  static constexpr int32_t kPairOrder[16] = {0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15};
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
   /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
   int64_t columns_at() const { return ((padded_h() + 8) * row_bytes() + 63) / 64 * 64; }
-  /// The padded map, eight of its rows as columns, a row of sums of four blocks, a row of spread taps.
+  /// Pairs form: words of the even, then of the odd columns of a padded row; a row of pooled positions.
+  int64_t half_row() const {
+    return (std::max<int64_t>(row_bytes() / 2, padded_width() + 8) + 31) / 32 * 32;
+  }
+  int64_t padded_width() const { return (int64_t{pooled.width} + 15) / 16 * 16; }
+  /// The padded map, then eight of its rows as columns, a row of sums of four blocks, a row of spread taps; or a row of
+  /// four blocks' outputs, its rows as words, a row of spread pairs.
   int64_t scratch_bytes() const {
-    return columns_at() + 8 * row_bytes() + 64 + int64_t{pooled.width} * (256 + 64 * spreads());
+    const int64_t fours_bytes =
+        8 * row_bytes() + 64 + int64_t{pooled.width} * (256 + 64 * spreads());
+    const int64_t pairs_bytes = int64_t{pooled.width} * 128 + (padded_h() + 8) * 4 * half_row() +
+                                static_cast<int64_t>(pairs.size()) * 16 * padded_width();
+    return columns_at() + std::max(fours_bytes, pairs_bytes);
   }
 };
 
-/// True where the CPU (and BISPARSE_ISA) has what the kernel is made for.
-bool HasConvTapsI8();
+/// True where the CPU (and BISPARSE_ISA) has what the kernel is made for, with these owners (dense: without).
+bool HasConvTapsI8(const packed::Layer& layer, bool dense);
 
 /// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. grouped: a k-WTA of one
 /// winner in each group of eight channels follows; kept where there are 64, 128, 192 or 256. Nothing unless the layer
@@ -82,6 +106,8 @@ struct ConvTapsI8Args {
   uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
 };
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept;
+/// The pairs form; only on AVX2 and AVX-512, conv->shared. Called by ConvTapsI8Run.
+void ConvTapsPairsI8Run(const ConvTapsI8Args& args) noexcept;
 
 }  // namespace bisparse::kernels
 

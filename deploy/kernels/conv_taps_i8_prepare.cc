@@ -84,6 +84,55 @@ void PrepareShared(const std::vector<uint8_t>& index, ConvTapsI8& conv) {
   }
 }
 
+/// The pairs form of what the shared form holds.
+void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& weight,
+                  ConvTapsI8& conv) {
+  std::vector<int16_t> pair_weight;
+  conv.pair_bias = AlignedBuffer<int32_t>(conv.bias_o.size());
+  conv.pair_shift = AlignedBuffer<int32_t>(conv.bias_o.size());
+  conv.pair_begin_b.push_back(0);
+  for (size_t b = 0; b < static_cast<size_t>(conv.blocks); ++b) {
+    for (size_t g = static_cast<size_t>(conv.begin_b[b]);
+         g < static_cast<size_t>(conv.begin_b[b + 1]); ++g) {
+      for (size_t half = 0; half < 4; half += 2) {
+        const size_t first = g * 64 + half;
+        bool empty = true;
+        for (size_t lane = 0; lane < 16; ++lane) {
+          empty = empty && weight[first + lane * 4] == 0 && weight[first + lane * 4 + 1] == 0;
+        }
+        if (empty) continue;
+        const std::array<uint8_t, 2> pair{index[first], index[first + 1]};
+        const auto known = std::find(conv.pairs.begin(), conv.pairs.end(), pair);
+        conv.pair_g.push_back(static_cast<int32_t>(known - conv.pairs.begin()));
+        if (known == conv.pairs.end()) conv.pairs.push_back(pair);
+        for (const int32_t lane : ConvTapsI8::kPairOrder) {
+          const size_t at = first + static_cast<size_t>(lane) * 4;
+          pair_weight.push_back(weight[at]);
+          pair_weight.push_back(weight[at + 1]);
+        }
+      }
+    }
+    conv.pair_begin_b.push_back(static_cast<int32_t>(conv.pair_g.size()));
+    for (size_t j = 0; j < 16; ++j) {
+      const size_t lane = b * 16 + static_cast<size_t>(ConvTapsI8::kPairOrder[j]);
+      conv.pair_bias.data()[b * 16 + j] = conv.bias_o.data()[lane];
+      conv.pair_shift.data()[b * 16 + j] = conv.shift_o.data()[lane];
+    }
+  }
+  const auto half = static_cast<int32_t>(conv.half_row());
+  for (const std::array<uint8_t, 2>& pair : conv.pairs) {
+    for (int32_t window = 0; window < 4; ++window) {
+      const auto from = [&](int32_t byte) {
+        const int32_t column = byte / 8 + window % 2;
+        return ((byte % 8 + window / 2) * 2 + column % 2) * half + column / 2;
+      };
+      conv.pair_from.push_back({from(pair[0]), from(pair[1])});
+    }
+  }
+  conv.pair_weight = AlignedBuffer<int16_t>(pair_weight.size());
+  std::copy(pair_weight.begin(), pair_weight.end(), conv.pair_weight.data());
+}
+
 }  // namespace
 
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
@@ -160,7 +209,10 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
       conv.begin_b.push_back(static_cast<int32_t>(index.size() / 64));
     }
   }
-  if (conv.shared) PrepareShared(index, conv);
+  if (conv.shared) {
+    PrepareShared(index, conv);
+    PreparePairs(index, weight, conv);
+  }
   conv.index = AlignedBuffer<uint8_t>(index.size());
   conv.weight = AlignedBuffer<int8_t>(weight.size());
   std::copy(index.begin(), index.end(), conv.index.data());

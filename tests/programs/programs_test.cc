@@ -152,6 +152,14 @@ TEST_F(Programs, BenchSweepsAndTakesModesRealInputsAndConfigurations) {
   const Result random = Run("bisparse-bench", "good.yaml --seconds 0.01 --json -");
   ASSERT_EQ(random.code, 0) << random.err;
   EXPECT_EQ(Json::parse(random.out)["layers"][0]["name"], "linear1");
+  const Result other = Run("bisparse-bench",
+                           "model.bisparse --seconds 0.01 --peers eigen --peer-model good.yaml "
+                           "--json -");
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_EQ(Json::parse(other.out)["model"], "example");
+  EXPECT_EQ(Json::parse(other.out)["peer_model"], "good");
+  EXPECT_GT(Json::parse(other.out)["peers"]["eigen_sparse"]["ratio"], 0.0);
+  ExpectError("bisparse-bench", "model.bisparse --peer-model good.yaml", 2, "--peers");
   ExpectError("bisparse-bench", "bad.yaml", 2, "bad.yaml:2:");
   ExpectError("bisparse-bench", "absent.yaml", 3, "absent.yaml: cannot be opened");
   ExpectError("bisparse-bench", "model.bisparse --mode fast", 2,

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pairs form of conv_taps_i8, for AVX2 and AVX-512 without VNNI. Read first: conv_taps_i8.h.
+//
+//   y[k] += x[a]·w[k, a] + x[b]·w[k, b]     16-bit numbers, 32-bit sums: exact
+//
+// x[a], x[b] of every pair, window and pooled position of a row are made once (SpreadPairs): taps of
+// neighbouring pooled positions are neighbours among the even or the odd columns.
+#include <cstring>
+
+#include "deploy/kernels/conv_taps_i8.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "deploy/kernels/conv_taps_pairs_i8.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bisparse::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+/// Even and odd columns of every padded row as words: word[(row·2 + parity)·half + x/2].
+HWY_INLINE void WidenRows(const ConvTapsI8& s, const uint8_t* padded, uint16_t* word) {
+  const int64_t row = s.row_bytes(), half = s.half_row();
+  const __m128i low = _mm_set1_epi16(255);
+  for (int64_t y = 0; y < s.padded_h() + 8; ++y) {
+    for (int64_t x = 0; x < row; x += 16) {
+      const __m128i v = _mm_load_si128(reinterpret_cast<const __m128i*>(padded + y * row + x));
+      uint16_t* to = word + y * 2 * half + x / 2;
+      _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm_and_si128(v, low));
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + half), _mm_srli_epi16(v, 8));
+    }
+  }
+}
+
+/// spread[(pair·4 + window)·width + px]: both taps of a pair, for the row of pooled positions py.
+HWY_INLINE void SpreadPairs(const ConvTapsI8& s, const uint16_t* word, int64_t py,
+                            uint32_t* spread) {
+  const int64_t width = s.padded_width(), lists = static_cast<int64_t>(s.pairs.size()) * 4;
+  const uint16_t* const row = word + 4 * py * s.half_row();
+  const std::array<int32_t, 2>* from = s.pair_from.data();
+  for (int64_t i = 0; i < lists; ++i, spread += width) {
+    const uint16_t *a = row + from[i][0], *b = row + from[i][1];
+    for (int64_t px = 0; px < width; px += 16) {
+      const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + px));
+      const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + px));
+      const __m256i low = _mm256_unpacklo_epi16(x, y), high = _mm256_unpackhi_epi16(x, y);
+      __m256i* to = reinterpret_cast<__m256i*>(spread + px);
+      _mm256_storeu_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
+      _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
+    }
+  }
+}
+
+/// Sums of a block's kernels 0-3, 8-11 and 4-7, 12-15 over four windows.
+struct Sums {
+  __m256i low[4], high[4];
+};
+
+HWY_INLINE void AddPair(Sums& sums, const uint32_t* x, int64_t step, const __m256i* weight) {
+  const __m256i w0 = _mm256_load_si256(weight), w1 = _mm256_load_si256(weight + 1);
+  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+    const __m256i both = _mm256_set1_epi32(static_cast<int>(x[i * step]));
+    sums.low[i] = _mm256_add_epi32(sums.low[i], _mm256_madd_epi16(both, w0));
+    sums.high[i] = _mm256_add_epi32(sums.high[i], _mm256_madd_epi16(both, w1));
+  }
+}
+
+HWY_INLINE __m256i Largest(const __m256i* y) {
+  return _mm256_max_epi32(_mm256_max_epi32(y[0], y[1]), _mm256_max_epi32(y[2], y[3]));
+}
+
+/// A row of a block's 16 outputs as words, in order, to tile[64·px …]. kPairs: how many; 0: any number.
+template <int kPairs>
+HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* spread,
+                           uint16_t* tile) {
+  const __m256i* bias = reinterpret_cast<const __m256i*>(s.pair_bias.data() + block * 16);
+  const __m256i* shift = reinterpret_cast<const __m256i*>(s.pair_shift.data() + block * 16);
+  const __m256i shift0 = _mm256_load_si256(shift), shift1 = _mm256_load_si256(shift + 1);
+  const int64_t step = s.padded_width(), first = s.pair_begin_b[block],
+                count = s.pair_begin_b[block + 1] - first, width = s.pooled.width;
+  const int32_t* pair = s.pair_g.data() + first;
+  const __m256i* weight = reinterpret_cast<const __m256i*>(s.pair_weight.data() + first * 32);
+  const uint32_t* from[kPairs + 1];
+  for (int g = 0; g < kPairs; ++g) from[g] = spread + pair[g] * 4 * step;
+  for (int64_t px = 0; px < width; ++px, tile += 64) {
+    const __m256i bias0 = _mm256_load_si256(bias), bias1 = _mm256_load_si256(bias + 1);
+    Sums sums{{bias0, bias0, bias0, bias0}, {bias1, bias1, bias1, bias1}};
+    if constexpr (kPairs > 0) {
+      HWY_UNROLL(4) for (int g = 0; g < kPairs; ++g) {
+        AddPair(sums, from[g] + px, step, weight + 2 * g);
+      }
+    } else {
+      for (int64_t g = 0; g < count; ++g) {
+        AddPair(sums, spread + pair[g] * 4 * step + px, step, weight + 2 * g);
+      }
+    }
+    const __m256i q = _mm256_packs_epi32(_mm256_srav_epi32(Largest(sums.low), shift0),
+                                         _mm256_srav_epi32(Largest(sums.high), shift1));
+    _mm256_store_si256(
+        reinterpret_cast<__m256i*>(tile),
+        _mm256_min_epi16(_mm256_max_epi16(q, _mm256_setzero_si256()), _mm256_set1_epi16(255)));
+  }
+}
+
+HWY_INLINE void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint32_t* spread,
+                            uint16_t* tile) {
+  switch (s.pair_begin_b[block + 1] - s.pair_begin_b[block]) {
+    case 3:
+      return BlockRow<3>(s, block, spread, tile);
+    case 4:
+      return BlockRow<4>(s, block, spread, tile);
+    default:
+      return BlockRow<0>(s, block, spread, tile);
+  }
+}
+
+/// Words 0 and 1 of each of eight registers: the smallest word, and where it is, of a group.
+struct Smallest {
+  __m128i word, place;  ///< eight words each
+};
+HWY_INLINE Smallest SmallestOfGroups(const __m256i* inverse) {
+  __m128i r[8];
+  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+    r[2 * i] = _mm_minpos_epu16(_mm256_castsi256_si128(inverse[i]));
+    r[2 * i + 1] = _mm_minpos_epu16(_mm256_extracti128_si256(inverse[i], 1));
+  }
+  const auto four = [](const __m128i* v) HWY_ATTR {
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(v[0], v[1]), _mm_unpacklo_epi32(v[2], v[3]));
+  };
+  const __m128i a = four(r), b = four(r + 4), low = _mm_set1_epi32(0xFFFF);
+  return {_mm_packus_epi32(_mm_and_si128(a, low), _mm_and_si128(b, low)),
+          _mm_packus_epi32(_mm_srli_epi32(a, 16), _mm_srli_epi32(b, 16))};
+}
+
+/// The winners of the eight groups of blocks b … b + 3 at a position. The smallest of 255 - value is the largest value,
+/// and the first place of it.
+HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const __m256i* q, int32_t b,
+                             int64_t position) {
+  const __m256i most = _mm256_set1_epi16(255);
+  __m256i inverse[4];
+  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) inverse[i] = _mm256_sub_epi16(most, q[i]);
+  const Smallest winner = SmallestOfGroups(inverse);
+  const __m128i value = _mm_sub_epi16(_mm_set1_epi16(255), winner.word);
+  const __m128i group = _mm_setr_epi16(0, 8, 16, 24, 32, 40, 48, 56);
+  const __m128i channel = _mm_add_epi16(_mm_add_epi16(winner.place, group),
+                                        _mm_set1_epi16(static_cast<int16_t>(b * 16)));
+  const int64_t channels = a.conv->pooled.channels, at = position * (channels / 8) + b * 2;
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(a.value_k + at), _mm_packus_epi16(value, value));
+  if (a.line_k != nullptr) {
+    const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(a.line_k + at), _mm_mullo_epi16(channel, step));
+  } else {
+    const __m256i begin = _mm256_set1_epi32(static_cast<int>(position * channels));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.index_k + at),
+                        _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), begin));
+  }
+}
+
+/// The same of the map.
+HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const __m256i* q, int32_t b, int64_t position) {
+  const int64_t channels = a.conv->pooled.channels, left = channels - b * 16;
+  alignas(32) uint8_t bytes[64];
+  uint8_t* const y = a.output + position * channels + b * 16;
+  uint8_t* const to = left >= 64 ? y : bytes;
+  HWY_UNROLL(2) for (int i = 0; i < 2; ++i) {
+    const __m256i packed = _mm256_packus_epi16(q[2 * i], q[2 * i + 1]);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32 * i),
+                        _mm256_permute4x64_epi64(packed, 0xD8));
+  }
+  if (left < 64) std::memcpy(y, bytes, static_cast<size_t>(left));
+}
+
+void RunPairs(const ConvTapsI8Args& a) {
+  const ConvTapsI8& s = *a.conv;
+  auto* tile = reinterpret_cast<uint16_t*>(a.scratch + s.columns_at());
+  uint16_t* word = tile + int64_t{s.pooled.width} * 64;
+  auto* spread = reinterpret_cast<uint32_t*>(word + (s.padded_h() + 8) * 2 * s.half_row());
+  WidenRows(s, a.scratch, word);
+  int64_t position = 0;
+  for (int64_t py = 0; py < s.pooled.height; ++py, position += s.pooled.width) {
+    SpreadPairs(s, word, py, spread);
+    for (int32_t b = 0; b < s.blocks; b += 4) {
+      for (int32_t i = 0; i < 4; ++i) {
+        AnyBlockRow(s, static_cast<size_t>(b + i), spread, tile + i * 16);
+      }
+      for (int64_t px = 0; px < s.pooled.width; ++px) {
+        const auto* q = reinterpret_cast<const __m256i*>(tile + px * 64);
+        if (a.value_k != nullptr) {
+          StoreWinners(a, q, b, position + px);
+        } else {
+          StoreMap(a, q, b, position + px);
+        }
+      }
+    }
+  }
+}
+#else
+void RunPairs(const ConvTapsI8Args&) {}  // never called: ConvTapsI8Run has other forms here
+#endif
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace bisparse::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bisparse::kernels {
+
+HWY_EXPORT(RunPairs);
+
+void ConvTapsPairsI8Run(const ConvTapsI8Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(RunPairs)(args);
+}
+
+}  // namespace bisparse::kernels
+#endif  // HWY_ONCE
