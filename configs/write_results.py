@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes docs/results.json, docs/results.md and the README's table from the runs' own files.
 
-  configs/write_results.py RUNS [--bench BENCH.json …]
+  configs/write_results.py RUNS
 
-RUNS holds folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json, perturbed.json, test_f32.json
-and test_int8.json (bisparse-evaluate; of the exported files, through the engine), and noise.json (configs/train_results.sh).
-The benchmark's files, if any, are bisparse-bench --sweep --json outputs, named bench_<network>.json. The ablation's part
-(configs/write_ablation.py) is kept. Only the Python standard library is used.
+RUNS is what configs/train_results.sh fills: folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json,
+perturbed.json, test_f32.json and so on (bisparse-evaluate; of the exported files, through the engine), bench/*.json
+(bisparse-bench) and noise.json. The ablation's part (configs/write_ablation.py) is kept. Only the Python standard library
+is used.
 """
 import json
 import pathlib
@@ -16,9 +16,9 @@ import sys
 from results_table import (ROOT, difference_text, find_block, folders_by_name, mean_text, paired_difference, put_mean,
                            read_json, replace_block)
 
-ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned"]
-ACCURACIES = {"validation": "validation.json", "validation_perturbed": "perturbed.json", "test": "test_f32.json",
-              "test_int8": "test_int8.json"}
+ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_fast"]
+ACCURACIES = {"validation": "validation.json", "validation_int8": "validation_int8.json", "validation_perturbed": "perturbed.json",
+              "test": "test_f32.json", "test_int8": "test_int8.json"}
 
 
 def read_runs(runs):
@@ -49,10 +49,10 @@ def summarise(rows):
 
 
 def markdown_table(results, latency):
-    lines = ["| network | non-zero weights | validation % | perturbed % | test % | test int8 % | seeds | minutes a run | latency, µs |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| network | non-zero weights | validation % | int8 % | perturbed % | test % | test int8 % | seeds | minutes a run | int8, µs |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for name, entry in results.items():
-        lines.append(f"| `{name}` | {entry['nonzeros']:,} | {mean_text(entry, 'validation')} | "
+        lines.append(f"| `{name}` | {entry['nonzeros']:,} | {mean_text(entry, 'validation')} | {mean_text(entry, 'validation_int8')} | "
                      f"{mean_text(entry, 'validation_perturbed')} | {mean_text(entry, 'test')} | {mean_text(entry, 'test_int8')} | "
                      f"{entry['seeds']} | {entry['minutes']:.1f} | {latency.get(name, '–')} |")
     return lines
@@ -63,12 +63,12 @@ def difference_table(table, names, reference="gsc_dense"):
     if reference not in table or len(names) == 1:
         return []
     lines = [f"Difference to `{reference}`, seed by seed: mean and its 95 % interval, in points.", "",
-             "| network | validation | perturbed | test | seeds |", "|---|---|---|---|---|"]
+             "| network | validation | perturbed | test | test int8 | seeds |", "|---|---|---|---|---|---|"]
     for name in names:
         if name == reference:
             continue
         cells = []
-        for key in ("validation", "validation_perturbed", "test"):
+        for key in ("validation", "validation_perturbed", "test", "test_int8"):
             cells.append(difference_text(paired_difference({s: r[key] for s, r in table[name].items()},
                                                            {s: r[key] for s, r in table[reference].items()})))
         lines.append(f"| `{name}` | {' | '.join(cells)} | {len(set(table[name]) & set(table[reference]))} |")
@@ -92,27 +92,29 @@ def noise_section(runs):
     return [*lines, "", "![The same as a plot](noise.svg)", ""]
 
 
-def bench_section(files):
-    """Lines of the speed section, and {network: 'best mode latency'}."""
-    lines, latency = [], {}
-    for file in files:
-        bench = json.loads(pathlib.Path(file).read_text())
-        name = pathlib.Path(file).stem.removeprefix("bench_")
-        for run in bench.get("runs", [bench]):
-            dense = run["modes"]["dense"]["median_us"]
-            for mode, timing in run["modes"].items():
-                lines.append(f"| `{name}` | {run['threads']} | {run['batch']} | {mode} | {timing['median_us']:.1f} "
-                             f"| {timing['p10_us']:.1f}–{timing['p90_us']:.1f} | {timing['samples_per_second']:,.0f} | "
-                             f"{dense / timing['median_us']:.1f}× |")
-            if run["threads"] == 1 and run["batch"] == 1:
-                latency[name] = f"{min(t['median_us'] for t in run['modes'].values()):.1f}"
+def bench_section(runs, names):
+    """Lines of the speed section, and {network: µs of one sample in int8}."""
+    lines, latency, machine = [], {}, ""
+    for name in names:
+        f32, int8, paper = (read_json(pathlib.Path(runs) / "bench" / f"{name}-{kind}.json") for kind in ("f32", "int8", "paper"))
+        if not (f32 and int8 and paper):
+            continue
+        machine = f"{int8['machine']}, kernels {int8['isa']}"
+        ours = int8["modes"]["sparse_sparse"]["median_us"]
+        latency[name] = f"{ours:.1f}"
+
+        def peer(key, bench=int8):
+            return f"{bench['peers'][key]['median_us']:.0f}" if key in bench.get("peers", {}) else "–"
+        against = paper["peers"].get("onednn_f32")
+        ratio = f"{against['ratio']:.1f}× ({against['ratio_p10']:.1f}–{against['ratio_p90']:.1f})" if against else "–"
+        lines.append(f"| `{name}` | {f32['modes']['sparse_sparse']['median_us']:.1f} | {ours:.1f} | {int8['modes']['dense']['median_us']:.1f} | "
+                     f"{peer('onednn_f32')} | {peer('onednn_int8')} | {peer('onnxruntime_f32')} | {peer('onnxruntime_int8')} | {ratio} |")
     if lines:
-        machine = bench["runs"][0] if "runs" in bench else bench
-        lines = [f"## Speed\n\nMachine: {machine['machine']}, kernels {machine['isa']}. Command for each model: "
-                 "`bisparse-bench models/NAME.bisparse --sweep --json FILE`. Times of one call (one batch); speed-up over "
-                 "the engine's own dense mode in the same run.\n",
-                 "| model | threads | batch | mode | median µs | p10–p90 | samples/s | over dense |",
-                 "|---|---|---|---|---|---|---|---|", *lines]
+        lines = [f"## Speed\n\nMachine: {machine}; one thread, one sample, µs. Peers run the network's dense form with ReLU. The last column: "
+                 "the paper's dense network (`gsc_dense`) in oneDNN f32 ÷ ours in int8, in one run "
+                 "(`bisparse-bench MODEL --peers onednn --peer-model GSC_DENSE`), with its 10th and 90th percentile.\n",
+                 "| network | ours f32 | ours int8 | our dense int8 | oneDNN f32 | oneDNN int8 | ORT f32 | ORT int8 | paper's dense ÷ ours |",
+                 "|---|---|---|---|---|---|---|---|---|", *lines]
     return lines, latency
 
 
@@ -120,13 +122,12 @@ def main():
     arguments = sys.argv[1:]
     if not arguments or arguments[0].startswith("-"):
         sys.exit(__doc__)
-    bench_files = arguments[2:] if arguments[1:2] == ["--bench"] else []
     table = read_runs(arguments[0])
     if not table:
         sys.exit(f"{arguments[0]}: no finished run (log/summary.json, validation.json, test_f32.json)")
     names = [n for n in ORDER if n in table] + sorted(set(table) - set(ORDER))
     results = {name: summarise(table[name]) for name in names}
-    speed, latency = bench_section(bench_files)
+    speed, latency = bench_section(arguments[0], names)
     json_path, document = ROOT / "docs/results.json", ROOT / "docs/results.md"
     everything = dict(results)
     if "ablation" in (old := read_json(json_path) or {}):
@@ -140,11 +141,12 @@ def main():
              "once for each network and seed. All accuracies are of the exported file, through the engine; mean ± standard "
              "deviation over the seeds. Standard error of one run: about 0.65 points on validation, 0.75 on test.", "",
              "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results, latency), "",
-             "Latency: best mode, one sample, one thread. Minutes: wall time of a run with the threads below, beside other work "
+             "int8, µs: one sample, one thread. Minutes: wall time of a run with the threads below, beside other work "
              "on the machine. Perturbed: copies of the validation clips with noise, band limits or an echo (`data/augment.h`).", "",
              *difference_table(table, names), *noise_section(arguments[0]),
-             "## Runs", "", "| network | seed | epochs | validation % | perturbed % | test % | test int8 % | minutes | threads |",
-             "|---|---|---|---|---|---|---|---|---|"]
+             "## Runs", "",
+             "| network | seed | epochs | validation % | int8 % | perturbed % | test % | test int8 % | minutes | threads |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for name in names:
         for seed, row in sorted(table[name].items()):
             cells = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ACCURACIES)

@@ -161,22 +161,18 @@ void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
   v.Real("scale", f.scale, {}, "Last of all: (feature − offset) · scale.");
 }
 
-void VisitOwnerLearning(SchemaVisitor& v, bool learned, OwnerLearning& o) {
+void VisitOwnerLearning(SchemaVisitor& v, OwnerLearning& o) {
   v.Int("update_steps", o.update_steps, {1, 1000000},
         "Steps from one choice of owners to the next.");
   v.Real("freeze_at", o.freeze_at, kPositiveFraction,
          "Part of the training after which owners stay.");
-  v.Only(learned, "owners: learned", [&] {
-    v.Real("anneal_until", o.anneal_until, kFraction,
-           "Part of the training in which the kernels kept in each run fall from S to 1.");
-    v.Real("loser_decay", o.loser_decay, kNotNegative,
-           "Decay of the weights that are not kept, times the learning rate.");
-    v.Bool("balanced", o.balanced, "Whether every kernel of a set owns equally many runs.");
-  });
-  v.Only(!learned, "owners: rigl", [&] {
-    v.Real("drop_fraction", o.drop_fraction, kFraction,
-           "Part of the runs that change hands at first; falls to 0 along a cosine.");
-  });
+  v.Real("anneal_until", o.anneal_until, kFraction,
+         "learned: part of the training in which the kernels kept in each run fall from S to 1.");
+  v.Real("loser_decay", o.loser_decay, kNotNegative,
+         "learned: decay of the weights that are not kept, times the learning rate.");
+  v.Bool("balanced", o.balanced, "learned: whether every kernel of a set owns equally many runs.");
+  v.Real("drop_fraction", o.drop_fraction, kFraction,
+         "rigl: part of the runs that change hands at first; falls to 0 along a cosine.");
 }
 
 void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
@@ -193,10 +189,9 @@ void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
     v.Choice("owners", p.owners, kOwnerWords,
              "static: drawn once from the seed, balanced; learned: the kernel with the largest "
              "weights in the run; rigl: weak owners hand over to the largest gradient.");
-    v.Only(p.owners != OwnerRule::kStatic, "owners: learned or rigl", [&] {
-      v.Section("learning", "How owners are learned; fractions are of the training.",
-                [&] { VisitOwnerLearning(v, p.owners == OwnerRule::kLearned, p.learning); });
-    });
+    v.Section("learning",
+              "How owners are learned; static ones are not. Fractions are of the training.",
+              [&] { VisitOwnerLearning(v, p.learning); });
   });
 }
 
