@@ -12,6 +12,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "deploy/kernels/compress_table.h"
 #include "deploy/kernels/kwta.h"
 #include "hwy/highway.h"
 
@@ -24,6 +25,18 @@ using DF = hn::CappedTag<float, 16>;
 using DI = hn::CappedTag<int32_t, 16>;
 using VF = hn::Vec<DF>;
 using VI = hn::Vec<DI>;
+
+/// The lanes of v that mask names, in order, in front.
+HWY_INLINE VI CompressLanes(VI v, hn::Mask<DI> mask) {
+#if HWY_TARGET == HWY_AVX2
+  const auto bits = static_cast<size_t>(_mm256_movemask_ps(_mm256_castsi256_ps(mask.raw)));
+  const __m256i order =
+      _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(kCompressLanes[bits])));
+  return VI{_mm256_permutevar8x32_epi32(v.raw, order)};
+#else
+  return hn::Compress(v, mask);
+#endif
+}
 
 /// Number of keys[0 … n) >= bound. keys are padded with -1 to whole vectors.
 HWY_INLINE int32_t CountAtLeast(const int32_t* keys, int32_t n, int32_t bound) {
@@ -76,7 +89,7 @@ HWY_INLINE Threshold FindThreshold(const int32_t* keys, int32_t n, int32_t k, in
       for (int32_t i = 0; i < n; i += lanes) {
         const VI key = hn::LoadU(d, keys + i);
         const auto inside = hn::And(hn::Gt(key, at_least), hn::Gt(below, key));
-        hn::StoreU(hn::Compress(key, inside), d, candidates + found);
+        hn::StoreU(CompressLanes(key, inside), d, candidates + found);
         found += static_cast<int32_t>(hn::CountTrue(d, inside));
       }
       PadKeys(candidates, found);
@@ -130,8 +143,8 @@ HWY_INLINE int32_t Emit(const int32_t* keys, int32_t n, const int32_t* element, 
         wins = hn::MaskFromVec(hn::Load(d, lane_wins));
       }
     }
-    hn::StoreU(hn::Compress(index, wins), d, index_k + out);
-    hn::StoreU(hn::BitCast(df, hn::Compress(key, wins)), df, value_k + out);
+    hn::StoreU(CompressLanes(index, wins), d, index_k + out);
+    hn::StoreU(hn::BitCast(df, CompressLanes(key, wins)), df, value_k + out);
     out += static_cast<int32_t>(hn::CountTrue(d, wins));
   }
   return out;
@@ -175,8 +188,8 @@ HWY_INLINE int32_t KeepAtLeast(const int32_t* keys, int32_t n, int32_t bound, in
   for (int32_t i = 0; i < n; i += lanes, index = hn::Add(index, step)) {
     const VI key = hn::LoadU(d, keys + i);
     const auto inside = hn::Gt(key, below);
-    hn::StoreU(hn::Compress(key, inside), d, kept + found);
-    hn::StoreU(hn::Compress(index, inside), d, place + found);
+    hn::StoreU(CompressLanes(key, inside), d, kept + found);
+    hn::StoreU(CompressLanes(index, inside), d, place + found);
     found += static_cast<int32_t>(hn::CountTrue(d, inside));
   }
   PadKeys(kept, found);
