@@ -5,7 +5,8 @@
   configs/performance.py [--seconds 0.5] [--tables-only]
 
 Runs bisparse-bench on models/ and configs/shapes/ beside oneDNN and ONNX Runtime (cmake/install_packages.sh --peers), keeps
-what it printed as docs/performance.json, and replaces the marked tables. Run it alone on the machine.
+what it printed as docs/performance.json (on a CPU without AVX-512 VNNI docs/performance-<kernels>.json), and replaces the
+marked tables of that kind of machine. Run it alone on the machine.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ import tempfile
 from results_table import replace_block
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FILE, PAGE = ROOT / "docs/performance.json", ROOT / "docs/performance.md"
+PAGE = ROOT / "docs/performance.md"
 INT8, F32 = "models/gsc_aligned_int8.bisparse", "models/gsc_aligned.bisparse"
 ALL = "onednn,onnxruntime"
 RUNS = {
@@ -50,8 +51,18 @@ def measure(seconds):
         one, two = [*RUNS["int8_threads"][:-2]], RUNS["int8_threads"]
         rates = [[bench(flags, seconds, path)["modes"]["sparse_sparse"]["samples_per_second"] for flags in (one, two)] for _ in range(5)]
         result["int8_threads"]["ratios_to_one_thread"] = [round(b / a, 3) for a, b in rates]
-    FILE.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    file_of(suffix_of(result)).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
+
+
+def suffix_of(result):
+    """"" for the kind of machine that the page is about, "-avx2" and the like for others."""
+    isa = result["int8"]["isa"]
+    return "" if isa == "AVX3_DL" else "-" + isa.lower()
+
+
+def file_of(suffix):
+    return ROOT / f"docs/performance{suffix}.json"
 
 
 def ratio(run, peer):
@@ -106,14 +117,15 @@ def shapes(r):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=0.5, help="timed work for each mode and peer")
-    parser.add_argument("--tables-only", action="store_true", help="from docs/performance.json, without measuring")
+    parser.add_argument("--tables-only", metavar="SUFFIX", nargs="?", const="", help="from docs/performanceSUFFIX.json, without measuring")
     args = parser.parse_args()
-    r = json.loads(FILE.read_text()) if args.tables_only else measure(args.seconds)
+    r = measure(args.seconds) if args.tables_only is None else json.loads(file_of(args.tables_only).read_text())
+    suffix = suffix_of(r)
     machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`; the command of "
-               f"each figure is in `docs/performance.json`. In brackets the 10th and 90th percentile of the ratio."]
-    replace_block(PAGE, "bars", machine + [""] + bars(r))
-    replace_block(PAGE, "layers", layers(r))
-    replace_block(PAGE, "shapes", shapes(r))
+               f"each figure is in `docs/{file_of(suffix).name}`. In brackets the 10th and 90th percentile of the ratio."]
+    replace_block(PAGE, "bars" + suffix, machine + [""] + bars(r))
+    replace_block(PAGE, "layers" + suffix, layers(r))
+    replace_block(PAGE, "shapes" + suffix, shapes(r))
 
 
 if __name__ == "__main__":
