@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // small.bisparse is MakeExampleModel(1) as a file, small.txt a sample and the logits of its
-// definition. Both are kept: a program that no longer reads them, or gives other logits, breaks
+// definition; small_int8 the same of an int8 network, whose logits are one set of bits everywhere.
+// They are kept: a program that no longer reads them, or gives other logits, breaks
 // every file in the field. Written anew, where that is meant, by
 //   BISPARSE_WRITE_GOLDEN=1 build/release/bin/golden_test
 // Then what may happen to a file on its way: cut anywhere, any bit altered, once as it is (the
@@ -20,7 +21,9 @@
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/random_model.h"
 #include "deploy/engine/reference.h"
+#include "deploy/kernels/test_util.h"
 #include "deploy/packed/example_model.h"
 #include "deploy/packed/model_file.h"
 #include "tests/golden/float_bound.h"
@@ -30,79 +33,102 @@ namespace {
 
 constexpr Mode kModes[] = {Mode::kAuto, Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
 constexpr size_t kHeaderBytes = 64;
-const std::string kModelPath = BISPARSE_GOLDEN_DIR "/small.bisparse";
-const std::string kSamplePath = BISPARSE_GOLDEN_DIR "/small.txt";
+constexpr uint64_t kI8Seed = 149;  // convolutions, both scopes of k-WTA, linear layers; below 20 kB
+constexpr const char* kNames[] = {"small", "small_int8"};
+
+std::string ModelPath(const std::string& name) {
+  return BISPARSE_GOLDEN_DIR "/" + name + ".bisparse";
+}
+std::string SamplePath(const std::string& name) { return BISPARSE_GOLDEN_DIR "/" + name + ".txt"; }
+
+packed::Model MakeGolden(const std::string& name) {
+  return name == "small" ? packed::MakeExampleModel(1) : MakeRandomI8Model(kI8Seed);
+}
 
 struct Sample {
   std::vector<float> features, logits;
 };
 
-Sample ReadSample() {
-  std::istringstream text(ReadTextFile(kSamplePath));
+Sample ReadSample(const std::string& name) {
+  std::istringstream text(ReadTextFile(SamplePath(name)));
   Sample sample;
-  for (auto [name, values] :
+  for (auto [what, values] :
        {std::pair{"features", &sample.features}, std::pair{"logits", &sample.logits}}) {
     std::string word;
     size_t count = 0;
     text >> word >> count;
-    EXPECT_EQ(word, name);
+    EXPECT_EQ(word, what);
     values->resize(count);
     for (float& value : *values) text >> value;
   }
-  EXPECT_TRUE(text) << kSamplePath << " ends early or holds something that is no number";
+  EXPECT_TRUE(text) << SamplePath(name) << " ends early or holds something that is no number";
   return sample;
 }
 
 /// Random features, as a front end with a mean of 0 gives them.
-void WriteGolden() {
-  const packed::Model model = packed::MakeExampleModel(1);
-  packed::WriteModel(model, kModelPath);
+void WriteGolden(const std::string& name) {
+  const packed::Model model = MakeGolden(name);
+  packed::WriteModel(model, ModelPath(name));
   CounterRandom random(1, {});
   std::vector<float> features(static_cast<size_t>(model.input.elements()));
   for (float& x : features) x = random.Normal();
   std::ostringstream text;
   text.precision(9);  // enough to read the same float back
-  const std::vector<float> logits = RunReference(model, features).layer_output.back();
+  const std::vector<float> logits = model.format == packed::NumberFormat::kF32
+                                        ? RunReference(model, features).layer_output.back()
+                                        : RunReferenceI8(model, features).logits;
   text << "features " << features.size() << '\n';
   for (const float x : features) text << x << '\n';
   text << "logits " << logits.size() << '\n';
   for (const float logit : logits) text << logit << '\n';
-  WriteFileAtomically(kSamplePath, text.str());
+  WriteFileAtomically(SamplePath(name), text.str());
 }
 
-std::vector<uint8_t> GoldenBytes() {
-  const std::string text = ReadTextFile(kModelPath);
+std::vector<uint8_t> GoldenBytes(const std::string& name) {
+  const std::string text = ReadTextFile(ModelPath(name));
   return {text.begin(), text.end()};
 }
 
-class Golden : public testing::Test {
+class Golden : public testing::TestWithParam<const char*> {
  protected:
   static void SetUpTestSuite() {
-    if (std::getenv("BISPARSE_WRITE_GOLDEN") != nullptr) WriteGolden();
+    if (std::getenv("BISPARSE_WRITE_GOLDEN") == nullptr) return;
+    for (const char* name : kNames) WriteGolden(name);
   }
 };
 
-TEST_F(Golden, FileHoldsTheExampleModel) {
-  const packed::Model model = packed::ReadModel(kModelPath);
-  EXPECT_EQ(packed::SerialiseModel(model), packed::SerialiseModel(packed::MakeExampleModel(1)));
-  EXPECT_LE(GoldenBytes().size(), 20'000u) << "small, so that every bit can be tried";
+TEST_P(Golden, FileHoldsTheModel) {
+  const packed::Model model = packed::ReadModel(ModelPath(GetParam()));
+  EXPECT_EQ(packed::SerialiseModel(model), packed::SerialiseModel(MakeGolden(GetParam())));
+  EXPECT_LE(GoldenBytes(GetParam()).size(), 20'000u) << "small, so that every bit can be tried";
 }
 
-TEST_F(Golden, EveryModeGivesTheStoredLogits) {
-  const Sample sample = ReadSample();
-  const packed::Model model = packed::ReadModel(kModelPath);
-  const std::vector<double> bound = LogitBound(model, sample.features);
-  ASSERT_EQ(bound.size(), sample.logits.size());
-  for (const Mode mode : kModes) {
-    const Engine engine = Engine::Load(kModelPath, {.mode = mode});
-    std::vector<float> logits(sample.logits.size(), NAN);
-    engine.Run(sample.features, logits);
-    for (size_t o = 0; o < logits.size(); ++o) {
-      EXPECT_NEAR(logits[o], sample.logits[o], bound[o]) << ModeName(mode) << ", logit " << o;
-    }
+/// The farthest that each logit may be from the stored one.
+std::vector<double> Bound(const packed::Model& model, const Sample& sample) {
+  if (model.format != packed::NumberFormat::kF32) {
+    return std::vector<double>(sample.logits.size(), 0.0);
   }
+  const std::vector<double> bound = LogitBound(model, sample.features);
   // A bound as large as the logits would let everything pass: here no winner is a close call.
   for (size_t o = 0; o < bound.size(); ++o) EXPECT_LT(bound[o], 1e-3 * std::abs(sample.logits[o]));
+  return bound;
+}
+
+TEST_P(Golden, EveryModeGivesTheStoredLogits) {
+  const Sample sample = ReadSample(GetParam());
+  const packed::Model model = packed::ReadModel(ModelPath(GetParam()));
+  const std::vector<double> bound = Bound(model, sample);
+  ASSERT_EQ(bound.size(), sample.logits.size());
+  kernels::ForEachIsa([&] {
+    for (const Mode mode : kModes) {
+      const Engine engine = Engine::Load(ModelPath(GetParam()), {.mode = mode});
+      std::vector<float> logits(sample.logits.size(), NAN);
+      engine.Run(sample.features, logits);
+      for (size_t o = 0; o < logits.size(); ++o) {
+        EXPECT_NEAR(logits[o], sample.logits[o], bound[o]) << ModeName(mode) << ", logit " << o;
+      }
+    }
+  });
 }
 
 /// Whether the bytes are refused as they must be; any other exception ends the test.
@@ -116,16 +142,16 @@ bool IsRefused(std::span<const uint8_t> bytes) {
   }
 }
 
-TEST_F(Golden, IsRefusedWhereverItIsCut) {
-  const std::vector<uint8_t> bytes = GoldenBytes();
+TEST_P(Golden, IsRefusedWhereverItIsCut) {
+  const std::vector<uint8_t> bytes = GoldenBytes(GetParam());
   for (size_t length = 0; length < bytes.size(); ++length) {
     ASSERT_TRUE(IsRefused(std::span(bytes).first(length))) << "cut to " << length << " bytes";
   }
   ASSERT_FALSE(IsRefused(bytes));
 }
 
-TEST_F(Golden, IsRefusedWhicheverBitIsAltered) {
-  std::vector<uint8_t> bytes = GoldenBytes();
+TEST_P(Golden, IsRefusedWhicheverBitIsAltered) {
+  std::vector<uint8_t> bytes = GoldenBytes(GetParam());
   for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
     const auto mask = static_cast<uint8_t>(1u << bit % 8);
     bytes[bit / 8] ^= mask;
@@ -136,8 +162,8 @@ TEST_F(Golden, IsRefusedWhicheverBitIsAltered) {
 }
 
 // The result may be any: an altered weight is a weight.
-TEST_F(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
-  std::vector<uint8_t> bytes = GoldenBytes();
+TEST_P(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
+  std::vector<uint8_t> bytes = GoldenBytes(GetParam());
   const std::span<const uint8_t> payload = std::span(bytes).subspan(kHeaderBytes);
   int64_t refused = 0, ran = 0;
   for (size_t bit = 8 * kHeaderBytes; bit < 8 * bytes.size(); ++bit) {
@@ -165,6 +191,9 @@ TEST_F(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
   RecordProperty("refused", std::to_string(refused));
   RecordProperty("ran", std::to_string(ran));
 }
+
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(kNames),
+                         [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
 }  // namespace bisparse
