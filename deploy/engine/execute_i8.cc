@@ -86,6 +86,24 @@ void RunDepthwise(const StepI8& step, const uint8_t* x, uint8_t* y, float* logit
   }
 }
 
+void RunConvQuads(const StepI8& step, const uint8_t* x, uint8_t* y, const Arena& arena,
+                  Parallel* parallel) {
+  kernels::ConvQuadsI8Args args{.conv = &*step.quads,
+                                .index_k = step.reads_winners ? arena.index_k : nullptr,
+                                .line_k = step.reads_lines ? arena.line_k() : nullptr,
+                                .value_k = step.reads_winners ? arena.value_k : x,
+                                .output = y,
+                                .scratch = arena.scratch};
+  kernels::ConvQuadsI8FindLines(args);
+  SplitOver(parallel, step.parallel, step.layer->output.channels, 16,
+            [&](int64_t begin, int64_t end, int) {
+              kernels::ConvQuadsI8Args part = args;
+              part.output_begin = static_cast<int32_t>(begin);
+              part.output_end = static_cast<int32_t>(end);
+              kernels::ConvQuadsI8Run(part);
+            });
+}
+
 void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8_t* y,
                float* logits, const Arena& arena, Parallel* parallel) {
   const packed::Layer& layer = *step.layer;
@@ -165,12 +183,7 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
         winner_count = step.winner_count;
         break;
       case StepKernelI8::kConvQuads:
-        kernels::ConvQuadsI8Run({.conv = &*step.quads,
-                                 .index_k = step.reads_winners ? arena.index_k : nullptr,
-                                 .line_k = step.reads_lines ? arena.line_k() : nullptr,
-                                 .value_k = step.reads_winners ? arena.value_k : x,
-                                 .output = y,
-                                 .scratch = arena.scratch});
+        RunConvQuads(step, x, y, arena, parallel);
         break;
       case StepKernelI8::kLinearDense:
       case StepKernelI8::kLinearPacked:

@@ -326,7 +326,8 @@ bool CanSplit(const Step& step) {
 }
 
 bool CanSplit(const StepI8& step) {
-  return step.kernel == StepKernelI8::kConvDense || step.kernel == StepKernelI8::kLinearDense;
+  return step.kernel == StepKernelI8::kConvDense || step.kernel == StepKernelI8::kConvQuads ||
+         step.kernel == StepKernelI8::kLinearDense;
 }
 
 /// Steps whose kernels take a part of their outputs, where that is worth other threads' while.

@@ -25,16 +25,30 @@ struct QuadMap {
   const uint8_t* value;
 };
 
-HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
+/// Winners where they are, only their indices become lines.
+bool KeepsPlaces(const ConvQuadsI8Args& a) {
+  const int32_t c =
+      a.conv->input.channels;  // a power of two: channels are the low bits of the indices
+  return HWY_TARGET != HWY_SCALAR && a.conv->reads_in_place() && a.index_k != nullptr &&
+         (c & (c - 1)) == 0;
+}
+
+HWY_INLINE QuadMap MapOf(const ConvQuadsI8Args& a) {
   if (a.line_k != nullptr) return {a.line_k, a.value_k};
+  const auto* line = reinterpret_cast<const uint16_t*>(a.scratch);
+  if (KeepsPlaces(a)) return {line, a.value_k};
+  return {line, a.scratch + int64_t{a.conv->padded_h()} * a.conv->padded_w() * a.conv->quads * 8};
+}
+
+void FindLines(const ConvQuadsI8Args& a) {
+  if (a.line_k != nullptr) return;
   const ConvQuadsI8& s = *a.conv;
   const int32_t c = s.input.channels, slots = s.slots, padded_slots = s.quads * 4;
   const int64_t positions = int64_t{s.padded_h()} * s.padded_w();
   uint8_t* value = a.scratch + positions * padded_slots * 2;
   uint16_t* line = reinterpret_cast<uint16_t*>(a.scratch);
 #if HWY_TARGET != HWY_SCALAR
-  if (s.reads_in_place() && a.index_k != nullptr && (c & (c - 1)) == 0) {
-    // Channels are the low bits of the indices.
+  if (KeepsPlaces(a)) {
     const DI32 d;
     const hn::Rebind<uint16_t, DI32> d16;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), count = positions * slots;
@@ -46,7 +60,7 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
     }
     for (; i < count; ++i)
       line[i] = static_cast<uint16_t>((a.index_k[i] & (c - 1)) * s.channel_step);
-    return {line, a.value_k};
+    return;
   }
 #endif
   for (int32_t y = 0; y < s.padded_h(); ++y) {
@@ -68,7 +82,6 @@ HWY_INLINE QuadMap MakeQuadMap(const ConvQuadsI8Args& a) {
       std::fill(value + used, value + padded_slots, uint8_t{0});
     }
   }
-  return {reinterpret_cast<const uint16_t*>(a.scratch), a.scratch + positions * padded_slots * 2};
 }
 
 #if HWY_TARGET == HWY_SCALAR
@@ -90,18 +103,19 @@ int32_t Sum(const ConvQuadsI8& s, const QuadMap& map, int32_t oy, int32_t ox, in
 }
 
 void ConvQuads(const ConvQuadsI8Args& a) {
-  const QuadMap map = MakeQuadMap(a);
+  const QuadMap map = MapOf(a);
   const ConvQuadsI8& s = *a.conv;
   const int32_t step = s.pool ? 2 : 1;
   uint8_t* y = a.output;
+  const int32_t end = std::min(s.output.channels, a.output_end);
   for (int32_t oy = 0; oy + step <= s.output.height; oy += step) {
-    for (int32_t ox = 0; ox + step <= s.output.width; ox += step) {
-      for (int32_t o = 0; o < s.output.channels; ++o) {
+    for (int32_t ox = 0; ox + step <= s.output.width; ox += step, y += s.output.channels) {
+      for (int32_t o = a.output_begin; o < end; ++o) {
         int32_t sum = Sum(s, map, oy, ox, o);
         for (int32_t i = 1; i < step * step; ++i) {
           sum = std::max(sum, Sum(s, map, oy + i / 2, ox + i % 2, o));
         }
-        *y++ = static_cast<uint8_t>(std::clamp(sum >> s.shift_o.data()[o], 0, 255));
+        y[o] = static_cast<uint8_t>(std::clamp(sum >> s.shift_o.data()[o], 0, 255));
       }
     }
   }
@@ -226,7 +240,7 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
   const int32_t out_c = s.output.channels, out_w = s.output.width;
-  for (int32_t o = 0; o < out_c; o += lanes) {
+  for (int32_t o = a.output_begin; o < std::min(out_c, a.output_end); o += lanes) {
     const VI32 shift = hn::LoadU(d, s.shift_o.data() + o);
     for (int32_t oy = 0; oy < s.output.height; ++oy) {
       for (int32_t ox = 0; ox < out_w; ox = NextTile(ox, kT, out_w)) {
@@ -248,7 +262,7 @@ void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map) {
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
   const int32_t out_c = s.output.channels, columns = s.output.width / 2 * 2;
-  for (int32_t o = 0; o < out_c; o += lanes) {
+  for (int32_t o = a.output_begin; o < std::min(out_c, a.output_end); o += lanes) {
     const VI32 shift = hn::LoadU(d, s.shift_o.data() + o);
     for (int32_t oy = 0; oy + 2 <= s.output.height; oy += 2) {
       for (int32_t ox = 0; ox < columns; ox = NextTile(ox, kT, columns)) {
@@ -298,7 +312,7 @@ void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
 }
 
 void ConvQuads(const ConvQuadsI8Args& a) {
-  const QuadMap map = MakeQuadMap(a);
+  const QuadMap map = MapOf(a);
   switch (a.conv->window.kernel_w) {
     case 1:
       return Columns<1>(a, map);
@@ -319,6 +333,11 @@ HWY_AFTER_NAMESPACE();
 namespace bisparse::kernels {
 
 HWY_EXPORT(ConvQuads);
+HWY_EXPORT(FindLines);
+
+void ConvQuadsI8FindLines(const ConvQuadsI8Args& args) noexcept {
+  HWY_DYNAMIC_DISPATCH(FindLines)(args);
+}
 
 void ConvQuadsI8Run(const ConvQuadsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(ConvQuads)(args); }
 

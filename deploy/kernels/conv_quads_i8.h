@@ -18,6 +18,7 @@
 #define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -69,7 +70,12 @@ struct ConvQuadsI8Args {
   const uint8_t* value_k = nullptr;
   uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised; halved by the pool
   uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
+  /// A part of the outputs, from a multiple of 16 on, for one of several threads.
+  int32_t output_begin = 0, output_end = std::numeric_limits<int32_t>::max();
 };
+/// Where each winner's lines are, into scratch; once, before the parts.
+void ConvQuadsI8FindLines(const ConvQuadsI8Args& args) noexcept;
+/// The outputs from output_begin to output_end, of lines found before.
 void ConvQuadsI8Run(const ConvQuadsI8Args& args) noexcept;
 
 }  // namespace bisparse::kernels
