@@ -193,6 +193,13 @@ class Inference {
               packing.set_size, blocks, layer.name, packing.lanes));
     }
     if (packing.set_size > 1) CheckRuns(layer, key);
+    const OwnerLearning& learning = layer.packing.learning;
+    if (layer.packing.owners == OwnerRule::kLearned && learning.anneal_until > learning.freeze_at) {
+      faults_.Add(key + ".learning.anneal_until",
+                  fmt::format("= {} exceeds freeze_at = {}: several kernels would still own a run "
+                              "when owners freeze",
+                              learning.anneal_until, learning.freeze_at));
+    }
     return true;
   }
 

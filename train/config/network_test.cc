@@ -96,6 +96,11 @@ TEST(Network, KwtaFaults) {
 
 TEST(Network, PackingFaults) {
   const std::string end = "  - flatten\n  - linear: {units: classes}\n";
+  EXPECT_THAT(
+      FaultsOf("  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 4, owners: learned, "
+               "learning: {anneal_until: 0.7}}}\n" +
+               end),
+      HasSubstr("conv1.packing.learning.anneal_until = 0.7 exceeds freeze_at = 0.6"));
   EXPECT_EQ(
       FaultsOf("  - conv2d: {channels: 64, kernel: 5, packing: {set_size: 8, lanes: 16}}\n" + end),
       "c.yaml:3:59: conv1.packing.set_size = 8 exceeds the 4 kernels of conv1 (lanes: 16) "

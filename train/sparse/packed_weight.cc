@@ -129,8 +129,10 @@ void PackedWeightImpl::LearnOwners(int64_t step, double progress, double learnin
   if (!LearnsOwners()) return;
   torch::NoGradGuard no_grad;
   const bool frozen = progress >= learning_.freeze_at;
-  if (!frozen && step % learning_.update_steps == 0) {
-    if (owners_ == OwnerRule::kLearned) {
+  if (step % learning_.update_steps == 0) {
+    if (frozen) {
+      kept_.copy_(mask_);
+    } else if (owners_ == OwnerRule::kLearned) {
       ChooseByWeight(progress,
                      1.0 - std::pow(std::max(0.0, 1.0 - learning_rate * learning_.loser_decay),
                                     learning_.update_steps));
@@ -138,7 +140,6 @@ void PackedWeightImpl::LearnOwners(int64_t step, double progress, double learnin
       HandOver(progress);
     }
   }
-  if (frozen && owners_ == OwnerRule::kLearned) kept_.copy_(mask_);
   if (frozen || owners_ == OwnerRule::kRigl) weight.mutable_grad().mul_(mask_);
 }
 
