@@ -185,12 +185,15 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
   // weights.
   const int64_t tasks = int64_t{4} * impl.threads;
   const int64_t block = std::clamp<int64_t>((batch + tasks - 1) / tasks, 1, kBlockSamples);
-  impl.parallel->arena().execute([&] {
-    tbb::parallel_for(int64_t{0}, (batch + block - 1) / block, [&](int64_t task) {
-      impl.RunBlocks(features.data(), task * block, std::min(batch, (task + 1) * block),
-                     logits.data());
-    });
-  });
+  const auto part = [&](int64_t task) {
+    ParallelOrder::PartBegins();
+    impl.RunBlocks(features.data(), task * block, std::min(batch, (task + 1) * block),
+                   logits.data());
+    ParallelOrder::PartEnds();
+  };
+  const ParallelOrder order;
+  impl.parallel->arena().execute(
+      [&] { tbb::parallel_for(int64_t{0}, (batch + block - 1) / block, part); });
 }
 
 int32_t Engine::sample_rate_hz() const {
