@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
                    : force ? train::OpenRun::kForce
                            : train::OpenRun::kNew;
     const train::TrainResult result = train::Train(config, options);
+    if (!result.leads) return result.stopped ? 130 : 0;
     if (result.stopped) {
       fmt::print("stopped in epoch {} of {}; --resume goes on from there\n", result.epochs + 1,
                  config.train.epochs);

@@ -9,6 +9,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache pkg-config               # build
   libtorch-dev libopenblas0-pthread                     # training, and the BLAS that makes it 2.4 times faster
+  libgloo-dev                                           # training in several processes
   libtbb-dev libhwy-dev libeigen3-dev libkissfft-dev    # engine and front end
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file

@@ -60,10 +60,12 @@ struct Loader::Impl {
         batch_count(BatchCount(set.size(which), how)) {}
 
   void Fill(int64_t batch_index, Batch& batch) const {
-    const int64_t begin = batch_index * options.batch;
+    const int64_t joint_begin = batch_index * options.batch;
+    batch.joint_count = std::min(options.batch, std::ssize(order) - joint_begin);
+    const int64_t begin = joint_begin + batch.joint_count * options.rank / options.ranks;
     const int64_t elements = dataset.shape().elements();
     batch.batch_index = batch_index;
-    batch.count = std::min(options.batch, std::ssize(order) - begin);
+    batch.count = joint_begin + batch.joint_count * (options.rank + 1) / options.ranks - begin;
     batch.x_bhwc.resize(batch.count * elements);
     batch.y_b.resize(batch.count);
     batch.index_b.assign(order.begin() + begin, order.begin() + begin + batch.count);

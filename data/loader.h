@@ -22,7 +22,8 @@ struct LoaderOptions {
   int64_t queue = 4;  ///< batches that are computed ahead
   uint64_t seed = 1;  ///< of the order of the samples
   bool shuffle = false;
-  bool drop_last = false;  ///< leave out an incomplete last batch
+  bool drop_last = false;   ///< leave out an incomplete last batch
+  int rank = 0, ranks = 1;  ///< of several processes, each of which takes its share of every batch
 };
 
 struct Batch {
@@ -30,6 +31,7 @@ struct Batch {
   std::vector<int64_t> y_b;      ///< count labels
   std::vector<int64_t> index_b;  ///< count indices into the split
   int64_t count = 0;
+  int64_t joint_count = 0;  ///< of all processes together; with one of them count
   int64_t batch_index = 0;  ///< of this batch in the epoch, from 0
 };
 

@@ -17,6 +17,7 @@
 
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
+#include "tests/resume_kill/write_npy.h"
 #include "train/config/load.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/run_folder.h"
@@ -26,22 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-/// NumPy's format, version 1.0: magic, header length, a dictionary padded to 64 bytes, the numbers.
-template <typename T>
-void WriteNpy(const std::string& path, const std::string& descr, const std::string& shape,
-              const std::vector<T>& values) {
-  std::string header =
-      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", descr, shape);
-  header.append((64 - (10 + header.size() + 1) % 64) % 64, ' ');
-  header += '\n';
-  const uint16_t length = static_cast<uint16_t>(header.size());
-  std::string bytes = std::string("\x93NUMPY\x01\x00", 8);
-  bytes.append(reinterpret_cast<const char*>(&length), 2);
-  bytes += header;
-  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
-  WriteFileAtomically(path, bytes);
-}
 
 constexpr int kSamples = 1200;
 

@@ -187,6 +187,7 @@ struct TrainConfig {
   Device device = Device::kAuto;
   int32_t threads = 0;  ///< LibTorch's threads; 0 = one per core
   int32_t workers = 1;  ///< threads that load, augment and compute features
+  int32_t worker_timeout_s = 60;  ///< data-parallel: how long processes wait for one another
   int32_t early_stop_epochs =
       0;                      ///< stop after so many epochs without a better validation; 0 = never
   std::string runs = "runs";  ///< folder of the run folders; a run's folder is runs/<name>

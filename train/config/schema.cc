@@ -303,6 +303,8 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Choice("device", t.device, kDeviceWords, "auto: CUDA where there is one.");
   v.Int("threads", t.threads, {0, 1024}, "LibTorch's threads; 0: one per core.");
   v.Int("workers", t.workers, {0, 1024}, "Threads that load and augment; 0: the trainer's own.");
+  v.Int("worker_timeout_s", t.worker_timeout_s, {1, 86400},
+        "How long the processes of data-parallel training wait for one another.");
   v.Int("early_stop_epochs", t.early_stop_epochs, {0, 100000},
         "Stop after so many epochs without a better validation; 0: never.");
   v.Text("runs", t.runs, "Folder of the run folders; a run lives in runs/name.", Need::kOptional);

@@ -22,9 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Settings (the last part of their path) that may differ between a run and its resumption.
-constexpr std::array<std::string_view, 13> kFreeSettings = {
-    "device",  "threads", "workers",      "runs",         "name",   "path",  "test_path",
-    "train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y"};
+constexpr std::array<std::string_view, 14> kFreeSettings = {
+    "worker_timeout_s", "device",  "threads", "workers",      "runs",         "name",   "path",
+    "test_path",        "train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y"};
 
 bool IsFree(const std::string& path) {
   const std::string_view last = std::string_view(path).substr(path.rfind('.') + 1);
@@ -105,6 +105,7 @@ std::vector<std::string> DifferingSettings(const std::string& run_yaml,
 
 RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun open)
     : paths_(folder), printed_config_(PrintConfig(config)), open_(open) {
+  if (open == OpenRun::kFollow) return;
   const bool exists = fs::exists(paths_.config()) || fs::exists(paths_.last());
   if (exists && open == OpenRun::kNew) {
     Fail(ErrorKind::kConfiguration, folder,
@@ -125,6 +126,7 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
 }
 
 void RunFolder::Begin() const {
+  if (open_ == OpenRun::kFollow) return;
   if (open_ == OpenRun::kForce) {
     for (const std::string& file :
          {paths_.last(), paths_.best(), paths_.metrics(), paths_.summary(), paths_.config()}) {

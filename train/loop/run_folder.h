@@ -31,7 +31,8 @@ struct RunPaths {
 };
 
 /// What to do with a run that exists.
-enum class OpenRun { kNew, kResume, kForce };
+/// kFollow: another process leads the run; nothing is checked, locked or written here.
+enum class OpenRun { kNew, kResume, kForce, kFollow };
 
 /// A run that this process holds. The lock goes with the process, however that ends.
 class RunFolder {

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@
 #include "data/loader.h"
 #include "deploy/base/check.h"
 #include "deploy/base/progress.h"
+#include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
@@ -45,12 +47,13 @@ torch::Device ChooseDevice(const Config& config) {
 class Trainer {
  public:
   Trainer(const Config& config, const data::Dataset& dataset, const TrainOptions& options,
-          const RunFolder& run);
+          const RunFolder& run, const ProcessGroup* group);
   TrainResult Run();
 
  private:
   struct DeviceBatch {
     torch::Tensor x_bhwc, y_b;
+    double share = 1.0;  ///< of the joint batch
   };
 
   void TrainEpoch();
@@ -62,6 +65,7 @@ class Trainer {
   void Validate(EpochMetrics& metrics);
   void EndEpoch(EpochMetrics metrics);
 
+  void SumGradients();
   DeviceBatch ToDevice(data::Batch& batch) const;
   torch::Tensor Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const;
   double GradientNorm() const;
@@ -71,7 +75,10 @@ class Trainer {
   void WriteMetrics() const;
   void WriteSummary() const;
   std::string Suffix(double batch_seconds) const;
-  bool Stopping() const { return options_.stop != nullptr && options_.stop->load(); }
+  bool StopAsked() const { return options_.stop != nullptr && options_.stop->load(); }
+  /// Several processes stop behind the same batch.
+  bool Stopping() const { return group_ == nullptr ? StopAsked() : stop_agreed_; }
+  bool Leads() const { return group_ == nullptr || group_->rank() == 0; }
   bool Finished() const;
   double TotalSteps() const {
     return static_cast<double>(config_.train.epochs) * static_cast<double>(steps_per_epoch_);
@@ -82,6 +89,9 @@ class Trainer {
   const data::Dataset& dataset_;
   const TrainOptions& options_;
   const RunPaths paths_;
+  const ProcessGroup* const group_;  ///< null: this process alone
+  std::FILE* const progress_to_;
+  bool stop_agreed_ = false;
   const torch::Device device_;
   data::LoaderOptions loader_options_;
   int64_t steps_per_epoch_ = 0;
@@ -94,11 +104,13 @@ class Trainer {
 };
 
 Trainer::Trainer(const Config& config, const data::Dataset& dataset, const TrainOptions& options,
-                 const RunFolder& run)
+                 const RunFolder& run, const ProcessGroup* group)
     : config_(config),
       dataset_(dataset),
       options_(options),
       paths_(run.paths()),
+      group_(group),
+      progress_to_(Leads() ? options.progress : nullptr),
       device_(ChooseDevice(config)) {
   const int threads = config.train.threads > 0
                           ? config.train.threads
@@ -126,7 +138,14 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
                      .seed = config.seed,
                      .shuffle = true,
                      // An incomplete batch would have another batch norm than the rest.
-                     .drop_last = samples >= config.train.batch_size};
+                     .drop_last = samples >= config.train.batch_size,
+                     .rank = group == nullptr ? 0 : group->rank(),
+                     .ranks = group == nullptr ? 1 : group->size()};
+  if (std::min<int64_t>(samples, config.train.batch_size) < loader_options_.ranks) {
+    Fail(ErrorKind::kConfiguration, config.path,
+         "train.batch_size = {}, {} samples, {} processes: some would have none",
+         config.train.batch_size, samples, loader_options_.ranks);
+  }
   steps_per_epoch_ = data::BatchCount(samples, loader_options_);
 
   torch::manual_seed(config.seed);
@@ -136,10 +155,20 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
   average_.emplace(network_, config.train.ema_decay);
+  network_->SetProcessGroup(group);
   run.Begin();
+  if (group != nullptr) group->Wait();  // the leader has deleted what was to go
   if (options.open == OpenRun::kResume && std::filesystem::exists(paths_.last())) {
     progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get(), &average_->tensors());
     network_->to(device_);
+  }
+  // Dropout and noise differ between the processes' shares.
+  if (!Leads()) {
+    const auto step =
+        static_cast<uint64_t>(progress_.epoch * steps_per_epoch_ + progress_.next_batch);
+    torch::manual_seed(
+        CounterRandom(config.seed, {0x72616e6b, static_cast<uint64_t>(group->rank()), step})
+            .Next());
   }
 }
 
@@ -160,7 +189,8 @@ TrainResult Trainer::Run() {
           .epochs = progress_.epoch,
           .best_epoch = progress_.best_epoch,
           .best_accuracy = progress_.best_accuracy,
-          .minutes = Minutes()};
+          .minutes = Minutes(),
+          .leads = Leads()};
 }
 
 /// Trains on the batches of progress_.epoch that are left; ends early when stopping.
@@ -170,9 +200,9 @@ void Trainer::TrainEpoch() {
   data::Loader loader(dataset_, data::Split::kTrain, loader_options_,
                       static_cast<uint64_t>(progress_.epoch), progress_.next_batch);
   std::optional<ProgressBar> bar;
-  if (options_.progress != nullptr) {
+  if (progress_to_ != nullptr) {
     bar.emplace(fmt::format("epoch {:3}/{}", progress_.epoch + 1, config_.train.epochs),
-                steps_per_epoch_, options_.progress);
+                steps_per_epoch_, progress_to_);
   }
   const double earlier_seconds = progress_.seconds.total;
   const Clock::time_point start = Clock::now();
@@ -213,11 +243,24 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   if (teacher_) loss = teacher_->Mix(loss, logits, x_bhwc);
   const Clock::time_point behind_forward = Clock::now();
   progress_.seconds.forward += std::chrono::duration<double>(behind_forward - start).count();
+  if (group_ != nullptr) loss = loss * batch.share;  // summed over the processes: the joint mean
   loss.backward();
+  SumGradients();
   network_->LearnOwners(step, static_cast<double>(step) / TotalSteps(), learning_rate_);
 
   // Before the step: a network that is broken never reaches a checkpoint.
-  const double loss_value = loss.item<double>(), norm = GradientNorm();
+  double loss_value = loss.item<double>(), count = static_cast<double>(batch.y_b.size(0));
+  double correct = static_cast<double>(logits.argmax(1).eq(batch.y_b).sum().item<int64_t>());
+  if (group_ != nullptr) {
+    torch::Tensor sums =
+        torch::tensor({loss_value, correct, count, StopAsked() ? 1.0 : 0.0}, torch::kFloat64);
+    group_->Sum(sums);
+    loss_value = sums[0].item<double>();
+    correct = sums[1].item<double>();
+    count = sums[2].item<double>();
+    stop_agreed_ = sums[3].item<double>() > 0.0;
+  }
+  const double norm = GradientNorm();
   if (!std::isfinite(loss_value) || !std::isfinite(norm)) FailNotFinite(batch, loss_value);
   const double clip = config_.train.gradient_clip;
   if (clip > 0.0 && norm > clip) {
@@ -228,10 +271,9 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   optimiser_->step();
   average_->Update(step);
 
-  const int64_t count = batch.y_b.size(0);
-  progress_.loss_sum += loss_value * static_cast<double>(count);
-  progress_.correct += logits.argmax(1).eq(batch.y_b).sum().item<int64_t>();
-  progress_.samples += count;
+  progress_.loss_sum += loss_value * count;
+  progress_.correct += static_cast<int64_t>(correct);
+  progress_.samples += static_cast<int64_t>(count);
   progress_.seconds.backward += SecondsSince(behind_forward);
 }
 
@@ -245,12 +287,21 @@ Trainer::SplitResult Trainer::Evaluate(data::Split split) {
   int64_t correct = 0, samples = 0;
   double loss_sum = 0.0;
   for (data::Batch batch; loader.Next(batch);) {
+    if (batch.count == 0) continue;  // fewer samples than processes
     const DeviceBatch on_device = ToDevice(batch);
     const torch::Tensor logits = network_->forward(on_device.x_bhwc);
     loss_sum +=
         torch::cross_entropy_loss(logits, on_device.y_b, {}, at::Reduction::Sum).item<double>();
     correct += logits.argmax(1).eq(on_device.y_b).sum().item<int64_t>();
     samples += batch.count;
+  }
+  if (group_ != nullptr) {
+    torch::Tensor sums = torch::tensor(
+        {loss_sum, static_cast<double>(correct), static_cast<double>(samples)}, torch::kFloat64);
+    group_->Sum(sums);
+    loss_sum = sums[0].item<double>();
+    correct = std::llround(sums[1].item<double>());
+    samples = std::llround(sums[2].item<double>());
   }
   return {loss_sum / static_cast<double>(samples),
           static_cast<double>(correct) / static_cast<double>(samples)};
@@ -285,19 +336,19 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
     progress_.best_perturbed = metrics.validation_perturbed;
     progress_.best_epoch = metrics.epoch;
   }
-  if (options_.progress != nullptr) {
+  if (progress_to_ != nullptr) {
     const std::string perturbed =
         metrics.validation_perturbed < 0.0
             ? ""
             : fmt::format(", perturbed {:.2f} %", 100 * metrics.validation_perturbed);
     fmt::print(
-        options_.progress,
+        progress_to_,
         "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
         100 * metrics.validation_accuracy, perturbed, best ? " (best)" : "");
     const EpochTime& t = metrics.seconds;
     const double percent = 100.0 / std::max(t.total, 1e-9);
-    fmt::print(options_.progress,
+    fmt::print(progress_to_,
                "  {:.0f} clips/s: data {:.0f} %, forward {:.0f} %, backward {:.0f} % of the time\n",
                metrics.clips_per_second, percent * t.data, percent * t.forward,
                percent * t.backward);
@@ -324,7 +375,27 @@ Trainer::DeviceBatch Trainer::ToDevice(data::Batch& batch) const {
   const torch::Tensor x = torch::from_blob(
       batch.x_bhwc.data(), {batch.count, shape.height, shape.width, shape.channels});
   const torch::Tensor y = torch::from_blob(batch.y_b.data(), {batch.count}, torch::kInt64);
-  return {x.to(device_), y.to(device_)};
+  const double share = static_cast<double>(batch.count) / static_cast<double>(batch.joint_count);
+  return {x.to(device_), y.to(device_), share};
+}
+
+/// All gradients in one sum over the processes.
+void Trainer::SumGradients() {
+  if (group_ == nullptr) return;
+  torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> gradients, flat;
+  for (const torch::Tensor& parameter : network_->parameters()) {
+    if (!parameter.grad().defined()) continue;
+    gradients.push_back(parameter.grad());
+    flat.push_back(parameter.grad().reshape({-1}));
+  }
+  torch::Tensor sums = torch::cat(flat);
+  group_->Sum(sums);
+  int64_t begin = 0;
+  for (torch::Tensor& gradient : gradients) {
+    gradient.copy_(sums.narrow(0, begin, gradient.numel()).view(gradient.sizes()));
+    begin += gradient.numel();
+  }
 }
 
 torch::Tensor Trainer::Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const {
@@ -375,6 +446,7 @@ void Trainer::FailNotFinite(const DeviceBatch& batch, double loss) {
 void Trainer::Checkpoint() { Save(paths_.last(), optimiser_.get()); }
 
 void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optimiser) const {
+  if (!Leads()) return;
   try {
     SaveCheckpoint(path, network_, optimiser, progress_, average_->tensors());
   } catch (const Error& error) {
@@ -386,6 +458,7 @@ void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optim
 }
 
 void Trainer::WriteMetrics() const {
+  if (!Leads()) return;
   std::string csv =
       "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,"
       "validation_perturbed,seconds,data_seconds,forward_seconds,backward_seconds,"
@@ -407,6 +480,7 @@ void Trainer::WriteMetrics() const {
 }
 
 void Trainer::WriteSummary() const {
+  if (!Leads()) return;
   double clips = 0, seconds = 0;  // of all epochs
   for (const EpochMetrics& m : progress_.history) {
     clips += m.clips_per_second * m.seconds.total;
@@ -454,40 +528,53 @@ double Trainer::Minutes() const {
   return seconds / 60.0;
 }
 
-RunFolder OpenRunFolder(const Config& config, const TrainOptions& options) {
+RunFolder OpenRunFolder(const Config& config, const TrainOptions& options,
+                        const ProcessGroup* group) {
   const std::string folder =
       options.run_folder.empty() ? config.train.runs + "/" + config.name : options.run_folder;
-  return RunFolder(folder, config, options.open);
+  const bool leads = group == nullptr || group->rank() == 0;
+  return RunFolder(folder, config, leads ? options.open : OpenRun::kFollow);
+}
+
+/// Null: this process trains alone.
+std::unique_ptr<ProcessGroup> JoinOthers(const Config& config) {
+  const auto place = PlaceFromEnvironment([](const char* name) { return std::getenv(name); });
+  if (!place) return nullptr;
+  return std::make_unique<ProcessGroup>(*place, std::chrono::seconds(config.train.worker_timeout_s),
+                                        ChooseDevice(config));
 }
 
 }  // namespace
 
 TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options) {
-  const RunFolder run = OpenRunFolder(config, options);
-  return Trainer(config, dataset, options, run).Run();
+  const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
+  const RunFolder run = OpenRunFolder(config, options, group.get());
+  return Trainer(config, dataset, options, run, group.get()).Run();
 }
 
 TrainResult Train(const Config& config, const TrainOptions& options) {
-  const RunFolder run = OpenRunFolder(config, options);
+  const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
+  const RunFolder run = OpenRunFolder(config, options, group.get());
+  std::FILE* const progress = group == nullptr || group->rank() == 0 ? options.progress : nullptr;
   data::OpenOptions open{.seed = config.seed, .test = false};
   std::optional<ProgressBar> bar;
-  if (options.progress != nullptr) {
+  if (progress != nullptr) {
     open.progress = [&](int64_t done, int64_t total) {
-      if (!bar) bar.emplace("reading data", total, options.progress);
+      if (!bar) bar.emplace("reading data", total, progress);
       bar->Update(done);
     };
   }
   const auto dataset = data::OpenDataset(config.data, config.front_end, open);
   if (bar) bar->Finish();
-  if (options.progress != nullptr) {
+  if (progress != nullptr) {
     for (const std::string& warning : dataset->warnings()) {
-      fmt::print(options.progress, "warning: {}\n", warning);
+      fmt::print(progress, "warning: {}\n", warning);
     }
     for (const data::SkippedFile& file : dataset->skipped()) {
-      fmt::print(options.progress, "skipped: {}\n", file.reason);
+      fmt::print(progress, "skipped: {}\n", file.reason);
     }
   }
-  return Trainer(config, *dataset, options, run).Run();
+  return Trainer(config, *dataset, options, run, group.get()).Run();
 }
 
 }  // namespace bisparse::train

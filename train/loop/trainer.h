@@ -38,9 +38,11 @@ struct TrainResult {
   int64_t best_epoch = -1;      ///< 0-based
   double best_accuracy = -1.0;  ///< on validation, fraction
   double minutes = 0;
+  bool leads = true;  ///< of several processes the one that writes the run's files
 };
 
-/// Opens the training and validation data and trains. Throws Error: kConfiguration, kData (files, a
+/// Opens the training and validation data and trains; with others where the environment says so
+/// (train/parallel/process_group.h): batch_size is then the joint batch of all processes. Throws Error: kConfiguration, kData (files, a
 /// full disk, a second trainer), and for a loss that is not finite with epoch, step and layer; the
 /// last checkpoint stays as it was.
 TrainResult Train(const Config& config, const TrainOptions& options);

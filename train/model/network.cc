@@ -65,6 +65,14 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
   }
 }
 
+template <typename Norm>
+torch::Tensor NetworkImpl::RunNorm(Norm& norm, const torch::Tensor& x) {
+  if (group_ == nullptr || !is_training()) return norm->forward(x);
+  norm->num_batches_tracked += 1;
+  return JointBatchNorm(x, norm->weight, norm->bias, norm->running_mean, norm->running_var,
+                        *norm->options.momentum(), norm->options.eps(), *group_);
+}
+
 torch::Tensor NetworkImpl::RunStage(Stage& stage, const torch::Tensor& x) {
   const LayerConfig& layer = stage.config;
   switch (layer.kind) {
@@ -74,7 +82,7 @@ torch::Tensor NetworkImpl::RunStage(Stage& stage, const torch::Tensor& x) {
     case LayerKind::kLinear:
       return stage.weights->forward(FlattenChannelsLast(x));
     case LayerKind::kBatchNorm:
-      return stage.norm2d ? stage.norm2d->forward(x) : stage.norm1d->forward(x);
+      return stage.norm2d ? RunNorm(stage.norm2d, x) : RunNorm(stage.norm1d, x);
     case LayerKind::kMaxPool:
     case LayerKind::kAvgPool:
       return Pool(layer, x);
@@ -97,6 +105,13 @@ torch::Tensor NetworkImpl::forward(const torch::Tensor& x_bhwc, const Observer& 
     if (observer) observer(stage.config, x);
   }
   return FlattenChannelsLast(x);
+}
+
+void NetworkImpl::SetProcessGroup(const ProcessGroup* group) {
+  group_ = group;
+  for (Stage& stage : stages_) {
+    if (stage.kwta) stage.kwta->SetProcessGroup(group);
+  }
 }
 
 void NetworkImpl::SetEpoch(int32_t epoch, int32_t epochs) {

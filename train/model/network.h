@@ -44,6 +44,10 @@ class NetworkImpl : public torch::nn::Module {
   using Observer = std::function<void(const LayerConfig&, const torch::Tensor&)>;
   torch::Tensor forward(const torch::Tensor& x_bhwc, const Observer& observer = {});
 
+  /// Several processes train this network: batch norm and duty cycles are then those of the joint
+  /// batch in training. The group must outlive the network's last forward; null: one process.
+  void SetProcessGroup(const ProcessGroup* group);
+
   /// The schedules of k-WTA for an epoch, 0-based; call before each epoch.
   void SetEpoch(int32_t epoch, int32_t epochs);
 
@@ -82,8 +86,12 @@ class NetworkImpl : public torch::nn::Module {
   };
   torch::Tensor RunStage(Stage& stage, const torch::Tensor& x);
 
+  template <typename Norm>
+  torch::Tensor RunNorm(Norm& norm, const torch::Tensor& x);
+
   NetworkConfig config_;
   std::vector<Stage> stages_;
+  const ProcessGroup* group_ = nullptr;
 };
 TORCH_MODULE(Network);
 

@@ -240,11 +240,18 @@ void KwtaImpl::UpdateDuty(const torch::Tensor& y) {
     last = last.reshape({-1, duty_u_.numel(), kwta_.chunk});
     wins_c = last.any(2).sum(0);
   }
-  const double batch = std::min<double>(static_cast<double>(y.size(0)),
-                                        static_cast<double>(config_.boost.period_samples));
+  wins_c = wins_c.to(duty_u_.scalar_type());
+  double samples = static_cast<double>(y.size(0));
+  if (group_ != nullptr) {
+    torch::Tensor joint = torch::cat({wins_c, torch::full({1}, samples, wins_c.options())});
+    group_->Sum(joint);
+    wins_c = joint.narrow(0, 0, duty_u_.numel());
+    samples = joint[duty_u_.numel()].item<double>();
+  }
   const double period = static_cast<double>(config_.boost.period_samples);
-  const double share = batch / (static_cast<double>(y.size(0) * positions_) * period);
-  duty_u_.mul_((period - batch) / period).add_(wins_c.to(duty_u_.scalar_type()), share);
+  const double batch = std::min(samples, period);
+  const double share = batch / (samples * static_cast<double>(positions_) * period);
+  duty_u_.mul_((period - batch) / period).add_(wins_c, share);
 }
 
 double KwtaImpl::DeadUnits() const {

@@ -24,6 +24,7 @@
 
 #include "deploy/packed/model.h"
 #include "train/config/config.h"
+#include "train/parallel/process_group.h"
 
 namespace bisparse::train {
 
@@ -51,6 +52,8 @@ class KwtaImpl : public torch::nn::Module {
 
   /// Sets winners (WinnersAt), β (BoostAt), σ (NoiseAt) and the leak (LeakAt) for an epoch, 0-based, of `epochs`.
   void SetEpoch(int32_t epoch, int32_t epochs);
+  /// Duty cycles are then those of all processes together; null: of this one.
+  void SetProcessGroup(const ProcessGroup* group) { group_ = group; }
   /// The k-WTA that trains now; its winners are the deployed number once annealing is over.
   const packed::Kwta& kwta() const { return kwta_; }
   double boost() const { return boost_; }
@@ -72,6 +75,7 @@ class KwtaImpl : public torch::nn::Module {
   double boost_ = 0.0, noise_ = 0.0, leak_ = 0.0;
   int64_t positions_;
   torch::Tensor duty_u_;
+  const ProcessGroup* group_ = nullptr;
 };
 TORCH_MODULE(Kwta);
 
