@@ -4,6 +4,7 @@
 #   cmake/install_packages.sh            to build and train
 #   cmake/install_packages.sh --tests    also what the tests and checks need
 #   cmake/install_packages.sh --peers    also the engines that bisparse-bench --peers compares with
+#   cmake/install_packages.sh --aarch64  also what builds deploy/ for 64-bit Arm and runs its tests (preset aarch64)
 set -euo pipefail
 
 packages=(
@@ -18,6 +19,7 @@ packages=(
   gnuplot-nox                                           # plots, run as a program
 )
 peers=false
+arm=false
 for flag in "$@"; do
   case $flag in
     --tests) packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3) ;;
@@ -26,7 +28,13 @@ for flag in "$@"; do
       # A node from elsewhere brings its npm and conflicts with Debian's.
       command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
       peers=true ;;
-    *) echo "install_packages.sh: '$flag' is no flag (allowed: --tests, --peers)" >&2; exit 2 ;;
+    --aarch64)
+      packages+=(g++-aarch64-linux-gnu qemu-user-static)
+      for library in libhwy-dev libtbb-dev libfmt-dev libxxhash-dev libflatbuffers-dev libkissfft-dev libgtest-dev libgmock-dev; do
+        packages+=("$library:arm64")
+      done
+      arm=true ;;
+    *) echo "install_packages.sh: '$flag' is no flag (allowed: --tests, --peers, --aarch64)" >&2; exit 2 ;;
   esac
 done
 
@@ -38,6 +46,7 @@ if ((${#missing[@]} > 0)); then
   echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
   root=()
   if ((EUID != 0)); then root=(sudo); fi
+  if $arm; then "${root[@]}" dpkg --add-architecture arm64; fi
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
