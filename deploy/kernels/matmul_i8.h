@@ -24,7 +24,7 @@ struct MatMulI8Args {
   int64_t x_stride = 0;
   const int8_t* weight = nullptr;  ///< [depth/4][outputs][4], 64-byte aligned
   const int32_t* bias_o = nullptr;
-  int32_t* acc = nullptr;  ///< [rows][outputs]
+  int32_t* acc = nullptr;                    ///< [rows][outputs]
   int64_t output_begin = 0, output_end = 0;  ///< outputs to compute, multiples of 16; 0, 0: all
 };
 void MatMulI8(const MatMulI8Args& args) noexcept;

@@ -24,7 +24,8 @@ TEST(PoolU8, PoolsTakeTheLargestAndTheAverageRoundedHalfUp) {
                   .stride_w = random.Int(1, 3)};
       s.pad_h = random.Int(0, static_cast<int32_t>(s.kernel_h) - 1);
       s.pad_w = random.Int(0, static_cast<int32_t>(s.kernel_w) - 1);
-      if (trial % 100 == 0) {  // the whole of a large map: sums near halves, past 2^14 positions too
+      if (trial % 100 ==
+          0) {  // the whole of a large map: sums near halves, past 2^14 positions too
         s.in_h = s.kernel_h = random.Int(100, 140);
         s.in_w = s.kernel_w = random.Int(100, 140);
         s.pad_h = s.pad_w = 0;

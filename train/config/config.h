@@ -185,8 +185,8 @@ struct TrainConfig {
   double ema_decay = 0.0;      ///< of weight_average.h, which evaluation and export use; 0 = none
   double gradient_clip = 0.0;  ///< largest L2 norm of all gradients together; 0 = no clipping
   Device device = Device::kAuto;
-  int32_t threads = 0;  ///< LibTorch's threads; 0 = one per core
-  int32_t workers = 1;  ///< threads that load, augment and compute features
+  int32_t threads = 0;            ///< LibTorch's threads; 0 = one per core
+  int32_t workers = 1;            ///< threads that load, augment and compute features
   int32_t worker_timeout_s = 60;  ///< data-parallel: how long processes wait for one another
   int32_t early_stop_epochs =
       0;                      ///< stop after so many epochs without a better validation; 0 = never
