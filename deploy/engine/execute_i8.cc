@@ -59,6 +59,7 @@ void RunConvDense(const StepI8& step, const uint8_t* x, int64_t first, int64_t l
                        .x = scratch,
                        .x_stride = step.depth,
                        .weight = step.weight.data(),
+                       .narrow = step.narrow,
                        .bias_o = step.bias_o.data(),
                        .acc = acc});
     for (int64_t p = begin; p < end; ++p) {
@@ -118,6 +119,7 @@ void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8
                          .x = arena.scratch,
                          .x_stride = step.depth,
                          .weight = step.weight.data(),
+                         .narrow = step.narrow,
                          .bias_o = step.bias_o.data(),
                          .acc = arena.acc,
                          .output_begin = begin,

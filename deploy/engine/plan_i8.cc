@@ -57,6 +57,7 @@ void PrepareDense(const Layer& layer, const packed::Layout& layout, StepI8& step
   step.depth = RoundUp(layout.positions, 4);
   step.outputs = RoundUp(layout.shape.outputs, 16);
   step.weight = AlignedBuffer<int8_t>(static_cast<size_t>(step.depth * step.outputs));
+  step.narrow = packed::AreNarrow(layer.weight_i8_pnl);
   const int64_t taps = int64_t{layout.shape.kernel_h} * layout.shape.kernel_w;
   for (int64_t p = 0; p < layout.positions; ++p) {
     const int64_t at = p % taps * layout.shape.channels + p / taps;

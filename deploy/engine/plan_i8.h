@@ -51,6 +51,7 @@ struct StepI8 {
   AlignedBuffer<int32_t> bias_o, shift_o;
   AlignedBuffer<int8_t>
       weight;  ///< dense kernels: [depth/4][outputs][4]; kLinearPacked, S = 1: rows of 16·n outputs
+  bool narrow = false;  ///< all |weight| <= packed::kNarrowWeight
   int64_t depth = 0, outputs = 0, rows = 1;
   uint8_t zero = 0;  ///< what pads the map
   std::optional<kernels::ConvTapsI8> taps;

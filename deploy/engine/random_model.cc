@@ -158,31 +158,31 @@ class Builder {
   /// Weights and biases; FinishI8 adds what turns sums into outputs.
   void FillWeightsI8(const packed::Layout& layout, Layer& layer) {
     const bool first = storage_->weights_i8.empty();
-    const int32_t kind = Int(0, 3);
+    const int32_t kind = Int(0, 3), most = Chance(50) ? 127 : packed::kNarrowWeight;
     const auto weight = [&]() -> int32_t {
       switch (kind) {
         case 0:
-          return Int(-127, 127);
+          return Int(-most, most);
         case 1:
           return Int(-8, 8);
         case 2:
-          return 127 * (2 * Int(0, 1) - 1);
+          return most * (2 * Int(0, 1) - 1);
         default:
-          return Chance(40) ? Int(-127, 127) : 0;
+          return Chance(40) ? Int(-most, most) : 0;
       }
     };
     const double deviation[] = {73, 5, 127, 46};  // of each kind's weights
     constexpr double kActive = 100;               // root mean square of what is not zero, about
-    sum_deviation_ = deviation[kind] * kActive *
+    sum_deviation_ = deviation[kind] * most / 127 * kActive *
                      std::sqrt(active_ * static_cast<double>(layout.positions) /
                                static_cast<double>(layer.packing.set_size));
     std::vector<int8_t>& weight_pnl =
         storage_->weights_i8.emplace_back(static_cast<size_t>(layout.slots()));
     std::vector<int32_t>& bias_o =
         storage_->biases_i32.emplace_back(static_cast<size_t>(layout.outputs_padded()));
-    const auto most = static_cast<int32_t>(sum_deviation_);
+    const auto largest_bias = static_cast<int32_t>(sum_deviation_);
     for (int64_t o = 0; o < layout.shape.outputs; ++o) {
-      bias_o[static_cast<size_t>(o)] = Int(-most, most);
+      bias_o[static_cast<size_t>(o)] = Int(-largest_bias, largest_bias);
     }
     ForEachSlot(layout, layer, [&](size_t slot, size_t o) {
       weight_pnl[slot] = static_cast<int8_t>(weight());

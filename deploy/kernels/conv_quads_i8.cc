@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "deploy/kernels/conv_packed_tile.h"
 
@@ -121,19 +122,50 @@ void ConvQuads(const ConvQuadsI8Args& a) {
   }
 }
 #else
+/// 16 bits; one instruction where there is one.
+template <int kWord>
+HWY_INLINE uint64_t Word(uint64_t words) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  if constexpr (kWord == 1 || kWord == 2) return _bextr_u64(words, 16 * kWord, 16);
+#endif
+  return words >> 16 * kWord & 0xFFFF;
+}
+
+/// Where four winners' lines are, in eighths of a line: a line's and a tail's address are one scaled addition each.
+struct Places {
+  uint64_t a, b, c, d;
+};
+HWY_INLINE Places PlacesOf(const uint16_t* line_j) {
+#if HWY_TARGET == HWY_AVX2
+  return {line_j[0], line_j[1], line_j[2], line_j[3]};  // ports for loads are free
+#else
+  uint64_t four;
+  std::memcpy(&four, line_j, 8);
+  return {Word<0>(four), Word<1>(four), Word<2>(four), Word<3>(four)};
+#endif
+}
+
+/// sum += x · w. g++ would first add the products of several columns to each other, more than AVX2 has registers for.
+template <bool kNarrow>
+HWY_INLINE void AddDots(VI32& sum, VU8 x, VI8 w) {
+  sum = Dot4<kNarrow>(sum, x, w);
+#if HWY_TARGET == HWY_AVX2
+  asm("" : "+x"(sum.raw));
+#endif
+}
+
 /// Taps first … first + 3 of four winners, as far as [low, high] reaches.
-template <int kFirst, int kLow, int kHigh, int kT, int kI>
-HWY_INLINE void AddTaps(const int8_t* const* line, VU8 value, VI32* acc) {
+template <bool kNarrow, int kFirst, int kLow, int kHigh, int kT, int kI>
+HWY_INLINE void AddTaps(const int8_t* lines, Places at, VU8 value, VI32* acc) {
   const DI8 d8;
   const DU16 d16;
   constexpr int low = kLow > kFirst ? kLow - kFirst : 0;
   constexpr int high = kHigh - kFirst < 3 ? kHigh - kFirst : 3;
   if constexpr (low <= high) {
-    const VI8 x0 = hn::LoadU(d8, line[0]), x1 = hn::LoadU(d8, line[1]);
-    const VI8 x2 = hn::LoadU(d8, line[2]), x3 = hn::LoadU(d8, line[3]);
+    const VI8 x0 = hn::LoadU(d8, lines + at.a * 8), x1 = hn::LoadU(d8, lines + at.b * 8);
+    const VI8 x2 = hn::LoadU(d8, lines + at.c * 8), x3 = hn::LoadU(d8, lines + at.d * 8);
     const auto add = [&](auto words, int tap) HWY_ATTR {
-      VI32& sum = acc[kI - kFirst - tap];
-      sum = Dot4(sum, value, hn::BitCast(d8, words));
+      AddDots<kNarrow>(acc[kI - kFirst - tap], value, hn::BitCast(d8, words));
     };
     if constexpr (low <= 1) {
       const auto a = hn::BitCast(d16, hn::InterleaveLower(d8, x0, x1));
@@ -150,6 +182,9 @@ HWY_INLINE void AddTaps(const int8_t* const* line, VU8 value, VI32* acc) {
   }
 }
 
+/// Single last taps are read from lines of their own, a quarter as long.
+constexpr bool kHasTails = HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2;
+
 #if HWY_TARGET == HWY_AVX3_DL
 /// Byte 4·o + j of four tails = tail j, output o.
 alignas(64) constexpr uint8_t kTailOrder[64] = {
@@ -158,70 +193,62 @@ alignas(64) constexpr uint8_t kTailOrder[64] = {
     11, 27, 43, 59, 12, 28, 44, 60, 13, 29, 45, 61, 14, 30, 46, 62, 15, 31, 47, 63};
 #endif
 
-/// 16 bits; one instruction where there is one.
-template <int kWord>
-HWY_INLINE uint64_t Word(uint64_t words) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  if constexpr (kWord == 1 || kWord == 2) return _bextr_u64(words, 16 * kWord, 16);
-#endif
-  return words >> 16 * kWord & 0xFFFF;
-}
-
 /// Input column kI of a tile of kT output columns: taps kx with 0 <= kI - kx < kT.
-template <int kT, int kKw, int kI>
+template <bool kNarrow, int kT, int kKw, int kI, class Quads>
 HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
-                          const uint16_t* line_j, const uint8_t* value, int64_t quads, VI32* acc) {
+                          const uint16_t* line_j, const uint8_t* value, Quads quads, VI32* acc) {
   (void)line_bytes, (void)tails;  // one of them
   constexpr int low = kI - kT + 1 > 0 ? kI - kT + 1 : 0;
   constexpr int high = kI < kKw - 1 ? kI : kKw - 1;
-  uint64_t four_lines;
-  std::memcpy(&four_lines, line_j + kI * quads * 4, 8);
   int32_t four_values;
   std::memcpy(&four_values, value + kI * quads * 4, 4);
   const VU8 x = hn::BitCast(DU8(), hn::Set(DI32(), four_values));
-  // In eighths of a line: a line's and a tail's address are one scaled addition each.
-  const uint64_t at[4] = {Word<0>(four_lines), Word<1>(four_lines), Word<2>(four_lines),
-                          Word<3>(four_lines)};
-  const int8_t* line[4] = {weight + at[0] * 8, weight + at[1] * 8, weight + at[2] * 8,
-                           weight + at[3] * 8};
-  constexpr bool tail_only = kKw == 1 && HWY_TARGET == HWY_AVX3_DL;
-  if constexpr (!tail_only) AddTaps<0, low, high, kT, kI>(line, x, acc);
+  const Places at = PlacesOf(line_j + kI * quads * 4);
+  constexpr bool tail_only = kKw == 1 && kHasTails;
+  if constexpr (!tail_only) AddTaps<kNarrow, 0, low, high, kT, kI>(weight, at, x, acc);
   constexpr int last = kKw - 1;
   if constexpr (tail_only || (kKw == 5 && high == last)) {
 #if HWY_TARGET == HWY_AVX3_DL
-    const auto tail = [&](int j) HWY_ATTR {
-      return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + at[j] * 2));
+    const auto tail = [&](uint64_t place) HWY_ATTR {
+      return _mm_load_si128(reinterpret_cast<const __m128i*>(tails + place * 2));
     };
     // Loads that broadcast under a mask: no shuffle.
-    __m512i four = _mm512_castsi128_si512(tail(0));
-    four = _mm512_mask_broadcast_i32x4(four, 0x00F0, tail(1));
-    four = _mm512_mask_broadcast_i32x4(four, 0x0F00, tail(2));
-    four = _mm512_mask_broadcast_i32x4(four, 0xF000, tail(3));
+    __m512i four = _mm512_castsi128_si512(tail(at.a));
+    four = _mm512_mask_broadcast_i32x4(four, 0x00F0, tail(at.b));
+    four = _mm512_mask_broadcast_i32x4(four, 0x0F00, tail(at.c));
+    four = _mm512_mask_broadcast_i32x4(four, 0xF000, tail(at.d));
     const __m512i order = _mm512_load_si512(kTailOrder);
     acc[kI - last] = Dot4(acc[kI - last], x, VI8{_mm512_permutexvar_epi8(order, four)});
+#elif HWY_TARGET == HWY_AVX2
+    const auto tail = [&](uint64_t place) HWY_ATTR {
+      return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tails + place * 2));
+    };
+    const __m128i a = _mm_unpacklo_epi8(tail(at.a), tail(at.b)),
+                  b = _mm_unpacklo_epi8(tail(at.c), tail(at.d));
+    const VI8 four{_mm256_set_m128i(_mm_unpackhi_epi16(a, b), _mm_unpacklo_epi16(a, b))};
+    AddDots<kNarrow>(acc[kI - last], x, four);
 #else
-    const int8_t* second[4] = {line[0] + line_bytes, line[1] + line_bytes, line[2] + line_bytes,
-                               line[3] + line_bytes};
-    AddTaps<4, low, high, kT, kI>(second, x, acc);
+    AddTaps<kNarrow, 4, low, high, kT, kI>(weight + line_bytes, at, x, acc);
 #endif
   }
   if constexpr (kI + 1 < kT + kKw - 1) {
-    AddColumn<kT, kKw, kI + 1>(weight, line_bytes, tails, line_j, value, quads, acc);
+    AddColumn<kNarrow, kT, kKw, kI + 1>(weight, line_bytes, tails, line_j, value, quads, acc);
   }
 }
 
 /// acc: the sums of kT columns at (oy, ox) of block b, from lane l on.
-template <int kT, int kKw>
+template <bool kNarrow, int kT, int kKw, class Quads>
 HWY_INLINE void AddEntries(const ConvQuadsI8& s, const QuadMap& map, int32_t b, int32_t l,
-                           int32_t oy, int32_t ox, VI32* acc) {
+                           int32_t oy, int32_t ox, Quads quads, VI32* acc) {
   const VI32 bias = hn::LoadU(DI32(), s.bias_o.data() + b * 16 + l);
   HWY_UNROLL(16) for (int t = 0; t < kT; ++t) acc[t] = bias;
   const int8_t* tails = s.weight.data() + (kKw + 3) / 4 * s.line_bytes;
-  const int64_t first = (int64_t{oy} * s.padded_w() + ox) * s.quads;
+  const int64_t first = (int64_t{oy} * s.padded_w() + ox) * quads;
   for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
     const int64_t at = (first + s.quad_e[e]) * 4;
-    AddColumn<kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
-                          tails + s.weight_e[e] / 4, map.line + at, map.value + at, s.quads, acc);
+    AddColumn<kNarrow, kT, kKw, 0>(s.weight.data() + s.weight_e[e] + l * 4, s.line_bytes,
+                                   tails + s.weight_e[e] / 4 + l, map.line + at, map.value + at,
+                                   quads, acc);
   }
 }
 
@@ -234,8 +261,8 @@ HWY_INLINE void StoreOutputs(VI32 sum, VI32 shift, int32_t outputs, uint8_t* y) 
   std::copy_n(q, outputs, y);
 }
 
-template <int kT, int kKw>
-void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
+template <bool kNarrow, int kT, int kKw, class Quads>
+void Blocks(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
   const DI32 d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
@@ -245,7 +272,7 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
     for (int32_t oy = 0; oy < s.output.height; ++oy) {
       for (int32_t ox = 0; ox < out_w; ox = NextTile(ox, kT, out_w)) {
         VI32 acc[kT];
-        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy, ox, acc);
+        AddEntries<kNarrow, kT, kKw>(s, map, o / 16, o % 16, oy, ox, quads, acc);
         uint8_t* y = a.output + (int64_t{oy} * out_w + ox) * out_c + o;
         HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
           StoreOutputs(acc[t], shift, out_c - o, y + int64_t{t} * out_c);
@@ -256,8 +283,8 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map) {
 }
 
 /// The same with the pool: two rows of sums, the larger of each pair of columns, the larger of the rows.
-template <int kT, int kKw>
-void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map) {
+template <bool kNarrow, int kT, int kKw, class Quads>
+void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
   const DI32 d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const ConvQuadsI8& s = *a.conv;
@@ -267,11 +294,11 @@ void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map) {
     for (int32_t oy = 0; oy + 2 <= s.output.height; oy += 2) {
       for (int32_t ox = 0; ox < columns; ox = NextTile(ox, kT, columns)) {
         VI32 acc[kT], largest[kT / 2];
-        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy, ox, acc);
+        AddEntries<kNarrow, kT, kKw>(s, map, o / 16, o % 16, oy, ox, quads, acc);
         HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
           largest[t] = hn::Max(acc[2 * t], acc[2 * t + 1]);
         }
-        AddEntries<kT, kKw>(s, map, o / 16, o % 16, oy + 1, ox, acc);
+        AddEntries<kNarrow, kT, kKw>(s, map, o / 16, o % 16, oy + 1, ox, quads, acc);
         uint8_t* y = a.output + (int64_t{oy} / 2 * (columns / 2) + ox / 2) * out_c + o;
         HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
           const VI32 sum = hn::Max(largest[t], hn::Max(acc[2 * t], acc[2 * t + 1]));
@@ -282,45 +309,61 @@ void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map) {
   }
 }
 
-template <int kT, int kKw>
-void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
+template <bool kNarrow, int kT, int kKw, class Quads>
+void Tiles(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
   if constexpr (kT % 2 == 0) {
-    if (a.conv->pool) return PooledBlocks<kT, kKw>(a, map);
+    if (a.conv->pool) return PooledBlocks<kNarrow, kT, kKw>(a, map, quads);
   }
-  Blocks<kT, kKw>(a, map);
+  Blocks<kNarrow, kT, kKw>(a, map, quads);
 }
 
-template <int kKw>
+template <bool kNarrow, int kT, int kKw>
+void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
+  // AVX2 is bound by the number of instructions: one winner in each of eight groups has addresses of its own.
+  if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow) {
+    constexpr std::integral_constant<int64_t, 2> kTwo;
+    if (a.conv->quads == kTwo) return Tiles<kNarrow, kT, kKw>(a, map, kTwo);
+  }
+  Tiles<kNarrow, kT, kKw>(a, map, int64_t{a.conv->quads});
+}
+
+template <bool kNarrow, int kKw>
 void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
   const ConvQuadsI8& s = *a.conv;
   int32_t tile = ChooseTileColumns(s.pool ? s.output.width / 2 * 2 : s.output.width);
   if (s.pool && tile % 2 != 0) tile = tile == 5 ? 4 : 2;  // pairs of columns
   switch (tile) {
     case 10:
-      return Tiles<10, kKw>(a, map);
+      return Tiles<kNarrow, 10, kKw>(a, map);
     case 8:
-      return Tiles<8, kKw>(a, map);
+      return Tiles<kNarrow, 8, kKw>(a, map);
     case 5:
-      return Tiles<5, kKw>(a, map);
+      return Tiles<kNarrow, 5, kKw>(a, map);
     case 4:
-      return Tiles<4, kKw>(a, map);
+      return Tiles<kNarrow, 4, kKw>(a, map);
     case 2:
-      return Tiles<2, kKw>(a, map);
+      return Tiles<kNarrow, 2, kKw>(a, map);
     default:
-      return Tiles<1, kKw>(a, map);
+      return Tiles<kNarrow, 1, kKw>(a, map);
+  }
+}
+
+template <bool kNarrow>
+void Kernels(const ConvQuadsI8Args& a) {
+  const QuadMap map = MapOf(a);
+  switch (a.conv->window.kernel_w) {
+    case 1:
+      return Columns<kNarrow, 1>(a, map);
+    case 3:
+      return Columns<kNarrow, 3>(a, map);
+    default:
+      return Columns<kNarrow, 5>(a, map);
   }
 }
 
 void ConvQuads(const ConvQuadsI8Args& a) {
-  const QuadMap map = MapOf(a);
-  switch (a.conv->window.kernel_w) {
-    case 1:
-      return Columns<1>(a, map);
-    case 3:
-      return Columns<3>(a, map);
-    default:
-      return Columns<5>(a, map);
-  }
+  if (kHasNarrow && a.conv->narrow) return Kernels<kHasNarrow>(a);
+  Kernels<false>(a);
 }
 #endif  // HWY_SCALAR
 

@@ -44,6 +44,7 @@ struct ConvQuadsI8 {
   std::vector<int32_t> begin_b, quad_e,
       weight_e;  ///< entries: quad_e = (ky·padded_w·quads + quad), weight_e = bytes
   AlignedBuffer<int8_t> weight;
+  bool narrow = false;                     ///< all |weight| <= packed::kNarrowWeight
   AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16]; bias with the rounding term
   int32_t padded_w() const { return input.width + 2 * window.pad_w; }
   int32_t padded_h() const { return input.height + 2 * window.pad_h; }

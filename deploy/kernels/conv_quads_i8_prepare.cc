@@ -80,6 +80,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     conv.begin_b.push_back(static_cast<int32_t>(conv.quad_e.size()));
   }
 
+  conv.narrow = packed::AreNarrow(layer.weight_i8_pnl);
   conv.weight = AlignedBuffer<int8_t>(static_cast<size_t>(bytes));
   for (int64_t p = 0; p < layout.positions; ++p) {
     const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,

@@ -35,8 +35,10 @@ void Check(const Case& c, Random& random) {
                testing::PrintToString(std::vector<int>{c.winners, c.groups, c.window.pad_h}));
   const packed::Layout& layout = made.layout;
   std::vector<int8_t> weight(made.weight_pnl.size());
+  const long most = random.Int(0, 1) ? 127 : packed::kNarrowWeight;
   for (size_t i = 0; i < weight.size(); ++i) {
-    weight[i] = static_cast<int8_t>(std::clamp(std::lround(made.weight_pnl[i] * 60), -127L, 127L));
+    weight[i] = static_cast<int8_t>(
+        std::clamp(std::lround(made.weight_pnl[i] * static_cast<float>(most)), -most, most));
   }
   std::vector<int32_t> bias(static_cast<size_t>(layout.outputs_padded()));
   std::vector<uint8_t> shift(bias.size());
@@ -56,7 +58,8 @@ void Check(const Case& c, Random& random) {
   layer.shift_o = shift;
 
   std::vector<uint8_t> x(static_cast<size_t>(c.input.elements()));
-  for (uint8_t& value : x) value = static_cast<uint8_t>(random.Int(0, 255));
+  const int32_t least = random.Int(0, 1) ? 255 : 0;  // the largest sums, or any
+  for (uint8_t& value : x) value = static_cast<uint8_t>(random.Int(least, 255));
   std::vector<int32_t> index;
   std::vector<uint8_t> value = x;
   const int32_t positions = c.input.height * c.input.width;

@@ -170,9 +170,12 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
         const int32_t o = output_of[block * 16 + lane];
         if (o >= 0) most = std::max(most, taps_o[static_cast<size_t>(o)].size());
       }
-      const bool single = !conv.shared && most % 4 == 1;
+      bool single = !conv.shared && most % 4 == 1;
       size_t fours = single ? most / 4 : (most + 3) / 4;
-      if (fours > 7) fours = (7 * 7 + 3) / 4;  // past 7 there is a loop for this many only
+      if (fours > 7) {  // past 7 there is a loop for this many only
+        fours = (7 * 7 + 3) / 4;
+        single = false;
+      }
       const size_t begin = index.size();
       index.resize(begin + (fours + single) * 64);
       weight.resize(index.size());

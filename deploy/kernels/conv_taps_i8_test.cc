@@ -115,6 +115,17 @@ TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
   });
 }
 
+TEST(ConvTapsI8, KernelsOfMoreThanThirtyTaps) {
+  ForEachIsa([] {
+    Random random(2);
+    for (int trial = 0; trial < 10; ++trial) {  // of 49 taps, so that 33, 37 and so on come too
+      Check({12, 12, 1}, {.kernel_h = 7, .kernel_w = 7}, 64,
+            {.set_size = 2, .lanes = 1, .run = {.channels = 1, .taps = packed::RunTaps::kRow}},
+            false, false, random);
+    }
+  });
+}
+
 TEST(ConvTapsI8, RandomLayers) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));

@@ -53,17 +53,21 @@ HWY_INLINE void SpreadPairs(const ConvTapsI8& s, const uint16_t* word, int64_t p
   }
 }
 
-/// Sums of a block's kernels 0-3, 8-11 and 4-7, 12-15 over four windows.
+/// Sums of a block's kernels 0-3, 8-11 and 4-7, 12-15 over four windows, without the bias.
 struct Sums {
   __m256i low[4], high[4];
 };
 
+template <bool kFirst>
 HWY_INLINE void AddPair(Sums& sums, const uint32_t* x, int64_t step, const __m256i* weight) {
   const __m256i w0 = _mm256_load_si256(weight), w1 = _mm256_load_si256(weight + 1);
   HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
     const __m256i both = _mm256_set1_epi32(static_cast<int>(x[i * step]));
-    sums.low[i] = _mm256_add_epi32(sums.low[i], _mm256_madd_epi16(both, w0));
-    sums.high[i] = _mm256_add_epi32(sums.high[i], _mm256_madd_epi16(both, w1));
+    const __m256i low = _mm256_madd_epi16(both, w0), high = _mm256_madd_epi16(both, w1);
+    sums.low[i] = kFirst ? low : _mm256_add_epi32(sums.low[i], low);
+    sums.high[i] = kFirst ? high : _mm256_add_epi32(sums.high[i], high);
+    // g++ would make all products first and keep them on the stack.
+    asm("" : "+x"(sums.low[i]), "+x"(sums.high[i]));
   }
 }
 
@@ -77,6 +81,7 @@ HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* sp
                            uint16_t* tile) {
   const __m256i* bias = reinterpret_cast<const __m256i*>(s.pair_bias.data() + block * 16);
   const __m256i* shift = reinterpret_cast<const __m256i*>(s.pair_shift.data() + block * 16);
+  const __m256i bias0 = _mm256_load_si256(bias), bias1 = _mm256_load_si256(bias + 1);
   const __m256i shift0 = _mm256_load_si256(shift), shift1 = _mm256_load_si256(shift + 1);
   const int64_t step = s.padded_width(), first = s.pair_begin_b[block],
                 count = s.pair_begin_b[block + 1] - first, width = s.pooled.width;
@@ -85,19 +90,21 @@ HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* sp
   const uint32_t* from[kPairs + 1];
   for (int g = 0; g < kPairs; ++g) from[g] = spread + pair[g] * 4 * step;
   for (int64_t px = 0; px < width; ++px, tile += 64) {
-    const __m256i bias0 = _mm256_load_si256(bias), bias1 = _mm256_load_si256(bias + 1);
-    Sums sums{{bias0, bias0, bias0, bias0}, {bias1, bias1, bias1, bias1}};
+    Sums sums{};
     if constexpr (kPairs > 0) {
-      HWY_UNROLL(4) for (int g = 0; g < kPairs; ++g) {
-        AddPair(sums, from[g] + px, step, weight + 2 * g);
+      AddPair<true>(sums, from[0] + px, step, weight);
+      HWY_UNROLL(4) for (int g = 1; g < kPairs; ++g) {
+        AddPair<false>(sums, from[g] + px, step, weight + 2 * g);
       }
     } else {
       for (int64_t g = 0; g < count; ++g) {
-        AddPair(sums, spread + pair[g] * 4 * step + px, step, weight + 2 * g);
+        AddPair<false>(sums, spread + pair[g] * 4 * step + px, step, weight + 2 * g);
       }
     }
-    const __m256i q = _mm256_packs_epi32(_mm256_srav_epi32(Largest(sums.low), shift0),
-                                         _mm256_srav_epi32(Largest(sums.high), shift1));
+    const __m256i low = _mm256_add_epi32(Largest(sums.low), bias0),
+                  high = _mm256_add_epi32(Largest(sums.high), bias1);
+    const __m256i q =
+        _mm256_packs_epi32(_mm256_srav_epi32(low, shift0), _mm256_srav_epi32(high, shift1));
     _mm256_store_si256(
         reinterpret_cast<__m256i*>(tile),
         _mm256_min_epi16(_mm256_max_epi16(q, _mm256_setzero_si256()), _mm256_set1_epi16(255)));

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "deploy/kernels/compress_table.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/kwta_u8.cc"
 #include "hwy/foreach_target.h"
@@ -31,6 +33,38 @@ HWY_INLINE int64_t CountAtLeast(const uint8_t* x, int64_t n, int32_t bound) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto limit = hn::Set(d, static_cast<uint8_t>(bound));
   int64_t count = 0, i = 0;
+#if HWY_TARGET == HWY_AVX2
+  // In bytes, of which each holds up to 255: half the instructions of masks and popcounts here.
+  const auto wins = [&](int64_t at) HWY_ATTR {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + at));
+    return _mm256_cmpeq_epi8(_mm256_max_epu8(v, limit.raw), v);  // -1 each
+  };
+  const auto add = [&](__m256i found) HWY_ATTR {
+    const __m256i sums = _mm256_sad_epu8(found, _mm256_setzero_si256());
+    const __m128i two =
+        _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    count += _mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1);
+  };
+  while (i + 32 <= n) {
+    const int64_t end = std::min(n - 32, i + 32 * 250);
+    __m256i found = _mm256_setzero_si256(), more = found;
+    for (; i + 32 <= end; i += 64) {
+      found = _mm256_sub_epi8(found, wins(i));
+      more = _mm256_sub_epi8(more, wins(i + 32));
+    }
+    if (i <= end) {
+      found = _mm256_sub_epi8(found, wins(i));
+      i += 32;
+    }
+    if (i < n && n - i < 32 && n >= 32) {  // the last ones, of a register that ends where x does
+      const auto bits = static_cast<uint32_t>(_mm256_movemask_epi8(wins(n - 32)));
+      count += __builtin_popcount(bits >> (32 - (n - i)));
+      i = n;
+    }
+    add(found);
+    add(more);
+  }
+#endif
   for (; i + lanes <= n; i += lanes) {
     count += static_cast<int64_t>(hn::CountTrue(d, AtLeast(hn::LoadU(d, x + i), limit)));
   }
@@ -89,6 +123,28 @@ HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 
                           _mm512_add_epi32(_mm512_cvtepu8_epi32(sixteen), base));
     }
     out += count;
+  }
+#elif HWY_TARGET == HWY_AVX2
+  for (; i + 32 <= n; i += 32) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
+    const auto bits = [](__m256i mask)
+                          HWY_ATTR { return static_cast<uint32_t>(_mm256_movemask_epi8(mask)); };
+    uint32_t equal = bits(_mm256_cmpeq_epi8(v, limit.raw));
+    const uint32_t above = bits(_mm256_cmpeq_epi8(_mm256_max_epu8(v, limit.raw), v)) & ~equal;
+    const int64_t equals = __builtin_popcount(equal);
+    if (equals > ties) equal = _pdep_u32((1u << ties) - 1, equal);  // the lowest ones
+    ties -= std::min(equals, ties);
+    const uint32_t wins = above | equal;
+    HWY_UNROLL(4) for (int part = 0; part < 32; part += 8) {
+      const uint32_t mask = wins >> part & 255;
+      const __m128i place = _mm_cvtsi64_si128(static_cast<int64_t>(kCompressLanes[mask]));
+      const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + i + part));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(value_k + out), _mm_shuffle_epi8(eight, place));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(index_k + out),
+                          _mm256_add_epi32(_mm256_cvtepu8_epi32(place),
+                                           _mm256_set1_epi32(first + static_cast<int>(i) + part)));
+      out += __builtin_popcount(mask);
+    }
   }
 #endif
   for (; i + lanes <= n; i += lanes) {

@@ -60,20 +60,20 @@ HWY_INLINE void LinearInRegisters(D d, const LinearWinnersI8Args& a) {
   }
 }
 
-/// kSets sets of one register from set n on: their sums are apart, so all are loaded before any is stored.
-template <int kSets, class D>
+/// kSets sets of kVectors registers from set n on: their sums are apart, so all are loaded before any is stored.
+template <int kSets, int kVectors, class D>
 HWY_INLINE void AddToOwners(D d, hn::Vec<D> x, const int8_t* weight, const uint16_t* owner,
                             int32_t* acc) {
   const hn::Rebind<int8_t, D> d8;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int32_t* to[kSets];
-  hn::Vec<D> sum[kSets];
-  HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) {
-    to[n] = acc + owner[n] * lanes;
-    sum[n] =
-        MultiplyAdd(hn::LoadU(d, to[n]), hn::PromoteTo(d, hn::LoadU(d8, weight + n * lanes)), x);
+  int32_t* to[kSets * kVectors];
+  hn::Vec<D> sum[kSets * kVectors];
+  HWY_UNROLL(4) for (int i = 0; i < kSets * kVectors; ++i) {
+    to[i] = acc + (owner[i / kVectors] * kVectors + i % kVectors) * lanes;
+    sum[i] =
+        MultiplyAdd(hn::LoadU(d, to[i]), hn::PromoteTo(d, hn::LoadU(d8, weight + i * lanes)), x);
   }
-  HWY_UNROLL(4) for (int n = 0; n < kSets; ++n) hn::StoreU(sum[n], d, to[n]);
+  HWY_UNROLL(4) for (int i = 0; i < kSets * kVectors; ++i) hn::StoreU(sum[i], d, to[i]);
 }
 
 #if HWY_TARGET == HWY_AVX3_DL
@@ -110,22 +110,27 @@ HWY_INLINE void LinearFours(const LinearWinnersI8Args& a) {
 }
 #endif
 
-/// One register a set.
-template <class D>
+/// kVectors registers a set.
+template <int kVectors, class D>
 HWY_INLINE void LinearSets(D d, const LinearWinnersI8Args& a) {
 #if HWY_TARGET == HWY_AVX3_DL
   if (a.lanes == 16 && a.sets == 4) return LinearFours<4>(a);
   if (a.lanes == 16 && a.sets % 4 == 0) return LinearFours<0>(a);
 #endif
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), sets = a.sets;
+  constexpr int kSets = 4 / kVectors;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)) * kVectors, sets = a.sets;
   for (int64_t i = 0; i < a.count; ++i) {
     const int64_t p = a.index_k ? a.index_k[i] : i;
     const auto x = hn::Set(d, int32_t{a.value_k[i]});
     const int8_t* weight = a.weight_pnl + p * sets * lanes;
     const uint16_t* owner = a.owner_pn + p * sets;
     int64_t n = 0;
-    for (; n + 4 <= sets; n += 4) AddToOwners<4>(d, x, weight + n * lanes, owner + n, a.acc);
-    for (; n < sets; ++n) AddToOwners<1>(d, x, weight + n * lanes, owner + n, a.acc);
+    for (; n + kSets <= sets; n += kSets) {
+      AddToOwners<kSets, kVectors>(d, x, weight + n * lanes, owner + n, a.acc);
+    }
+    for (; n < sets; ++n) {
+      AddToOwners<1, kVectors>(d, x, weight + n * lanes, owner + n, a.acc);
+    }
   }
 }
 
@@ -137,7 +142,8 @@ HWY_INLINE void LinearRows(D d, const LinearWinnersI8Args& a) {
     if (vectors == 2) return LinearInRegisters<2>(d, a);
     if (vectors == 4) return LinearInRegisters<4>(d, a);
   }
-  if (vectors == 1 && a.owner_pn != nullptr) return LinearSets(d, a);
+  if (vectors == 1 && a.owner_pn != nullptr) return LinearSets<1>(d, a);
+  if (vectors == 2 && a.owner_pn != nullptr) return LinearSets<2>(d, a);
   const hn::Rebind<int8_t, D> d8;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
   const int32_t row = a.sets * a.lanes;

@@ -44,7 +44,7 @@ constexpr int kMostVectors = 4;
 #endif
 constexpr int64_t kTileRows = 6;
 
-template <int kRows, int kVectors>
+template <bool kNarrow, int kRows, int kVectors>
 HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
   const DI32 d;
   const DU8 d8;
@@ -64,7 +64,9 @@ HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
       int32_t four;
       std::memcpy(&four, x + r * a.x_stride + p, 4);
       const VU8 in = hn::BitCast(d8, hn::Set(d, four));
-      HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) acc[r][v] = Dot4(acc[r][v], in, w[v]);
+      HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
+        acc[r][v] = Dot4<kNarrow>(acc[r][v], in, w[v]);
+      }
     }
   }
   HWY_UNROLL(6) for (int r = 0; r < kRows; ++r) {
@@ -74,32 +76,40 @@ HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
   }
 }
 
-template <int kVectors>
+template <bool kNarrow, int kVectors>
 HWY_INLINE void Rows(const MatMulI8Args& a, int64_t o) {
   int64_t row = 0;
-  for (; row + kTileRows <= a.rows; row += kTileRows) Tile<kTileRows, kVectors>(a, row, o);
+  for (; row + kTileRows <= a.rows; row += kTileRows) Tile<kNarrow, kTileRows, kVectors>(a, row, o);
   switch (a.rows - row) {
     case 5:
-      return Tile<5, kVectors>(a, row, o);
+      return Tile<kNarrow, 5, kVectors>(a, row, o);
     case 4:
-      return Tile<4, kVectors>(a, row, o);
+      return Tile<kNarrow, 4, kVectors>(a, row, o);
     case 3:
-      return Tile<3, kVectors>(a, row, o);
+      return Tile<kNarrow, 3, kVectors>(a, row, o);
     case 2:
-      return Tile<2, kVectors>(a, row, o);
+      return Tile<kNarrow, 2, kVectors>(a, row, o);
     case 1:
-      return Tile<1, kVectors>(a, row, o);
+      return Tile<kNarrow, 1, kVectors>(a, row, o);
     default:
       return;
   }
 }
 
-void MatMul(const MatMulI8Args& a) {
+template <bool kNarrow>
+void Outputs(const MatMulI8Args& a) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(DI32()));
   const int64_t end = a.output_end == 0 ? a.outputs : a.output_end;
   int64_t o = a.output_begin;
-  for (; o + kMostVectors * lanes <= end; o += kMostVectors * lanes) Rows<kMostVectors>(a, o);
-  for (; o < end; o += lanes) Rows<1>(a, o);
+  for (; o + kMostVectors * lanes <= end; o += kMostVectors * lanes) {
+    Rows<kNarrow, kMostVectors>(a, o);
+  }
+  for (; o < end; o += lanes) Rows<kNarrow, 1>(a, o);
+}
+
+void MatMul(const MatMulI8Args& a) {
+  if (kHasNarrow && a.narrow) return Outputs<kHasNarrow>(a);
+  Outputs<false>(a);
 }
 
 void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) {

@@ -23,6 +23,7 @@ struct MatMulI8Args {
   const uint8_t* x = nullptr;   ///< [rows], x_stride bytes apart; padding times weights of zero
   int64_t x_stride = 0;
   const int8_t* weight = nullptr;  ///< [depth/4][outputs][4], 64-byte aligned
+  bool narrow = false;             ///< all |weight| <= packed::kNarrowWeight
   const int32_t* bias_o = nullptr;
   int32_t* acc = nullptr;                    ///< [rows][outputs]
   int64_t output_begin = 0, output_end = 0;  ///< outputs to compute, multiples of 16; 0, 0: all

@@ -14,14 +14,15 @@
 namespace bisparse::kernels {
 namespace {
 
-void CheckMatMul(int64_t rows, int64_t inputs, int64_t outputs, bool extreme, Random& random) {
+void CheckMatMul(int64_t rows, int64_t inputs, int64_t outputs, int32_t most, bool extreme,
+                 Random& random) {
   SCOPED_TRACE(testing::PrintToString(std::vector<int64_t>{rows, inputs, outputs}));
   const int64_t depth = (inputs + 3) / 4 * 4, padded = (outputs + 15) / 16 * 16;
   std::vector<uint8_t> x(static_cast<size_t>(rows * depth));
   std::vector<int8_t> weight(static_cast<size_t>(depth * padded));
   std::vector<int32_t> bias(static_cast<size_t>(padded));
   for (uint8_t& v : x) v = static_cast<uint8_t>(extreme ? 255 : random.Int(0, 255));
-  for (int8_t& v : weight) v = static_cast<int8_t>(extreme ? 127 : random.Int(-127, 127));
+  for (int8_t& v : weight) v = static_cast<int8_t>(extreme ? most : random.Int(-most, most));
   for (int32_t& v : bias) v = random.Int(-100000, 100000);
   Guarded<int32_t> acc(rows * padded);
   MatMulI8({.rows = rows,
@@ -30,6 +31,7 @@ void CheckMatMul(int64_t rows, int64_t inputs, int64_t outputs, bool extreme, Ra
             .x = x.data(),
             .x_stride = depth,
             .weight = weight.data(),
+            .narrow = most <= packed::kNarrowWeight,
             .bias_o = bias.data(),
             .acc = acc.data()});
   ASSERT_TRUE(acc.Intact());
@@ -48,9 +50,11 @@ void CheckMatMul(int64_t rows, int64_t inputs, int64_t outputs, bool extreme, Ra
 TEST(MatMulI8, EveryWidth) {
   ForEachIsa([] {
     Random random(1);
-    for (int64_t size = 1; size <= 67; ++size)
-      CheckMatMul(size % 14 + 1, size, size * 3, false, random);
-    CheckMatMul(7, 1600, 64, true, random);  // 255·127·1600 fits 32 bits, no step of it 16
+    for (const int32_t most : {127, packed::kNarrowWeight, -packed::kNarrowWeight}) {
+      for (int64_t size = 1; size <= 67; ++size)
+        CheckMatMul(size % 14 + 1, size, size * 3, std::abs(most), false, random);
+      CheckMatMul(7, 1600, 64, most, true, random);  // 255·127·1600 fits 32 bits, no step of it 16
+    }
   });
 }
 

@@ -44,6 +44,11 @@ const char* LayerKindName(LayerKind kind) {
   return "unknown";
 }
 
+bool AreNarrow(std::span<const int8_t> weights) {
+  return std::all_of(weights.begin(), weights.end(),
+                     [](int8_t w) { return -kNarrowWeight <= w && w <= kNarrowWeight; });
+}
+
 const char* NumberFormatName(NumberFormat format) {
   return format == NumberFormat::kI8 ? "int8" : "f32";
 }

@@ -29,7 +29,7 @@ using packed::LayerKind;
 using packed::Layout;
 using packed::Model;
 
-constexpr double kMaxWeight = 127, kMaxActivation = 255;
+constexpr double kMaxWeight = packed::kNarrowWeight, kMaxActivation = 255;
 constexpr int kMaxShift = 30;
 
 /// What a map's values span, and the scale that holds them with the least squared error: finer
@@ -131,7 +131,7 @@ class Weights {
   std::vector<double> largest_o_;
 };
 
-/// The largest shift with |weight| ≤ 127 in steps of output_scale·2^−shift / input_scale; below 0
+/// The largest shift with |weight| ≤ kMaxWeight in steps of output_scale·2^−shift / input_scale; below 0
 /// where there is none.
 int LargestShift(double largest_weight, float input_scale, float output_scale) {
   if (largest_weight == 0.0) return kMaxShift;

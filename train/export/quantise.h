@@ -5,7 +5,7 @@
 //   input   x ≈ input_scale·(q − input_zero)
 //   map     y ≈ output_scale·q
 //   weight  W[o][p] ≈ step[o]·w[o][p],  step[o] = output_scale·2^−shift[o] / scale of its input,
-//           the largest shift with |w| ≤ 127; in the last layer step[o] = max |W[o]| / 127
+//           the largest shift with |w| ≤ 64; in the last layer step[o] = max |W[o]| / 64
 //   bias    in units of step[o]·scale of its input, less what input_zero adds
 //
 // A scale is the one of least squared error over the samples: finer steps round less and clip more.
