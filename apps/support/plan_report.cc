@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/support/model_source.h"
 #include "deploy/engine/engine_access.h"
 
@@ -27,11 +29,16 @@ int64_t WinnersInFront(const packed::Model& model, size_t i) {
 std::vector<std::string> Warnings(const packed::Model& model, const PlanReport& report) {
   std::vector<std::string> warnings;
   if (model.format == packed::NumberFormat::kI8 && report.isa != "AVX3_DL") {
-    warnings.push_back(
-        fmt::format("{} has no dot products of bytes (AVX-512 VNNI): int8 convolutions take two to "
-                    "four times the "
-                    "instructions; compare with f32",
-                    report.isa));
+    const bool narrow = std::all_of(
+        model.layers.begin(), model.layers.end(),
+        [](const packed::Layer& layer) { return packed::AreNarrow(layer.weight_i8_pnl); });
+    warnings.push_back(fmt::format(
+        "{} has no dot products of bytes (AVX-512 VNNI): int8 convolutions make each of {}",
+        report.isa,
+        narrow ? "three instructions"
+               : fmt::format("nine instructions, of three where no weight is beyond ±{} (hint: "
+                             "bisparse-export the run again)",
+                             packed::kNarrowWeight)));
   }
   for (const PlannedLayer& layer : report.layers) {
     const LayerSummary& s = layer.summary;

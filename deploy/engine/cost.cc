@@ -32,16 +32,16 @@ int64_t CacheBytes(int level) {
   return 0;
 }
 
-/// Where there are no dot products of bytes they are made of more instructions; the fold of 16-bit keys is made for
-/// AVX-512. AVX2: Zen 3.
+/// Where there are no dot products of bytes they are made of more instructions (weights are narrow, packed::kNarrowWeight).
+/// AVX2: Zen 3.
 double UnitFactor(std::string_view row, std::string_view isa) {
   if (isa == "AVX3_DL") return 1;
-  if (row == "matmul_i8/conv") return 3.8;
-  if (row == "matmul_i8/linear") return 1.4;
-  if (row.starts_with("conv_quads_i8")) return 3;
+  if (row == "matmul_i8/conv") return 2.9;
+  if (row == "matmul_i8/linear") return 1.2;
+  if (row.starts_with("conv_quads_i8")) return 1.6;
   if (row == "conv_taps_i8/shared") return 5.5;  // pairs instead of fours
-  if (row == "kwta_u8/bisection") return isa == "AVX3" ? 1 : 3;
-  return row == "kwta_u8/fold" && isa != "AVX3" ? 30 : 1;
+  if (row == "kwta_u8/bisection") return isa == "AVX3" ? 1 : 1.4;
+  return row == "kwta_u8/fold" && isa != "AVX3" ? 4 : 1;
 }
 
 double CyclesOf(const KernelCost& cost, const Work& work, const CostMachine& machine) {

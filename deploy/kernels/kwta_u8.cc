@@ -185,6 +185,18 @@ HWY_INLINE int64_t OneOfEight(const uint8_t* x, int64_t groups, int32_t* index_k
                      _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
   }
   return g;
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4
+  // The smallest of 255 - value is the largest value, and the first place of it.
+  const __m128i most = _mm_set1_epi16(255);
+  for (int64_t g = 0; g < groups; ++g) {
+    const __m128i v =
+        _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + g * 8)));
+    const auto best =
+        static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_sub_epi16(most, v))));
+    index_k[g] = static_cast<int32_t>(g * 8 + (best >> 16));
+    value_k[g] = static_cast<uint8_t>(255 - best);
+  }
+  return groups;
 #else
   (void)x, (void)groups, (void)index_k, (void)value_k;
   return 0;
