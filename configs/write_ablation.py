@@ -31,7 +31,8 @@ def read_cells(runs):
                 cells.setdefault(name, {})[seed] = {
                     "validation": 100 * summary["validation_accuracy"],
                     "validation_perturbed": None if perturbed is None else 100 * perturbed,
-                    "nonzeros": summary["nonzeros"], "minutes": summary["minutes"], "epochs": summary["epochs"]}
+                    "nonzeros": summary["nonzeros"], "minutes": summary["minutes"], "epochs": summary["epochs"],
+                    "name": summary["name"]}
     return cells
 
 
@@ -99,6 +100,7 @@ def main():
     names = [name for name in order if name in cells]
     entries = {name: summarise(cells[name]) for name in names}
     epochs = sorted({row["epochs"] for name in names for row in cells[name].values()})
+    networks = sorted({row["name"] for name in names for row in cells[name].values()})
     draw(entries, ROOT / "docs/ablation.svg")
 
     path = ROOT / "docs/results.json"
@@ -106,7 +108,7 @@ def main():
     results["ablation"] = entries
     path.write_text(json.dumps(results, indent=2) + "\n")
     lines = ["## Ablation", "",
-             f"`gsc_aligned` with other settings, {' or '.join(map(str, epochs))} epochs a cell, the best epoch by the mean of clean "
+             f"`{'`, `'.join(networks)}` with other settings, {' or '.join(map(str, epochs))} epochs a cell, the best epoch by the mean of clean "
              "and perturbed validation; mean ± standard deviation over the seeds. The test set is not read here. Command: "
              "`configs/ablation.sh DATA RUNS SEEDS…`", "", *tables(cells, entries, base), "", "![The same as a plot](ablation.svg)"]
     replace_block(ROOT / "docs/results.md", "ablation", lines)

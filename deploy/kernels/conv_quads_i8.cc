@@ -320,8 +320,8 @@ void Tiles(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
 template <bool kNarrow, int kT, int kKw>
 void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
   // AVX2 is bound by the number of instructions: one winner in each of eight groups has addresses of its own.
-  if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow) {
-    constexpr std::integral_constant<int64_t, 2> kTwo;
+  if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow && kKw == 5 && kT >= 4) {
+    constexpr std::integral_constant<int64_t, 2> kTwo{};
     if (a.conv->quads == kTwo) return Tiles<kNarrow, kT, kKw>(a, map, kTwo);
   }
   Tiles<kNarrow, kT, kKw>(a, map, int64_t{a.conv->quads});
@@ -332,20 +332,16 @@ void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
   const ConvQuadsI8& s = *a.conv;
   int32_t tile = ChooseTileColumns(s.pool ? s.output.width / 2 * 2 : s.output.width);
   if (s.pool && tile % 2 != 0) tile = tile == 5 ? 4 : 2;  // pairs of columns
-  switch (tile) {
-    case 10:
-      return Tiles<kNarrow, 10, kKw>(a, map);
-    case 8:
-      return Tiles<kNarrow, 8, kKw>(a, map);
-    case 5:
-      return Tiles<kNarrow, 5, kKw>(a, map);
-    case 4:
-      return Tiles<kNarrow, 4, kKw>(a, map);
-    case 2:
-      return Tiles<kNarrow, 2, kKw>(a, map);
-    default:
-      return Tiles<kNarrow, 1, kKw>(a, map);
+  if constexpr (kNarrow == kHasNarrow) {
+    if (tile == 10) return Tiles<kNarrow, 10, kKw>(a, map);
+    if (tile == 8) return Tiles<kNarrow, 8, kKw>(a, map);
+    if (tile == 5) return Tiles<kNarrow, 5, kKw>(a, map);
+  } else if (tile > 4) {
+    tile = 4;  // the long way of files with wider weights: no code for large tiles
   }
+  if (tile == 4) return Tiles<kNarrow, 4, kKw>(a, map);
+  if (tile == 2) return Tiles<kNarrow, 2, kKw>(a, map);
+  Tiles<kNarrow, 1, kKw>(a, map);
 }
 
 template <bool kNarrow>
