@@ -15,6 +15,22 @@
 
 #include "deploy/kernels/dot4-inl.h"
 
+// Under AddressSanitizer small tiles, a function a column: g++ would be at large ones for a quarter of an hour.
+#ifndef BISPARSE_CONV_QUADS_ONCE
+#define BISPARSE_CONV_QUADS_ONCE
+namespace bisparse::kernels {
+namespace {
+#if HWY_IS_ASAN || defined(__SANITIZE_ADDRESS__)
+constexpr bool kLargeTiles = false;
+#define BISPARSE_COLUMN HWY_NOINLINE
+#else
+#define BISPARSE_COLUMN HWY_INLINE
+constexpr bool kLargeTiles = true;
+#endif
+}  // namespace
+}  // namespace bisparse::kernels
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
@@ -195,8 +211,9 @@ alignas(64) constexpr uint8_t kTailOrder[64] = {
 
 /// Input column kI of a tile of kT output columns: taps kx with 0 <= kI - kx < kT.
 template <bool kNarrow, int kT, int kKw, int kI, class Quads>
-HWY_INLINE void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
-                          const uint16_t* line_j, const uint8_t* value, Quads quads, VI32* acc) {
+BISPARSE_COLUMN void AddColumn(const int8_t* weight, int64_t line_bytes, const int8_t* tails,
+                               const uint16_t* line_j, const uint8_t* value, Quads quads,
+                               VI32* acc) {
   (void)line_bytes, (void)tails;  // one of them
   constexpr int low = kI - kT + 1 > 0 ? kI - kT + 1 : 0;
   constexpr int high = kI < kKw - 1 ? kI : kKw - 1;
@@ -320,24 +337,25 @@ void Tiles(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
 template <bool kNarrow, int kT, int kKw>
 void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
   // AVX2 is bound by the number of instructions: one winner in each of eight groups has addresses of its own.
-  if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow && kKw == 5 && kT >= 4) {
+  if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow && kLargeTiles && kKw == 5 && kT >= 4) {
     constexpr std::integral_constant<int64_t, 2> kTwo{};
     if (a.conv->quads == kTwo) return Tiles<kNarrow, kT, kKw>(a, map, kTwo);
   }
   Tiles<kNarrow, kT, kKw>(a, map, int64_t{a.conv->quads});
 }
 
+/// Of tiles of more than 4 columns there is no code for the long way of files with wider weights.
 template <bool kNarrow, int kKw>
 void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
   const ConvQuadsI8& s = *a.conv;
   int32_t tile = ChooseTileColumns(s.pool ? s.output.width / 2 * 2 : s.output.width);
   if (s.pool && tile % 2 != 0) tile = tile == 5 ? 4 : 2;  // pairs of columns
-  if constexpr (kNarrow == kHasNarrow) {
+  if constexpr (kNarrow == kHasNarrow && kLargeTiles) {
     if (tile == 10) return Tiles<kNarrow, 10, kKw>(a, map);
     if (tile == 8) return Tiles<kNarrow, 8, kKw>(a, map);
     if (tile == 5) return Tiles<kNarrow, 5, kKw>(a, map);
   } else if (tile > 4) {
-    tile = 4;  // the long way of files with wider weights: no code for large tiles
+    tile = 4;
   }
   if (tile == 4) return Tiles<kNarrow, 4, kKw>(a, map);
   if (tile == 2) return Tiles<kNarrow, 2, kKw>(a, map);
