@@ -94,9 +94,9 @@ TEST(Quantise, EveryWeightAndBiasIsWithinHalfAStep) {
         ASSERT_LE(std::abs((to.bias_i32_o[o] + zero * sum) * unit - from.bias_o[o]),
                   unit * 0.500001)
             << from.name << ", output " << o;
-        // The largest shift: one more would take the largest weight past 127.
+        // The largest shift: one more would take the largest weight past 64.
         if (largest_f32 == 0) continue;
-        ASSERT_GE(largest, to.shift_o.empty() ? 127 : 63) << from.name << ", output " << o;
+        ASSERT_GE(largest, to.shift_o.empty() ? 64 : 31) << from.name << ", output " << o;
       }
       input_scale = to.output_scale;
       zero = 0;
