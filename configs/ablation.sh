@@ -10,7 +10,7 @@
 # run beside each other: a cell that one is at is left to it.
 set -euo pipefail
 data=$(realpath -e "${1:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}")
-mkdir -p "${2:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}"
+mkdir -p "${2:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}/claims"
 runs=$(realpath "$2")
 shift 2
 seeds=("${@:-1}")
@@ -41,7 +41,6 @@ train() { # cell, seed, settings…
   # shellcheck disable=SC2053  # a pattern
   [[ $cell == ${CELLS:-*} ]] || return 0
   grep -qs '"finished": true' "$run/log/summary.json" && return 0
-  mkdir -p "$runs/claims"
   exec 9>"$runs/claims/$cell-seed$seed"
   flock -n 9 || return 0
   echo "== $cell, seed $seed"
@@ -65,9 +64,12 @@ for seed in "${seeds[@]}"; do
   train no-clip-normalisation "$seed" "$same front_end.norm=none"
   if [[ -z ${WITHOUT_TEACHER:-} ]]; then
     teacher=$runs/teacher-seed$seed
+    exec 8>"$runs/claims/teacher-seed$seed"
+    flock 8  # who comes second waits
     grep -qs '"finished": true' "$teacher/log/summary.json" ||
       $bin/bisparse-train "configs/${TEACHER:-gsc_fast_dense}.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
         --out "$teacher" --resume
+    exec 8>&-
     train with-teacher "$seed" "$same train.teacher=$teacher"
   fi
 done

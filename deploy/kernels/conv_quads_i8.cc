@@ -15,26 +15,20 @@
 
 #include "deploy/kernels/dot4-inl.h"
 
-// Under AddressSanitizer small tiles, a function a column: g++ would be at large ones for a quarter of an hour.
-#ifndef BISPARSE_CONV_QUADS_ONCE
-#define BISPARSE_CONV_QUADS_ONCE
-namespace bisparse::kernels {
-namespace {
-#if HWY_IS_ASAN || defined(__SANITIZE_ADDRESS__)
-constexpr bool kLargeTiles = false;
-#define BISPARSE_COLUMN HWY_NOINLINE
-#else
-#define BISPARSE_COLUMN HWY_INLINE
-constexpr bool kLargeTiles = true;
-#endif
-}  // namespace
-}  // namespace bisparse::kernels
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
+
+// Under AddressSanitizer small tiles, a function a column: g++ would be at large ones for a quarter of an hour.
+#undef BISPARSE_COLUMN
+#if HWY_IS_ASAN || defined(__SANITIZE_ADDRESS__)
+constexpr bool kLargeTiles = false;
+#define BISPARSE_COLUMN HWY_NOINLINE
+#else
+constexpr bool kLargeTiles = true;
+#define BISPARSE_COLUMN HWY_INLINE
+#endif
 
 /// Of each padded position and quad: four winners' first lines, four values (zero around the map).
 struct QuadMap {
@@ -336,7 +330,7 @@ void Tiles(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
 
 template <bool kNarrow, int kT, int kKw>
 void Tiles(const ConvQuadsI8Args& a, const QuadMap& map) {
-  // AVX2 is bound by the number of instructions: one winner in each of eight groups has addresses of its own.
+  // One winner in each of eight groups: constant addresses. Of use on AVX2, where instructions are short of pipes.
   if constexpr (HWY_TARGET == HWY_AVX2 && kNarrow && kLargeTiles && kKw == 5 && kT >= 4) {
     constexpr std::integral_constant<int64_t, 2> kTwo{};
     if (a.conv->quads == kTwo) return Tiles<kNarrow, kT, kKw>(a, map, kTwo);
