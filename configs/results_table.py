@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What write_results.py and write_ablation.py share: statistics over seeds, and parts of documents."""
+import hashlib
 import json
 import math
 import pathlib
@@ -26,6 +27,32 @@ def folders_by_name(runs):
 
 def read_json(path):
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def configuration_digest(config):
+    """Of configs/<config>.yaml without its comments: rows of one digest are of one network and recipe."""
+    lines = [re.sub(r"(^|\s+)#.*", "", line).rstrip() for line in (ROOT / f"configs/{config}.yaml").read_text().splitlines()]
+    return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()[:16]
+
+
+def merge_runs(name, config, rows):
+    """Puts rows {seed: row} of this machine into docs/runs.json and returns them with those that are there already, from
+    other machines and days. What another configuration gave is dropped."""
+    path = ROOT / "docs/runs.json"
+    record, digest = read_json(path) or {}, configuration_digest(config)
+    old = record.get(name, {})
+    kept = {int(seed): row for seed, row in old["runs"].items()} if old.get("configuration") == digest else {}
+    merged = dict(sorted({**kept, **rows}.items()))
+    if merged:
+        record[name] = {"configuration": digest, "runs": merged}
+    else:
+        record.pop(name, None)
+    # One run a line.
+    entries = [f"{json.dumps(key)}: {{\n \"configuration\": {json.dumps(entry['configuration'])},\n \"runs\": {{\n"
+               + ",\n".join(f"  {json.dumps(str(seed))}: {json.dumps(row)}" for seed, row in entry["runs"].items()) + "\n }\n}"
+               for key, entry in sorted(record.items())]
+    path.write_text("{\n" + ",\n".join(entries) + "\n}\n")
+    return merged
 
 
 def put_mean(entry, key, values, digits=2):

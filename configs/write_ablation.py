@@ -12,16 +12,17 @@ import re
 import subprocess
 import sys
 
-from results_table import (ROOT, die, difference_text, folders_by_name, mean_text, paired_difference, put_mean, read_json,
-                           replace_block)
+from results_table import (ROOT, die, difference_text, folders_by_name, mean_text, merge_runs, paired_difference, put_mean,
+                           read_json, replace_block)
 
 OWNERS, RUNS, LANES = ["static", "learned", "rigl"], ["one", "aligned"], [1, 4, 16]
+NETWORK = "gsc_fast"
 CHANGES = {"no-annealing": "without k annealing", "no-boosting": "without boosting",
            "no-clip-normalisation": "without clip normalisation", "with-teacher": "with a dense teacher"}
 
 
 def read_cells(runs):
-    """{cell: {seed: summary}} of finished runs, accuracies in per cent."""
+    """{cell: {seed: summary}} of finished runs, here or as docs/runs.json has them; accuracies in per cent."""
     cells = {}
     for name, folders in folders_by_name(runs).items():
         for seed, folder in folders.items():
@@ -33,7 +34,12 @@ def read_cells(runs):
                     "validation_perturbed": None if perturbed is None else 100 * perturbed,
                     "nonzeros": summary["nonzeros"], "minutes": summary["minutes"], "epochs": summary["epochs"],
                     "name": summary["name"]}
-    return cells
+    known = [name.removeprefix("ablation ") for name in read_json(ROOT / "docs/runs.json") or {} if name.startswith("ablation ")]
+    for cell in sorted({*cells, *known}):
+        rows = cells.get(cell, {})
+        network = next((row["name"] for row in rows.values()), NETWORK)
+        cells[cell] = merge_runs(f"ablation {cell}", network, rows)
+    return {cell: rows for cell, rows in cells.items() if rows}
 
 
 def summarise(rows):

@@ -6,15 +6,16 @@
 
 RUNS is what configs/train_results.sh fills: folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json,
 perturbed.json, test_f32.json and so on (bisparse-evaluate; of the exported files, through the engine), bench/*.json
-(bisparse-bench) and noise.json. The ablation's part (configs/write_ablation.py) is kept. Only the Python standard library
-is used.
+(bisparse-bench) and noise.json. Their figures are kept in docs/runs.json, which is checked in: a table may be of runs on
+several machines, as long as their configuration is today's. Parts that RUNS has nothing of (noise, speed, the ablation) stay
+as they are. Only the Python standard library is used.
 """
 import json
 import pathlib
 import sys
 
-from results_table import (ROOT, difference_text, find_block, folders_by_name, mean_text, paired_difference, put_mean,
-                           read_json, replace_block)
+from results_table import (ROOT, block, difference_text, find_block, folders_by_name, mean_text, merge_runs, paired_difference,
+                           put_mean, read_json, replace_block)
 
 ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_fast"]
 ACCURACIES = {"validation": "validation.json", "validation_int8": "validation_int8.json", "validation_perturbed": "perturbed.json",
@@ -22,7 +23,8 @@ ACCURACIES = {"validation": "validation.json", "validation_int8": "validation_in
 
 
 def read_runs(runs):
-    """{config: {seed: row}} of runs that were trained, exported and evaluated; accuracies in per cent, None if not there."""
+    """{config: {seed: row}} of runs that were trained, exported and evaluated, here or as docs/runs.json has them;
+    accuracies in per cent, None if not there."""
     table = {}
     for name, folders in folders_by_name(runs).items():
         for seed, folder in folders.items():
@@ -34,7 +36,10 @@ def read_runs(runs):
             if summary and row["validation"] is not None and row["test"] is not None:
                 row.update({key: summary[key] for key in ("nonzeros", "minutes", "threads", "epochs")})
                 table.setdefault(name, {})[seed] = row
-    return table
+    for name in sorted({*table, *ORDER}):
+        if (ROOT / f"configs/{name}.yaml").exists():
+            table[name] = merge_runs(name, name, table.get(name, {}))
+    return {name: rows for name, rows in table.items() if rows}
 
 
 def summarise(rows):
@@ -48,14 +53,18 @@ def summarise(rows):
     return entry
 
 
-def markdown_table(results, latency):
+def markdown_table(results):
     lines = ["| network | non-zero weights | validation % | int8 % | perturbed % | test % | test int8 % | seeds | minutes a run | int8, µs |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for name, entry in results.items():
         lines.append(f"| `{name}` | {entry['nonzeros']:,} | {mean_text(entry, 'validation')} | {mean_text(entry, 'validation_int8')} | "
                      f"{mean_text(entry, 'validation_perturbed')} | {mean_text(entry, 'test')} | {mean_text(entry, 'test_int8')} | "
-                     f"{entry['seeds']} | {entry['minutes']:.1f} | {latency.get(name, '–')} |")
+                     f"{entry['seeds']} | {entry['minutes']:.1f} | {latency_text(entry)} |")
     return lines
+
+
+def latency_text(entry):
+    return "–" if entry.get("int8_us") is None else f"{entry['int8_us']:.1f}"
 
 
 def difference_table(table, names, reference="gsc_dense"):
@@ -89,7 +98,7 @@ def noise_section(runs):
     for i, alpha in enumerate(models[0]["alphas"]):
         lines.append(f"| {alpha:.2f} | " + " | ".join(f"{100 * model['accuracies'][i]:.1f}" for model in models) + " |")
     lines.append("| score | " + " | ".join(str(model["score"]) for model in models) + " |")
-    return [*lines, "", "![The same as a plot](noise.svg)", ""]
+    return [*lines, "", "![The same as a plot](noise.svg)"]
 
 
 def bench_section(runs, names):
@@ -101,7 +110,7 @@ def bench_section(runs, names):
             continue
         machine = f"{int8['machine']}, kernels {int8['isa']}"
         ours = int8["modes"]["sparse_sparse"]["median_us"]
-        latency[name] = f"{ours:.1f}"
+        latency[name] = round(ours, 2)
 
         def peer(key, bench=int8):
             return f"{bench['peers'][key]['median_us']:.0f}" if key in bench.get("peers", {}) else "–"
@@ -127,12 +136,22 @@ def main():
         sys.exit(f"{arguments[0]}: no finished run (log/summary.json, validation.json, test_f32.json)")
     names = [n for n in ORDER if n in table] + sorted(set(table) - set(ORDER))
     results = {name: summarise(table[name]) for name in names}
-    speed, latency = bench_section(arguments[0], names)
     json_path, document = ROOT / "docs/results.json", ROOT / "docs/results.md"
+    old = read_json(json_path) or {}
+    speed, latency = bench_section(arguments[0], names)
+    for name in names:
+        if latency or "int8_us" in old.get(name, {}):
+            results[name]["int8_us"] = latency.get(name) if latency else old[name]["int8_us"]
     everything = dict(results)
-    if "ablation" in (old := read_json(json_path) or {}):
+    if "ablation" in old:
         everything["ablation"] = old["ablation"]
     json_path.write_text(json.dumps(everything, indent=2) + "\n")
+    text = document.read_text() if document.exists() else ""
+
+    def part(name, lines):
+        """Today's lines between marks, or the part that is there."""
+        found = block(name, lines) if lines else find_block(text, name)
+        return ["", found] if found else []
 
     lines = ["# Results", "",
              "Written by `configs/write_results.py` from the runs' own files; not edited by hand.", "",
@@ -140,10 +159,10 @@ def main():
              "`_unknown_`, `_silence_`). Networks and epochs are chosen on validation, clean and perturbed; the test set is read "
              "once for each network and seed. All accuracies are of the exported file, through the engine; mean ± standard "
              "deviation over the seeds. Standard error of one run: about 0.65 points on validation, 0.75 on test.", "",
-             "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results, latency), "",
+             "Command: `configs/train_results.sh DATA RUNS SEEDS…`", "", *markdown_table(results), "",
              "int8, µs: one sample, one thread. Minutes: wall time of a run with the threads below, beside other work "
              "on the machine. Perturbed: copies of the validation clips with noise, band limits or an echo (`data/augment.h`).", "",
-             *difference_table(table, names), *noise_section(arguments[0]),
+             *difference_table(table, names),
              "## Runs", "",
              "| network | seed | epochs | validation % | int8 % | perturbed % | test % | test int8 % | minutes | threads |",
              "|---|---|---|---|---|---|---|---|---|---|"]
@@ -151,11 +170,9 @@ def main():
         for seed, row in sorted(table[name].items()):
             cells = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ACCURACIES)
             lines.append(f"| `{name}` | {seed} | {row['epochs']} | {cells} | {row['minutes']:.1f} | {row['threads']} |")
-    if speed:
-        lines += ["", *speed]
-    ablation = find_block(document.read_text(), "ablation") if document.exists() else None
-    document.write_text("\n".join(lines) + "\n" + (f"\n{ablation}\n" if ablation else ""))
-    replace_block(ROOT / "README.md", "results", markdown_table(results, latency))
+    lines += [*part("noise", noise_section(arguments[0])), *part("speed", speed), *part("ablation", [])]
+    document.write_text("\n".join(lines) + "\n")
+    replace_block(ROOT / "README.md", "results", markdown_table(results))
     for name, entry in results.items():
         print(name, json.dumps(entry))
 

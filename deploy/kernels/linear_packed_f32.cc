@@ -177,7 +177,16 @@ void WinnersOfSixteenLanes(const LinearPackedWinnersF32Args& a) {
   if (a.winners.count == 0) return;
   int32_t n = a.set_begin;
   for (; n + 4 <= a.set_end; n += 4) WinnersOfSets<4>(a, n);
-  for (; n < a.set_end; ++n) WinnersOfSets<1>(a, n);
+  switch (a.set_end - n) {
+    case 3:
+      return WinnersOfSets<3>(a, n);
+    case 2:
+      return WinnersOfSets<2>(a, n);
+    case 1:
+      return WinnersOfSets<1>(a, n);
+    default:
+      return;
+  }
 }
 #endif
 
