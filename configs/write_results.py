@@ -10,8 +10,10 @@ perturbed.json, test_f32.json and so on (bisparse-evaluate; of the exported file
 several machines, as long as their configuration is today's. Parts that RUNS has nothing of (noise, speed, the ablation) stay
 as they are. Only the Python standard library is used.
 """
+import csv
 import json
 import pathlib
+import statistics
 import sys
 
 from results_table import (ROOT, block, difference_text, find_block, folders_by_name, mean_text, merge_runs, paired_difference,
@@ -34,12 +36,36 @@ def read_runs(runs):
                 evaluation = read_json(folder / file)
                 row[key] = None if evaluation is None else 100 * evaluation["accuracy"]
             if summary and row["validation"] is not None and row["test"] is not None:
-                row.update({key: summary[key] for key in ("nonzeros", "minutes", "threads", "epochs")})
+                row.update({key: summary[key] for key in ("nonzeros", "minutes", "threads", "epochs", "clips_per_second")})
+                row["time_shares"] = read_shares(folder)
                 table.setdefault(name, {})[seed] = row
     for name in sorted({*table, *ORDER}):
         if (ROOT / f"configs/{name}.yaml").exists():
             table[name] = merge_runs(name, name, table.get(name, {}))
     return {name: rows for name, rows in table.items() if rows}
+
+
+def read_shares(folder):
+    """Parts of a run's time, in per cent: fetching data, forward, backward with the step of the optimiser."""
+    with open(folder / "metrics.csv", newline="") as file:
+        epochs = list(csv.DictReader(file))
+    total = sum(float(epoch["seconds"]) for epoch in epochs)
+    return {part: round(100 * sum(float(epoch[f"{part}_seconds"]) for epoch in epochs) / total) for part in ("data", "forward", "backward")}
+
+
+def training_table(table, names):
+    """Throughput, and where the time goes; means over the seeds that say so."""
+    lines = []
+    for name in names:
+        rows = [row for row in table[name].values() if "time_shares" in row]
+        if rows:
+            shares = [statistics.mean(row["time_shares"][part] for row in rows) for part in ("data", "forward", "backward")]
+            rate = statistics.mean(row["clips_per_second"] for row in rows)
+            lines.append(f"| `{name}` | {rate:,.0f} | " + " | ".join(f"{share:.0f}" for share in shares) + f" | {len(rows)} |")
+    if not lines:
+        return []
+    return ["", "Training throughput with one thread of LibTorch, another run beside it on the second core, and where the time goes:", "",
+            "| network | clips/s | data % | forward % | backward % | runs |", "|---|---|---|---|---|---|", *lines]
 
 
 def summarise(rows):
@@ -170,6 +196,7 @@ def main():
         for seed, row in sorted(table[name].items()):
             cells = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ACCURACIES)
             lines.append(f"| `{name}` | {seed} | {row['epochs']} | {cells} | {row['minutes']:.1f} | {row['threads']} |")
+    lines += training_table(table, names)
     lines += [*part("noise", noise_section(arguments[0])), *part("speed", speed), *part("ablation", [])]
     document.write_text("\n".join(lines) + "\n")
     replace_block(ROOT / "README.md", "results", markdown_table(results))
