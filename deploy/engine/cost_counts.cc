@@ -224,7 +224,8 @@ std::string_view KwtaRow(const Layer& layer, bool f32) {
     if (one && width <= 32 && (width & (width - 1)) == 0) return "kwta_f32/tournament";
     return kwta.chunk == 1 && (local || kwta.groups == 1) ? "kwta_f32/bisection" : "kwta_f32/units";
   }
-  if (one) return width == 8 ? "kwta_u8/fold" : "kwta_u8/scan";
+  if (one && width == 8) return "kwta_u8/fold";
+  if (one) return width % 8 == 0 && width <= 256 ? "kwta_u8/eights" : "kwta_u8/scan";
   if (kwta.chunk != 1 || (!local && kwta.groups > 1)) return "kwta_u8/general";
   return local && width < 64 ? "kwta_u8/bisection (few)" : "kwta_u8/bisection";
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // k-WTA in bytes: the threshold by bisection over its eight bits, all keys compared at once; one
-// winner in each group of eight (the aligned networks) by a fold of 16-bit keys value << 8 | reversed
+// winner in each group of eight (the aligned networks), or of a multiple of eight, by a fold of 16-bit keys of value and
 // index. Read first: kwta_u8.h.
 #include "deploy/kernels/kwta_u8.h"
 
@@ -203,10 +203,38 @@ HWY_INLINE int64_t OneOfEight(const uint8_t* x, int64_t groups, int32_t* index_k
 #endif
 }
 
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2 || \
+    HWY_TARGET == HWY_SSE4
+/// One winner in each group of 16, 24 … 256 channels. Keys are words (255 - value) << 8 | place, of which the smallest is
+/// the largest value at the first place of it.
+HWY_INLINE int64_t OneOfEights(const uint8_t* x, int64_t groups, int32_t width, int32_t* index_k,
+                               uint8_t* value_k) {
+  const __m128i eight = _mm_set1_epi16(8), most = _mm_set1_epi8(-1);
+  const __m128i places = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
+  for (int64_t g = 0; g < groups; ++g, x += width) {
+    __m128i best = most, place = places;
+    for (int32_t i = 0; i < width; i += 8, place = _mm_add_epi16(place, eight)) {
+      const __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + i));
+      const __m128i key = _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_xor_si128(v, most));
+      best = _mm_min_epu16(best, _mm_or_si128(key, place));
+    }
+    const auto key = static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(best))) & 0xffff;
+    index_k[g] = static_cast<int32_t>(g * width + (key & 255));
+    value_k[g] = static_cast<uint8_t>(255 - (key >> 8));
+  }
+  return groups;
+}
+#endif
+
 /// One winner in each group of `width` neighbours.
 HWY_INLINE void OneOfGroups(const uint8_t* x, int64_t groups, int32_t width, int32_t* index_k,
                             uint8_t* value_k) {
   int64_t g = width == 8 ? OneOfEight(x, groups, index_k, value_k) : 0;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2 || \
+    HWY_TARGET == HWY_SSE4
+  if (width > 8 && width % 8 == 0 && width <= 256)
+    g = OneOfEights(x, groups, width, index_k, value_k);
+#endif
   for (; g < groups; ++g) {
     const uint8_t* group = x + g * width;
     int32_t best = 0;

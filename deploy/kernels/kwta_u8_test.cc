@@ -48,7 +48,8 @@ TEST(KwtaU8, KwtaIsSortingWithTiesToTheLowestIndex) {
       KwtaU8Args a;
       a.groups = random.Int(0, 2) ? random.Int(1, 9) : 8;
       a.chunk = random.Int(0, 3) ? 1 : random.Int(2, 4);
-      const int32_t units = random.Int(0, 2) ? random.Int(1, 40) : 8;
+      const int32_t units =
+          random.Int(0, 2) ? random.Int(1, 40) : 8 << (random.Int(0, 1) ? 0 : random.Int(1, 6));
       a.channels = a.groups * units * a.chunk;
       a.positions = random.Int(1, 20);
       a.global = random.Int(0, 1);
