@@ -83,11 +83,14 @@ uint8_t InputZero(const packed::Model& model, const std::vector<StepI8>& before)
   return static_cast<uint8_t>(first ? model.input_zero : 0);
 }
 
-/// The k-WTA that conv_taps_i8 does too.
-bool IsOneOfEight(const Layer& layer) {
-  return layer.kind == LayerKind::kKwta && layer.kwta.scope == packed::KwtaScope::kLocal &&
-         layer.kwta.chunk == 1 && layer.kwta.winners == layer.kwta.groups &&
-         layer.kwta.groups * 8 == layer.input.channels;
+/// Channels of a group of the k-WTA that conv_taps_i8 does too: 8 or 16 with one winner; 0 for others.
+int32_t OneWinnerGroup(const Layer& layer) {
+  if (layer.kind != LayerKind::kKwta || layer.kwta.scope != packed::KwtaScope::kLocal ||
+      layer.kwta.chunk != 1 || layer.kwta.winners != layer.kwta.groups) {
+    return 0;
+  }
+  const int32_t width = layer.input.channels / layer.kwta.groups;
+  return width == 8 || width == 16 ? width : 0;
 }
 
 /// `behind`: the layers whose work may be done here.
@@ -98,8 +101,8 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
   const bool pool = !behind.empty() && IsPoolOfTwo(behind[0]);
   const bool dense = mode == Mode::kDense;
   if (pool && kernels::HasConvTapsI8(layer, dense)) {
-    const bool grouped = behind.size() > 1 && IsOneOfEight(behind[1]);
-    step.taps = kernels::PrepareConvTapsI8(layer, behind[0].output, step.zero, dense, grouped);
+    const int32_t group = behind.size() > 1 ? OneWinnerGroup(behind[1]) : 0;
+    step.taps = kernels::PrepareConvTapsI8(layer, behind[0].output, step.zero, dense, group);
     if (step.taps) {
       step.kernel = StepKernelI8::kConvTaps;
       summary.kernel = "conv_taps_i8";
@@ -271,7 +274,7 @@ StepI8 PlanLayer(const packed::Model& model, size_t i, std::span<const Layer> be
 void FuseWinners(PlanI8& plan, std::vector<LayerSummary>& layers) {
   for (size_t i = 0; i + 2 < plan.steps.size(); ++i) {
     StepI8 &conv = plan.steps[i], &kwta = plan.steps[i + 2];
-    if (!conv.taps || !conv.taps->grouped || !kwta.emits_winners) continue;
+    if (!conv.taps || conv.taps->group == 0 || !kwta.emits_winners) continue;
     conv.emits_winners = true;
     conv.winner_count = kwta.winner_count;
     kwta.done_by_other = true;

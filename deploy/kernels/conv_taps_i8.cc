@@ -283,7 +283,9 @@ HWY_INLINE __m128i Winners(__m512i q, __m512i complement) {
   return _mm512_castsi512_si128(_mm512_permutexvar_epi16(ends, key));
 }
 
-/// A row of winners of the chunk of blocks b … b + 3 from position `first` on; tile: 64 bytes a position.
+/// A row of winners of the chunk of blocks b … b + 3 from position `first` on, one in kGroup channels; tile: 64 bytes a
+/// position.
+template <int kGroup>
 HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32_t b,
                              int64_t first) {
   const ConvTapsI8& s = *a.conv;
@@ -291,21 +293,35 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
   const __m512i complement = _mm512_load_si512(s.complement.data() + b * 16);
   const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
   const int64_t width = s.pooled.width, channels = s.pooled.channels;
-  const int64_t out = first * (channels / 8) + b * 2;
+  const int64_t out = first * (channels / kGroup) + b * 16 / kGroup;
   uint8_t* value = a.value_k + out;
   uint16_t* line = a.line_k == nullptr ? nullptr : a.line_k + out;
   int32_t* index = a.line_k == nullptr ? a.index_k + out : nullptr;
   for (int64_t px = 0; px < width; ++px) {
     const __m512i q = _mm512_permutexvar_epi8(fold, _mm512_load_si512(tile + px * 16));
-    const __m128i key = Winners(q, complement);
+    __m128i key = Winners(q, complement);
+    const int64_t at = px * (channels / kGroup);
+    const auto begin = static_cast<int32_t>((first + px) * channels);
+    if constexpr (kGroup == 16) {  // the larger one of neighbours: four words
+      const __m128i even = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13);
+      key = _mm_shuffle_epi8(_mm_max_epu16(key, _mm_srli_epi32(key, 16)), even);
+    }
     const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
-    const int64_t at = px * (channels / 8);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(value + at),
-                     _mm_packus_epi16(_mm_srli_epi16(key, 8), key));
+    const __m128i bytes = _mm_packus_epi16(_mm_srli_epi16(key, 8), key);
+    if constexpr (kGroup == 16) {
+      _mm_storeu_si32(value + at, bytes);
+      if (line != nullptr) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(line + at), _mm_mullo_epi16(channel, step));
+      } else {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(index + at),
+                         _mm_add_epi32(_mm_cvtepu16_epi32(channel), _mm_set1_epi32(begin)));
+      }
+      continue;
+    }
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(value + at), bytes);
     if (line != nullptr) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(line + at), _mm_mullo_epi16(channel, step));
     } else {
-      const auto begin = static_cast<int32_t>((first + px) * channels);
       _mm256_storeu_si256(
           reinterpret_cast<__m256i*>(index + at),
           _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), _mm256_set1_epi32(begin)));
@@ -348,7 +364,8 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) 
         PackRow(tile, s.pooled.width);
       }
       if (a.value_k != nullptr) {
-        StoreWinners(a, tile, b, position);
+        s.group == 8 ? StoreWinners<8>(a, tile, b, position)
+                     : StoreWinners<16>(a, tile, b, position);
       } else {
         StoreMap(a, tile, b, position);
       }
@@ -375,9 +392,10 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
           for (int32_t o = 0; o < std::min(64, s.pooled.channels - b * 16); ++o) y[o] = q[order[o]];
           continue;
         }
-        for (int32_t g = 0; g < 8; ++g, ++out) {
+        for (int32_t first = 0; first < 64; first += s.group, ++out) {
           int32_t key = 0;
-          for (int32_t i = 0; i < 8; ++i) {
+          for (int32_t c = first; c < first + s.group; ++c) {
+            const int32_t g = c / 8, i = c % 8;
             const int32_t at = g / 2 * 16 + i / 2 * 4 + g % 2 * 2 + i % 2;
             key = std::max(key,
                            q[s.fold.data()[b * 16 + at]] << 8 | s.complement.data()[b * 16 + at]);

@@ -37,9 +37,9 @@ namespace bisparse::kernels {
 struct ConvTapsI8 {
   Shape input, pooled;
   int32_t pad_h = 0, pad_w = 0;
-  uint8_t zero = 0;      ///< what pads the map
-  int32_t blocks = 0;    ///< of 16 kernels, in chunks of four
-  bool grouped = false;  ///< can write the winners of groups of eight channels
+  uint8_t zero = 0;    ///< what pads the map
+  int32_t blocks = 0;  ///< of 16 kernels, in chunks of four
+  int32_t group = 0;   ///< can write the winners of groups of so many channels: 8, 16, 0: of none
   /// Groups of each block: fours_b of four taps, then perhaps one of a single tap.
   std::vector<int32_t> begin_b, fours_b;
   /// [groups][64] bytes of the window; of a single tap, the byte in each of the four windows.
@@ -89,17 +89,18 @@ struct ConvTapsI8 {
 /// True where the CPU (and BISPARSE_ISA) has what the kernel is made for, with these owners (dense: without).
 bool HasConvTapsI8(const packed::Layer& layer, bool dense);
 
-/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. grouped: a k-WTA of one
-/// winner in each group of eight channels follows; kept where there are 64, 128, 192 or 256. Nothing unless the layer
+/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. group: a k-WTA of one
+/// winner in each group of 8 or 16 channels follows, 0: none; kept where there are 64, 128, 192 or 256. Nothing unless the layer
 /// has one input channel, stride 1, kernels of at most 7 rows and columns and is not the last with weights.
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense, bool grouped);
+                                            uint8_t zero, bool dense, int32_t group);
 
 struct ConvTapsI8Args {
   const ConvTapsI8* conv = nullptr;
   const uint8_t* input = nullptr;
-  uint8_t* output = nullptr;   ///< [pooled.height, pooled.width, pooled.channels], or
-  uint8_t* value_k = nullptr;  ///< conv->grouped: the winners instead, channels / 8 a position, and
+  uint8_t* output = nullptr;  ///< [pooled.height, pooled.width, pooled.channels], or
+  uint8_t* value_k =
+      nullptr;  ///< conv->group > 0: the winners instead, channels / group a position, and
   int32_t* index_k = nullptr;  ///< where they stand in the map, or
   uint16_t* line_k = nullptr;  ///< channel · line_step
   int32_t line_step = 0;

@@ -136,7 +136,7 @@ void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& 
 }  // namespace
 
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense, bool grouped) {
+                                            uint8_t zero, bool dense, int32_t group) {
   const packed::Window& w = layer.window;
   if (layer.input.channels != 1 || w.stride_h != 1 || w.stride_w != 1 || w.kernel_h > 7 ||
       w.kernel_w > 7 || layer.shift_o.empty() || pooled.height < 1 || pooled.width < 1) {
@@ -148,7 +148,7 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
   conv.pad_h = w.pad_h;
   conv.pad_w = w.pad_w;
   conv.zero = zero;
-  conv.grouped = grouped && pooled.channels % 64 == 0 && pooled.channels <= 256;
+  conv.group = pooled.channels % 64 == 0 && pooled.channels <= 256 ? group : 0;
   const std::vector<Taps> taps_o = TapsOfOutputs(layer, dense);
   conv.shared = BlocksShareTaps(taps_o);
   // In chunks of 64 outputs, so that a chunk's order is undone in one register.

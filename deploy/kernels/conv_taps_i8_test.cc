@@ -12,9 +12,9 @@
 namespace bisparse::kernels {
 namespace {
 
-/// The winners of groups of eight channels against those of the map.
+/// The winners of groups of 8 or 16 channels against those of the map.
 void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, uint8_t* scratch) {
-  const int64_t count = conv.pooled.elements() / 8;
+  const int64_t count = conv.pooled.elements() / conv.group;
   const int32_t step = 7;
   Guarded<uint8_t> value(count), value_again(count);
   Guarded<int32_t> index(count);
@@ -32,8 +32,8 @@ void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, 
                  .scratch = scratch});
   ASSERT_TRUE(value.Intact() && value_again.Intact() && index.Intact() && line.Intact());
   for (int64_t k = 0; k < count; ++k) {
-    const uint8_t* group = map + k * 8;
-    const int64_t best = k * 8 + (std::max_element(group, group + 8) - group);
+    const uint8_t* group = map + k * conv.group;
+    const int64_t best = k * conv.group + (std::max_element(group, group + conv.group) - group);
     ASSERT_EQ(index[k], best) << "winner " << k;
     ASSERT_EQ(line[k], best % conv.pooled.channels * step) << "winner " << k;
     ASSERT_EQ(value[k], map[best]) << "winner " << k;
@@ -42,7 +42,7 @@ void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, 
 }
 
 void Check(const Shape& input, const packed::Window& window, int32_t outputs,
-           const packed::Packing& packing, bool dense, bool grouped, Random& random) {
+           const packed::Packing& packing, bool dense, int32_t group, Random& random) {
   const RandomLayer made(
       {.outputs = outputs, .channels = 1, .kernel_h = window.kernel_h, .kernel_w = window.kernel_w},
       packing, random);
@@ -70,7 +70,7 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
   layer.shift_o = shift;
   const Shape pooled{layer.output.height / 2, layer.output.width / 2, outputs};
   const uint8_t zero = static_cast<uint8_t>(random.Int(0, 255));
-  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense, grouped);
+  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense, group);
   ASSERT_TRUE(conv.has_value());
   std::vector<uint8_t> x(static_cast<size_t>(input.elements()));
   for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
@@ -101,8 +101,8 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
     ASSERT_EQ(y[e], std::clamp<int64_t>(largest, 0, 255))
         << "position (" << py << ", " << px << "), output " << o;
   }
-  EXPECT_EQ(conv->grouped, grouped && outputs % 64 == 0 && outputs <= 256);
-  if (conv->grouped) CheckWinners(*conv, x.data(), y.data(), scratch.data());
+  EXPECT_EQ(conv->group, outputs % 64 == 0 && outputs <= 256 ? group : 0);
+  if (conv->group > 0) CheckWinners(*conv, x.data(), y.data(), scratch.data());
 }
 
 TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
@@ -110,7 +110,7 @@ TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
     Random random(1);
     for (const bool dense : {false, true}) {
       Check({32, 32, 1}, {.kernel_h = 5, .kernel_w = 5}, 64, {.set_size = 3, .lanes = 1}, dense,
-            !dense, random);
+            dense ? 16 : 8, random);
     }
   });
 }
@@ -121,7 +121,7 @@ TEST(ConvTapsI8, KernelsOfMoreThanThirtyTaps) {
     for (int trial = 0; trial < 10; ++trial) {  // of 49 taps, so that 33, 37 and so on come too
       Check({12, 12, 1}, {.kernel_h = 7, .kernel_w = 7}, 64,
             {.set_size = 2, .lanes = 1, .run = {.channels = 1, .taps = packed::RunTaps::kRow}},
-            false, false, random);
+            false, 0, random);
     }
   });
 }
@@ -136,12 +136,12 @@ TEST(ConvTapsI8, RandomLayers) {
       w.pad_h = random.Int(0, 3);
       w.pad_w = random.Int(0, 3);
       const Shape input{random.Int(w.kernel_h + 1, 14), random.Int(w.kernel_w + 1, 40), 1};
-      const bool grouped = random.Int(0, 1);
-      Check(input, w, grouped ? 64 * random.Int(1, 5) : random.Int(1, 150),
+      const int32_t group = 8 * random.Int(0, 2);
+      Check(input, w, group > 0 ? 64 * random.Int(1, 5) : random.Int(1, 150),
             {.set_size = random.Int(1, 5),
              .lanes = trial % 3 == 0 ? 16 : random.Int(1, 16),
              .run = {.channels = 1, .taps = static_cast<packed::RunTaps>(random.Int(0, 2))}},
-            random.Int(0, 1), grouped, random);
+            random.Int(0, 1), group, random);
       if (testing::Test::HasFatalFailure()) return;
     }
   });

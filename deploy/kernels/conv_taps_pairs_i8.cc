@@ -141,19 +141,38 @@ HWY_INLINE Smallest SmallestOfGroups(const __m256i* inverse) {
           _mm_packus_epi32(_mm_srli_epi32(a, 16), _mm_srli_epi32(b, 16))};
 }
 
-/// The winners of the eight groups of blocks b … b + 3 at a position. The smallest of 255 - value is the largest value,
+/// The winners of blocks b … b + 3 at a position, one in kGroup channels. The smallest of 255 - value is the largest value,
 /// and the first place of it.
+template <int kGroup>
 HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const __m256i* q, int32_t b,
                              int64_t position) {
-  const __m256i most = _mm256_set1_epi16(255);
+  const __m256i all = _mm256_set1_epi16(255);
   __m256i inverse[4];
-  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) inverse[i] = _mm256_sub_epi16(most, q[i]);
+  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) inverse[i] = _mm256_sub_epi16(all, q[i]);
   const Smallest winner = SmallestOfGroups(inverse);
   const __m128i value = _mm_sub_epi16(_mm_set1_epi16(255), winner.word);
   const __m128i group = _mm_setr_epi16(0, 8, 16, 24, 32, 40, 48, 56);
   const __m128i channel = _mm_add_epi16(_mm_add_epi16(winner.place, group),
                                         _mm_set1_epi16(static_cast<int16_t>(b * 16)));
-  const int64_t channels = a.conv->pooled.channels, at = position * (channels / 8) + b * 2;
+  const int64_t channels = a.conv->pooled.channels;
+  const int64_t at = position * (channels / kGroup) + b * 16 / kGroup;
+  if constexpr (kGroup == 16) {  // the smaller one of neighbours by (255 - value) << 8 | channel
+    __m128i key = _mm_or_si128(_mm_slli_epi16(winner.word, 8), channel);
+    const __m128i even = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13);
+    key = _mm_shuffle_epi8(_mm_min_epu16(key, _mm_srli_epi32(key, 16)), even);
+    const __m128i four = _mm_and_si128(key, _mm_set1_epi16(255));
+    const __m128i most = _mm_sub_epi16(_mm_set1_epi16(255), _mm_srli_epi16(key, 8));
+    _mm_storeu_si32(a.value_k + at, _mm_packus_epi16(most, most));
+    if (a.line_k != nullptr) {
+      const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(a.line_k + at), _mm_mullo_epi16(four, step));
+    } else {
+      const __m128i begin = _mm_set1_epi32(static_cast<int>(position * channels));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(a.index_k + at),
+                       _mm_add_epi32(_mm_cvtepu16_epi32(four), begin));
+    }
+    return;
+  }
   _mm_storel_epi64(reinterpret_cast<__m128i*>(a.value_k + at), _mm_packus_epi16(value, value));
   if (a.line_k != nullptr) {
     const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
@@ -195,7 +214,8 @@ void RunPairs(const ConvTapsI8Args& a) {
       for (int64_t px = 0; px < s.pooled.width; ++px) {
         const auto* q = reinterpret_cast<const __m256i*>(tile + px * 64);
         if (a.value_k != nullptr) {
-          StoreWinners(a, q, b, position + px);
+          s.group == 8 ? StoreWinners<8>(a, q, b, position + px)
+                       : StoreWinners<16>(a, q, b, position + px);
         } else {
           StoreMap(a, q, b, position + px);
         }
