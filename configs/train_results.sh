@@ -5,7 +5,7 @@
 #   configs/train_results.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/ and speech_commands_test/; RUNS is a folder for the runs (kept, resumable: what is done is
 # not done again). The test set is read once for each network, number format and seed, after training and export.
-# Variables: CONFIGS, the networks; TAUGHT, those whose teacher is gsc_dense of the same seed; NOISE, those of the noise
+# Variables: CONFIGS, the networks; TAUGHT, those whose teacher is gsc_dense of the same seed, or the run TEACHER; NOISE, those of the noise
 # curves; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
 # BENCH=no leaves the timing out, which wants a machine with nothing else to do.
 set -euo pipefail
@@ -27,7 +27,7 @@ for seed in "${seeds[@]}"; do
     run=$runs/$config-seed$seed
     echo "== $config, seed $seed"
     teacher=()
-    [[ " ${TAUGHT:-gsc_aligned gsc_sparser gsc_pooled} " == *" $config "* ]] && teacher=(--set "train.teacher=$runs/gsc_dense-seed$seed")
+    [[ " ${TAUGHT:-gsc_aligned gsc_sparser gsc_pooled} " == *" $config "* ]] && teacher=(--set "train.teacher=${TEACHER:-$runs/gsc_dense-seed$seed}")
     grep -qs '"finished": true' "$run/log/summary.json" ||
       $bin/bisparse-train "configs/$config.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
         --out "$run" --resume "${teacher[@]}"
