@@ -30,14 +30,17 @@ def read_json(path):
 
 
 def configuration_digest(config):
-    """Of configs/<config>.yaml without its comments: rows of one digest are of one network and recipe."""
+    """Of configs/<config>.yaml as it is today, without its comments; None where there is no such file."""
+    if not (ROOT / f"configs/{config}.yaml").exists():
+        return None
     lines = [re.sub(r"(^|\s+)#.*", "", line).rstrip() for line in (ROOT / f"configs/{config}.yaml").read_text().splitlines()]
     return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()[:16]
 
 
 def merge_runs(name, config, rows):
     """Puts rows {seed: row} of this machine into docs/runs.json and returns them with those that are there already, from
-    other machines and days. What another configuration gave is dropped."""
+    other machines and days, and dropped where configs/<config>.yaml has changed since. The rows given are taken to be of
+    today's file, and settings from outside it (teacher, epochs) to be always the same: RUNS holds no others."""
     path = ROOT / "docs/runs.json"
     record, digest = read_json(path) or {}, configuration_digest(config)
     old = record.get(name, {})

@@ -13,6 +13,7 @@ data=$(realpath -e "${1:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}")
 mkdir -p "${2:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}"
 runs=$(realpath "$2")
 shift 2
+[[ -n ${TEACHER:-} ]] && TEACHER=$(realpath -e "$TEACHER")
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
 bin=build/release/bin

@@ -16,7 +16,6 @@ from results_table import (ROOT, die, difference_text, folders_by_name, mean_tex
                            read_json, replace_block)
 
 OWNERS, RUNS, LANES = ["static", "learned", "rigl"], ["one", "aligned"], [1, 4, 16]
-NETWORK = "gsc_fast"
 CHANGES = {"no-annealing": "without k annealing", "no-boosting": "without boosting",
            "no-clip-normalisation": "without clip normalisation", "with-teacher": "with a dense teacher"}
 
@@ -34,10 +33,11 @@ def read_cells(runs):
                     "validation_perturbed": None if perturbed is None else 100 * perturbed,
                     "nonzeros": summary["nonzeros"], "minutes": summary["minutes"], "epochs": summary["epochs"],
                     "name": summary["name"]}
-    known = [name.removeprefix("ablation ") for name in read_json(ROOT / "docs/runs.json") or {} if name.startswith("ablation ")]
+    record = read_json(ROOT / "docs/runs.json") or {}
+    known = {name.removeprefix("ablation "): entry["runs"] for name, entry in record.items() if name.startswith("ablation ")}
     for cell in sorted({*cells, *known}):
         rows = cells.get(cell, {})
-        network = next((row["name"] for row in rows.values()), NETWORK)
+        network = next(iter((rows or known[cell]).values()))["name"]
         cells[cell] = merge_runs(f"ablation {cell}", network, rows)
     return {cell: rows for cell, rows in cells.items() if rows}
 

@@ -35,8 +35,8 @@ def read_runs(runs):
             for key, file in ACCURACIES.items():
                 evaluation = read_json(folder / file)
                 row[key] = None if evaluation is None else 100 * evaluation["accuracy"]
-            if summary and row["validation"] is not None and row["test"] is not None:
-                row.update({key: summary[key] for key in ("nonzeros", "minutes", "threads", "epochs", "clips_per_second")})
+            if summary and summary["finished"] and row["validation"] is not None and row["test"] is not None:
+                row.update({key: summary.get(key) for key in ("nonzeros", "minutes", "threads", "epochs", "clips_per_second")})
                 row["time_shares"] = read_shares(folder)
                 table.setdefault(name, {})[seed] = row
     for name in sorted({*table, *ORDER}):
@@ -46,10 +46,15 @@ def read_runs(runs):
 
 
 def read_shares(folder):
-    """Parts of a run's time, in per cent: fetching data, forward, backward with the step of the optimiser."""
+    """Parts of a run's time, in per cent: fetching data, forward, backward with the step of the optimiser. None if the run
+    does not say."""
+    if not (folder / "metrics.csv").exists():
+        return None
     with open(folder / "metrics.csv", newline="") as file:
         epochs = list(csv.DictReader(file))
     total = sum(float(epoch["seconds"]) for epoch in epochs)
+    if total == 0 or "data_seconds" not in epochs[0]:
+        return None
     return {part: round(100 * sum(float(epoch[f"{part}_seconds"]) for epoch in epochs) / total) for part in ("data", "forward", "backward")}
 
 
@@ -57,14 +62,14 @@ def training_table(table, names):
     """Throughput, and where the time goes; means over the seeds that say so."""
     lines = []
     for name in names:
-        rows = [row for row in table[name].values() if "time_shares" in row]
+        rows = [row for row in table[name].values() if row.get("time_shares") and row.get("clips_per_second")]
         if rows:
             shares = [statistics.mean(row["time_shares"][part] for row in rows) for part in ("data", "forward", "backward")]
             rate = statistics.mean(row["clips_per_second"] for row in rows)
             lines.append(f"| `{name}` | {rate:,.0f} | " + " | ".join(f"{share:.0f}" for share in shares) + f" | {len(rows)} |")
     if not lines:
         return []
-    return ["", "Training throughput with one thread of LibTorch, another run beside it on the second core, and where the time goes:", "",
+    return ["", "Training throughput, with the threads that the runs had and another run beside on a second core, and where the time goes:", "",
             "| network | clips/s | data % | forward % | backward % | runs |", "|---|---|---|---|---|---|", *lines]
 
 
@@ -166,8 +171,8 @@ def main():
     old = read_json(json_path) or {}
     speed, latency = bench_section(arguments[0], names)
     for name in names:
-        if latency or "int8_us" in old.get(name, {}):
-            results[name]["int8_us"] = latency.get(name) if latency else old[name]["int8_us"]
+        # The speed section is replaced as a whole, or stays.
+        results[name]["int8_us"] = latency.get(name) if latency else old.get(name, {}).get("int8_us")
     everything = dict(results)
     if "ablation" in old:
         everything["ablation"] = old["ablation"]

@@ -18,7 +18,7 @@
 //   pairs   AVX2 (conv_taps_pairs_i8.cc), shared taps: pairs of taps as 16-bit numbers, each broadcast to 16 kernels'
 //           pairs of weights. Bound for 64 kernels of 6 or 7 taps: 112 multiplications and as many additions a pooled
 //           position, four a cycle on Zen 3: 56 cycles.
-// Behind it the k-WTA of one winner in eight channels is a fold of 16-bit keys (pairs: a minimum of 16-bit words).
+// Behind it the k-WTA of one winner in 8 or 16 channels is a fold of 16-bit keys (pairs: a minimum of 16-bit words).
 // Tested in: conv_taps_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_TAPS_I8_H_

@@ -101,12 +101,22 @@ void Check(const packed::KernelShape& shape, const packed::Packing& packing, int
 TEST(LinearPackedF32, EveryWidth) {
   ForEachIsa([] {
     Random random(1);
-    for (int32_t outputs = 1; outputs <= 67; ++outputs) {
+    for (int32_t outputs = 1; outputs <= 67; ++outputs) {  // L = 16: one or two sets
       for (const int32_t lanes : {1, 3, 4, 16}) {
         Check({.outputs = outputs, .channels = 40 + outputs}, {.set_size = 3, .lanes = lanes}, 3,
               random);
         if (testing::Test::HasFatalFailure()) return;
       }
+    }
+  });
+}
+
+TEST(LinearPackedF32, EveryNumberOfSets) {
+  ForEachIsa([] {
+    Random random(2);
+    for (int32_t sets = 1; sets <= 9; ++sets) {
+      Check({.outputs = 32 * sets, .channels = 100}, {.set_size = 2, .lanes = 16}, 3, random);
+      if (testing::Test::HasFatalFailure()) return;
     }
   });
 }
