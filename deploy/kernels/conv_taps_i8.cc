@@ -293,6 +293,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
   const __m512i complement = _mm512_load_si512(s.complement.data() + b * 16);
   const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
   const int64_t width = s.pooled.width, channels = s.pooled.channels;
+  constexpr size_t kWinners = 64 / kGroup;
   const int64_t out = first * (channels / kGroup) + b * 16 / kGroup;
   uint8_t* value = a.value_k + out;
   uint16_t* line = a.line_k == nullptr ? nullptr : a.line_k + out;
@@ -301,30 +302,20 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
     const __m512i q = _mm512_permutexvar_epi8(fold, _mm512_load_si512(tile + px * 16));
     __m128i key = Winners(q, complement);
     const int64_t at = px * (channels / kGroup);
-    const auto begin = static_cast<int32_t>((first + px) * channels);
     if constexpr (kGroup == 16) {  // the larger one of neighbours: four words
       const __m128i even = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13);
       key = _mm_shuffle_epi8(_mm_max_epu16(key, _mm_srli_epi32(key, 16)), even);
     }
     const __m128i channel = _mm_andnot_si128(key, _mm_set1_epi16(255));
     const __m128i bytes = _mm_packus_epi16(_mm_srli_epi16(key, 8), key);
-    if constexpr (kGroup == 16) {
-      _mm_storeu_si32(value + at, bytes);
-      if (line != nullptr) {
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(line + at), _mm_mullo_epi16(channel, step));
-      } else {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(index + at),
-                         _mm_add_epi32(_mm_cvtepu16_epi32(channel), _mm_set1_epi32(begin)));
-      }
-      continue;
-    }
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(value + at), bytes);
+    std::memcpy(value + at, &bytes, kWinners);
     if (line != nullptr) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(line + at), _mm_mullo_epi16(channel, step));
+      const __m128i words = _mm_mullo_epi16(channel, step);
+      std::memcpy(line + at, &words, 2 * kWinners);
     } else {
-      _mm256_storeu_si256(
-          reinterpret_cast<__m256i*>(index + at),
-          _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), _mm256_set1_epi32(begin)));
+      const auto begin = _mm256_set1_epi32(static_cast<int32_t>((first + px) * channels));
+      const __m256i places = _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), begin);
+      std::memcpy(index + at, &places, 4 * kWinners);
     }
   }
 }

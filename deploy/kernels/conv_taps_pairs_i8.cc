@@ -150,37 +150,30 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const __m256i* q, int32_t 
   __m256i inverse[4];
   HWY_UNROLL(4) for (int i = 0; i < 4; ++i) inverse[i] = _mm256_sub_epi16(all, q[i]);
   const Smallest winner = SmallestOfGroups(inverse);
-  const __m128i value = _mm_sub_epi16(_mm_set1_epi16(255), winner.word);
+  __m128i value = _mm_sub_epi16(_mm_set1_epi16(255), winner.word);
   const __m128i group = _mm_setr_epi16(0, 8, 16, 24, 32, 40, 48, 56);
-  const __m128i channel = _mm_add_epi16(_mm_add_epi16(winner.place, group),
-                                        _mm_set1_epi16(static_cast<int16_t>(b * 16)));
-  const int64_t channels = a.conv->pooled.channels;
-  const int64_t at = position * (channels / kGroup) + b * 16 / kGroup;
+  __m128i channel = _mm_add_epi16(_mm_add_epi16(winner.place, group),
+                                  _mm_set1_epi16(static_cast<int16_t>(b * 16)));
   if constexpr (kGroup == 16) {  // the smaller one of neighbours by (255 - value) << 8 | channel
     __m128i key = _mm_or_si128(_mm_slli_epi16(winner.word, 8), channel);
     const __m128i even = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13);
     key = _mm_shuffle_epi8(_mm_min_epu16(key, _mm_srli_epi32(key, 16)), even);
-    const __m128i four = _mm_and_si128(key, _mm_set1_epi16(255));
-    const __m128i most = _mm_sub_epi16(_mm_set1_epi16(255), _mm_srli_epi16(key, 8));
-    _mm_storeu_si32(a.value_k + at, _mm_packus_epi16(most, most));
-    if (a.line_k != nullptr) {
-      const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(a.line_k + at), _mm_mullo_epi16(four, step));
-    } else {
-      const __m128i begin = _mm_set1_epi32(static_cast<int>(position * channels));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(a.index_k + at),
-                       _mm_add_epi32(_mm_cvtepu16_epi32(four), begin));
-    }
-    return;
+    channel = _mm_and_si128(key, _mm_set1_epi16(255));
+    value = _mm_sub_epi16(_mm_set1_epi16(255), _mm_srli_epi16(key, 8));
   }
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(a.value_k + at), _mm_packus_epi16(value, value));
+  constexpr size_t kWinners = 64 / kGroup;
+  const int64_t channels = a.conv->pooled.channels;
+  const int64_t at = position * (channels / kGroup) + b * 16 / kGroup;
+  const __m128i bytes = _mm_packus_epi16(value, value);
+  std::memcpy(a.value_k + at, &bytes, kWinners);
   if (a.line_k != nullptr) {
     const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(a.line_k + at), _mm_mullo_epi16(channel, step));
+    const __m128i line = _mm_mullo_epi16(channel, step);
+    std::memcpy(a.line_k + at, &line, 2 * kWinners);
   } else {
     const __m256i begin = _mm256_set1_epi32(static_cast<int>(position * channels));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(a.index_k + at),
-                        _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), begin));
+    const __m256i index = _mm256_add_epi32(_mm256_cvtepu16_epi32(channel), begin);
+    std::memcpy(a.index_k + at, &index, 4 * kWinners);
   }
 }
 

@@ -203,12 +203,12 @@ HWY_INLINE int64_t OneOfEight(const uint8_t* x, int64_t groups, int32_t* index_k
 #endif
 }
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2 || \
-    HWY_TARGET == HWY_SSE4
 /// One winner in each group of 16, 24 … 256 channels. Keys are words (255 - value) << 8 | place, of which the smallest is
 /// the largest value at the first place of it.
 HWY_INLINE int64_t OneOfEights(const uint8_t* x, int64_t groups, int32_t width, int32_t* index_k,
                                uint8_t* value_k) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2 || \
+    HWY_TARGET == HWY_SSE4
   const __m128i eight = _mm_set1_epi16(8), most = _mm_set1_epi8(-1);
   const __m128i places = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
   for (int64_t g = 0; g < groups; ++g, x += width) {
@@ -223,18 +223,21 @@ HWY_INLINE int64_t OneOfEights(const uint8_t* x, int64_t groups, int32_t width, 
     value_k[g] = static_cast<uint8_t>(255 - (key >> 8));
   }
   return groups;
-}
+#else
+  (void)x, (void)groups, (void)width, (void)index_k, (void)value_k;
+  return 0;
 #endif
+}
 
 /// One winner in each group of `width` neighbours.
 HWY_INLINE void OneOfGroups(const uint8_t* x, int64_t groups, int32_t width, int32_t* index_k,
                             uint8_t* value_k) {
-  int64_t g = width == 8 ? OneOfEight(x, groups, index_k, value_k) : 0;
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2 || \
-    HWY_TARGET == HWY_SSE4
-  if (width > 8 && width % 8 == 0 && width <= 256)
+  int64_t g = 0;
+  if (width == 8) {
+    g = OneOfEight(x, groups, index_k, value_k);
+  } else if (width % 8 == 0 && width <= 256) {
     g = OneOfEights(x, groups, width, index_k, value_k);
-#endif
+  }
   for (; g < groups; ++g) {
     const uint8_t* group = x + g * width;
     int32_t best = 0;
