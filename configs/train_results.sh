@@ -5,8 +5,8 @@
 #   configs/train_results.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/ and speech_commands_test/; RUNS is a folder for the runs (kept, resumable: what is done is
 # not done again). The test set is read once for each network, number format and seed, after training and export.
-# Variables: CONFIGS, the networks; TAUGHT, those whose teacher is gsc_dense of the same seed, or the run TEACHER; NOISE, those of the noise
-# curves; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
+# Variables: CONFIGS, the networks; TAUGHT, those whose teacher is gsc_dense of the same seed, or the run TEACHER; NOISE,
+# those of the noise curves; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
 # BENCH=no leaves the timing out, which wants a machine with nothing else to do.
 set -euo pipefail
 data=$(realpath -e "${1:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}")
