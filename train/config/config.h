@@ -161,10 +161,10 @@ struct ScheduleConfig {
 
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
 
-/// A trained run whose logits are learned beside the labels: loss = (1 − weight)·cross entropy +
-/// weight·T²·KL(teacher ‖ network), both softened by T. Hinton et al. 2015.
+/// Trained runs whose classes are learned beside the labels: loss = (1 − weight)·cross entropy +
+/// weight·T²·KL(mean of the teachers ‖ network), all softened by T. Hinton et al. 2015.
 struct TeacherConfig {
-  std::string run;  ///< its folder; empty: no teacher
+  std::vector<std::string> runs;  ///< their folders; empty: no teacher
   double weight = 0.5;
   double temperature = 2.0;
   bool operator==(const TeacherConfig&) const = default;

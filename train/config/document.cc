@@ -53,8 +53,9 @@ class Documenter : public SchemaVisitor {
   void Text(const char* key, std::string& value, const char* meaning, Need need) override {
     Row(key, value.empty() ? "" : value, "text", meaning, need);
   }
-  void TextList(const char* key, std::vector<std::string>&, const char* meaning) override {
-    Row(key, "[]", "list of words", meaning);
+  void TextList(const char* key, std::vector<std::string>&, bool or_one,
+                const char* meaning) override {
+    Row(key, "[]", or_one ? "text or list of texts" : "list of words", meaning);
   }
   void Ints(const char* key, std::span<int32_t* const> values, bool one_for_all, Range range,
             const char* meaning, Need need) override {

@@ -64,7 +64,7 @@ class Printer : public SchemaVisitor {
   void Text(const char* key, std::string& value, const char*, Need) override {
     Row(key, Quoted(value));
   }
-  void TextList(const char* key, std::vector<std::string>& value, const char*) override {
+  void TextList(const char* key, std::vector<std::string>& value, bool, const char*) override {
     std::string list;
     for (const std::string& word : value) list += (list.empty() ? "" : ", ") + Quoted(word);
     Row(key, "[" + list + "]");

@@ -126,9 +126,15 @@ class Reader : public SchemaVisitor {
     }
   }
 
-  void TextList(const char* key, std::vector<std::string>& value, const char*) override {
+  void TextList(const char* key, std::vector<std::string>& value, bool or_one,
+                const char*) override {
     const YamlNode* node = Take(key, Need::kOptional);
     if (node == nullptr) return;
+    if (or_one && node->kind == Kind::kScalar) {
+      if (node->text.empty()) return value.clear();
+      value = {node->text};
+      return;
+    }
     if (node->kind != Kind::kSequence) {
       return Fault(key, *node, "where a list is wanted (hint: [yes, no])");
     }

@@ -98,7 +98,7 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Text("test_path", s.test_root,
            "Test set in the official layout of its own (one folder per class); empty: the testing "
            "split of `path`.");
-    v.TextList("words", s.words,
+    v.TextList("words", s.words, /*or_one=*/false,
                "Classes, in the order of the outputs; empty: every word folder, sorted.");
     VisitExtra(
         v, "unknown", s.unknown,
@@ -127,7 +127,8 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Bool("channels_last", n.channels_last, "Four dimensions are N×H×W×C instead of N×C×H×W.");
     v.Real("offset", n.offset, {}, "The network's input is (x − offset) · scale.");
     v.Real("scale", n.scale, {}, "The network's input is (x − offset) · scale.");
-    v.TextList("class_names", n.class_names, "Empty: 0, 1, … up to the largest training label.");
+    v.TextList("class_names", n.class_names, /*or_one=*/false,
+               "Empty: 0, 1, … up to the largest training label.");
   });
   v.Bool("strict", d.strict,
          "A broken recording is an error instead of being left out and counted.");
@@ -250,9 +251,9 @@ void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {
 void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Text("from", t.from,
          "Run folder whose weights training begins with (layers of the same name); empty: random.");
-  v.Text("teacher", t.teacher.run,
-         "Run folder whose logits are learned beside the labels; same input and classes; empty: "
-         "none.");
+  v.TextList("teacher", t.teacher.runs, /*or_one=*/true,
+             "Run folders whose classes are learned beside the labels, of several their mean; same "
+             "input and classes; empty: none.");
   v.Real("teacher_weight", t.teacher.weight, kFraction, "Of the teacher's part of the loss.");
   v.Real("teacher_temperature", t.teacher.temperature, kPositive, "Softens both sides' classes.");
   v.Int("epochs", t.epochs, {1, 100000}, "Passes over the training samples.");

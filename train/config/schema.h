@@ -44,7 +44,9 @@ class SchemaVisitor {
   virtual void Bool(const char* key, bool& value, const char* meaning) = 0;
   virtual void Text(const char* key, std::string& value, const char* meaning,
                     Need need = Need::kOptional) = 0;
-  virtual void TextList(const char* key, std::vector<std::string>& value, const char* meaning) = 0;
+  /// [a, b, …]; with `or_one` also a single text, which is a list of one.
+  virtual void TextList(const char* key, std::vector<std::string>& value, bool or_one,
+                        const char* meaning) = 0;
   /// Whole numbers [a, b, …]; with `one_for_all` a single number stands for all of them.
   virtual void Ints(const char* key, std::span<int32_t* const> values, bool one_for_all,
                     Range range, const char* meaning, Need need = Need::kOptional) = 0;

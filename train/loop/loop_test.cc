@@ -507,19 +507,33 @@ TEST(Trainer, BeginsWithTheWeightsOfARun) {
 
 TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
   const MemoryDataset dataset;
-  const std::string run = NewFolder("teacher");
-  Train(MakeConfig({"train.epochs=1"}), dataset, {.run_folder = run});
-  const Config config = MakeConfig(
-      {"train.teacher=" + run, "train.teacher_weight=0.25", "train.teacher_temperature=3"});
-  Teacher teacher(config, torch::kCPU);
+  const std::string runs[] = {NewFolder("teacher"), NewFolder("teacher2")};
+  for (const std::string& run : runs) {
+    Train(MakeConfig({"train.epochs=1", run == runs[0] ? "seed=1" : "seed=2"}), dataset,
+          {.run_folder = run});
+  }
   const torch::Tensor x = torch::rand({5, 6, 6, 1}), logits = torch::randn({5, 3});
-  TrainedRun trained = LoadTrainedRun(run);
-  const torch::Tensor p = torch::softmax(trained.network->forward(x).detach() / 3, 1),
-                      q = torch::softmax(logits / 3, 1);
-  const double divergence = (p * (p / q).log()).sum().item<double>() / 5;
-  const double mixed = teacher.Mix(torch::tensor(2.0), logits, x).item<double>();
-  EXPECT_NEAR(mixed, 0.75 * 2.0 + 0.25 * 9 * divergence, 1e-5);
+  const torch::Tensor q = torch::softmax(logits / 3, 1);
+  const auto classes = [&](const std::string& run) {
+    return torch::softmax(LoadTrainedRun(run).network->forward(x).detach() / 3, 1);
+  };
+  const auto config_of = [](const std::string& teacher) {
+    return MakeConfig(
+        {"train.teacher=" + teacher, "train.teacher_weight=0.25", "train.teacher_temperature=3"});
+  };
+  const auto mixed = [&](const std::string& teacher) {
+    return Teacher(config_of(teacher), torch::kCPU)
+        .Mix(torch::tensor(2.0), logits, x)
+        .item<double>();
+  };
+  const auto expected = [&](const torch::Tensor& p) {
+    return 0.75 * 2.0 + 0.25 * 9 * (p * (p / q).log()).sum().item<double>() / 5;
+  };
+  EXPECT_NEAR(mixed(runs[0]), expected(classes(runs[0])), 1e-5);
+  EXPECT_NEAR(mixed("[" + runs[0] + ", " + runs[1] + "]"),
+              expected((classes(runs[0]) + classes(runs[1])) / 2), 1e-5);
 
+  const Config config = config_of(runs[0]);
   Train(config, dataset, {.run_folder = NewFolder("pupil")});  // and a run with it
   EXPECT_THAT(ErrorOf([&] {
                 Config other = config;

@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include <limits>
+
 #include "deploy/base/check.h"
 #include "train/config/network.h"
 #include "train/loop/trained_run.h"
@@ -18,29 +20,31 @@ std::string Text(const Shape& shape) {
 }  // namespace
 
 Teacher::Teacher(const Config& config, torch::Device device) : config_(config.train.teacher) {
-  TrainedRun run = LoadTrainedRun(config_.run);
-  const NetworkConfig &theirs = run.config.network, &ours = config.network;
-  const std::string where = config.path + ": train.teacher = " + config_.run;
-  if (theirs.input != ours.input) {
-    Fail(ErrorKind::kConfiguration, where, "takes samples of {}, this network takes {}",
-         Text(theirs.input), Text(ours.input));
+  const std::vector<std::string> our_names = ClassNames(config.data);
+  for (const std::string& folder : config_.runs) {
+    TrainedRun run = LoadTrainedRun(folder);
+    const NetworkConfig &theirs = run.config.network, &ours = config.network;
+    const std::string where = config.path + ": train.teacher = " + folder;
+    if (theirs.input != ours.input) {
+      Fail(ErrorKind::kConfiguration, where, "takes samples of {}, this network takes {}",
+           Text(theirs.input), Text(ours.input));
+    }
+    const bool speech = config.data.kind == data::DatasetKind::kSpeechCommands;
+    if (speech && !(run.config.front_end == config.front_end)) {
+      Fail(ErrorKind::kConfiguration, where,
+           "was trained with another front_end, and would hear other features than it knows (hint: "
+           "compare {}/config.yaml)",
+           folder);
+    }
+    const std::vector<std::string> their_names = ClassNames(run.config.data);
+    if (theirs.class_count != ours.class_count || their_names != our_names) {
+      Fail(ErrorKind::kConfiguration, where, "has the classes [{}], this network has [{}]",
+           fmt::join(their_names, ", "), fmt::join(our_names, ", "));
+    }
+    run.network->eval();
+    run.network->to(device);
+    networks_.push_back(run.network);
   }
-  const bool speech = config.data.kind == data::DatasetKind::kSpeechCommands;
-  if (speech && !(run.config.front_end == config.front_end)) {
-    Fail(ErrorKind::kConfiguration, where,
-         "was trained with another front_end, and would hear other features than it knows (hint: "
-         "compare {}/config.yaml)",
-         config_.run);
-  }
-  const std::vector<std::string> their_names = ClassNames(run.config.data),
-                                 our_names = ClassNames(config.data);
-  if (theirs.class_count != ours.class_count || their_names != our_names) {
-    Fail(ErrorKind::kConfiguration, where, "has the classes [{}], this network has [{}]",
-         fmt::join(their_names, ", "), fmt::join(our_names, ", "));
-  }
-  network_ = run.network;
-  network_->eval();
-  network_->to(device);
 }
 
 torch::Tensor Teacher::Mix(const torch::Tensor& loss, const torch::Tensor& logits_bo,
@@ -49,7 +53,10 @@ torch::Tensor Teacher::Mix(const torch::Tensor& loss, const torch::Tensor& logit
   torch::Tensor taught_bo;
   {
     torch::NoGradGuard no_grad;
-    taught_bo = torch::log_softmax(network_->forward(x_bhwc) / t, 1);
+    torch::Tensor sum_bo = torch::zeros_like(logits_bo);
+    for (Network& network : networks_) sum_bo += torch::softmax(network->forward(x_bhwc) / t, 1);
+    taught_bo = torch::log((sum_bo / static_cast<double>(networks_.size()))
+                               .clamp_min(std::numeric_limits<float>::min()));
   }
   const torch::Tensor divergence =
       torch::kl_div(torch::log_softmax(logits_bo / t, 1), taught_bo, at::Reduction::Sum,

@@ -7,27 +7,28 @@
 #include <torch/torch.h>
 
 #include <string>
+#include <vector>
 
 #include "train/config/config.h"
 #include "train/model/network.h"
 
 namespace bisparse::train {
 
-/// train.teacher: a trained run of any topology with the same input and classes.
+/// train.teacher: trained runs of any topology with the same input and classes.
 class Teacher {
  public:
-  /// Throws Error: kData if there is no such run, kConfiguration if its input, front end or classes
-  /// are not those of `config`.
+  /// Throws Error: kData if one of them is no run, kConfiguration if its input, front end or
+  /// classes are not those of `config`.
   Teacher(const Config& config, torch::Device device);
 
-  /// (1 − weight)·loss + weight·T²·KL(softmax(teacher/T) ‖ softmax(logits/T)), mean over the batch.
-  /// Source: Hinton, Vinyals, Dean 2015, section 2.
+  /// (1 − weight)·loss + weight·T²·KL(p ‖ softmax(logits/T)), mean over the batch, where p is the
+  /// mean over teachers of softmax(teacher/T). Source: Hinton, Vinyals, Dean 2015, sections 2, 3.
   torch::Tensor Mix(const torch::Tensor& loss, const torch::Tensor& logits_bo,
                     const torch::Tensor& x_bhwc);
 
  private:
   TeacherConfig config_;
-  Network network_{nullptr};
+  std::vector<Network> networks_;
 };
 
 /// train.from: copies weights and batch norm of the run's layers to those of the same name; k-WTA,

@@ -151,7 +151,7 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   torch::manual_seed(config.seed);
   network_ = Network(config.network, config.seed);
   if (!config.train.from.empty()) BeginWith(config.train.from, network_);
-  if (!config.train.teacher.run.empty()) teacher_.emplace(config, device_);
+  if (!config.train.teacher.runs.empty()) teacher_.emplace(config, device_);
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
   average_.emplace(network_, config.train.ema_decay);
