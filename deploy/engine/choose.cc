@@ -25,7 +25,7 @@ const Layer* PoolBehind(const packed::Model& model, size_t i) {
 }
 
 bool PoolsToo(std::string_view kernel) {
-  return kernel.find("/pooled_") != std::string_view::npos || kernel.starts_with("conv_taps_i8") ||
+  return kernel.find("/pooled_") != std::string_view::npos || kernel == "conv_taps_i8" ||
          kernel.starts_with("conv_quads_i8");
 }
 
@@ -34,10 +34,9 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
   const bool conv = layer.kind == LayerKind::kConv2d;
   const bool sparse = mode == Mode::kSparseDense && layer.packing.set_size > 1;
   if (format == NumberFormat::kI8) {
-    if (conv && layer.input.channels == 1 && pool &&
-        kernels::HasConvTapsI8(layer, mode == Mode::kDense)) {
-      return "conv_taps_i8";
-    }
+    const bool dense = mode == Mode::kDense;
+    if (conv && pool && kernels::HasConvTapsI8(layer, true, dense)) return "conv_taps_i8";
+    if (conv && kernels::HasConvTapsI8(layer, false, dense)) return "conv_taps_i8/no_pool";
     if (conv)
       return sparse && kernels::FitsConvQuadsI8(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";
@@ -83,7 +82,7 @@ double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& la
   const Layer& kwta = model.layers[i - 1];
   const std::string& kernel = layers[i].kernel;
   const bool aligned = kernel.find("/aligned_") != std::string::npos ||
-                       kernel == "conv_quads_i8/winners" || kernel == "conv_taps_i8";
+                       kernel == "conv_quads_i8/winners" || kernel.starts_with("conv_taps_i8");
   if (aligned || kwta.kind != LayerKind::kKwta || kwta.kwta.scope != packed::KwtaScope::kLocal) {
     return 0;
   }

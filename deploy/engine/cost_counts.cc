@@ -146,17 +146,18 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
             .moved = z.positions * (z.window.kernel_h * 2 + depth / (4 * w)) + out_vectors,
             .lines = depth * z.o16 / kLineBytes};
   }
-  if (use.kernel == "conv_taps_i8") {
+  if (use.kernel.starts_with("conv_taps_i8")) {
     const bool shared = SharesTaps(layer, use);
     const double taps = use.dense_weights ? z.p : Ceil(z.p, z.s);
-    const double single = !shared && std::fmod(taps, 4) == 1 ? 1 : 0;
-    const double fours = Ceil(taps - single, 4);
-    const double pooled =
-        std::floor(layer.output.height / 2.0) * std::floor(layer.output.width / 2.0);
+    const bool pool = use.kernel == "conv_taps_i8";
+    const double single = pool && !shared && std::fmod(taps, 4) == 1 ? 1 : 0;
+    const double fours = Ceil(taps - single, 4), windows = pool ? 4 : 1;
+    const double rows = std::floor(layer.output.height / (pool ? 2.0 : 1.0));
+    const double outputs = rows * std::floor(layer.output.width / (pool ? 2.0 : 1.0));
     const double blocks = Ceil(z.o, 64) * 4;
-    return {.units = pooled * blocks * (fours * (shared ? 4 : 8) + single * 5),
-            .starts = blocks * std::floor(layer.output.height / 2.0),
-            .moved = pooled * blocks,
+    return {.units = outputs * blocks * (fours * windows * (shared ? 1 : 2) + single * 5),
+            .starts = blocks * rows,
+            .moved = outputs * blocks,
             .lines = blocks * fours};
   }
   // conv_quads_i8
@@ -292,7 +293,7 @@ std::string_view CostRowName(const Layer& layer, const LayerUse& use) {
     return layer.packing.lanes == 16 && layout.sets % 4 == 0 ? "linear_i8 (four sets)"
                                                              : "linear_i8";
   }
-  if (use.kernel == "conv_taps_i8") {
+  if (use.kernel.starts_with("conv_taps_i8")) {
     return SharesTaps(layer, use) ? "conv_taps_i8/shared" : "conv_taps_i8/lanes";
   }
   return use.kernel;

@@ -100,12 +100,14 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
   step.zero = InputZero(model, before);
   const bool pool = !behind.empty() && IsPoolOfTwo(behind[0]);
   const bool dense = mode == Mode::kDense;
-  if (pool && kernels::HasConvTapsI8(layer, dense)) {
-    const int32_t group = behind.size() > 1 ? OneWinnerGroup(behind[1]) : 0;
-    step.taps = kernels::PrepareConvTapsI8(layer, behind[0].output, step.zero, dense, group);
+  const bool taps_pool = pool && kernels::HasConvTapsI8(layer, true, dense);
+  if (taps_pool || kernels::HasConvTapsI8(layer, false, dense)) {
+    const size_t next = taps_pool ? 1 : 0;
+    const int32_t group = behind.size() > next ? OneWinnerGroup(behind[next]) : 0;
+    step.taps = kernels::PrepareConvTapsI8(layer, taps_pool, step.zero, dense, group);
     if (step.taps) {
       step.kernel = StepKernelI8::kConvTaps;
-      summary.kernel = "conv_taps_i8";
+      summary.kernel = taps_pool ? "conv_taps_i8" : "conv_taps_i8/no_pool";
       summary.reason = dense ? "mode dense" : "one channel, read by taps";
       if (!dense) {
         summary.macs_executed = summary.nonzeros * layer.output.height * layer.output.width;
@@ -273,15 +275,18 @@ StepI8 PlanLayer(const packed::Model& model, size_t i, std::span<const Layer> be
 /// Winners where conv_taps_i8 makes them, in the form in which conv_quads_i8 reads them.
 void FuseWinners(PlanI8& plan, std::vector<LayerSummary>& layers) {
   for (size_t i = 0; i + 2 < plan.steps.size(); ++i) {
-    StepI8 &conv = plan.steps[i], &kwta = plan.steps[i + 2];
-    if (!conv.taps || conv.taps->group == 0 || !kwta.emits_winners) continue;
+    StepI8& conv = plan.steps[i];
+    if (!conv.taps || conv.taps->group == 0) continue;
+    const size_t behind = i + (conv.PoolsToo() ? 2 : 1);
+    StepI8& kwta = plan.steps[behind];
+    if (!kwta.emits_winners) continue;
     conv.emits_winners = true;
     conv.winner_count = kwta.winner_count;
     kwta.done_by_other = true;
-    layers[i + 2].kernel = "none";
-    layers[i + 2].reason = "done by " + layers[i].name;
-    if (i + 3 >= plan.steps.size() || !plan.steps[i + 3].quads) continue;
-    StepI8& reader = plan.steps[i + 3];
+    layers[behind].kernel = "none";
+    layers[behind].reason = "done by " + layers[i].name;
+    if (behind + 1 >= plan.steps.size() || !plan.steps[behind + 1].quads) continue;
+    StepI8& reader = plan.steps[behind + 1];
     if (!reader.quads->reads_in_place()) continue;
     conv.line_step = reader.quads->channel_step;
     reader.reads_lines = true;

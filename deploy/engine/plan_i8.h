@@ -26,7 +26,7 @@ namespace bisparse {
 enum class StepKernelI8 : uint8_t {
   kNone,          ///< nothing to do: relu (u8 has no negative values), flatten
   kConvDense,     ///< matmul_i8 on windows
-  kConvTaps,      ///< conv_taps_i8 with the max-pool behind
+  kConvTaps,      ///< conv_taps_i8, perhaps with the max-pool behind
   kConvQuads,     ///< conv_quads_i8, winners or the whole map
   kDepthwise,     ///< depthwise_i8
   kLinearDense,   ///< matmul_i8
@@ -61,7 +61,7 @@ struct StepI8 {
   kernels::PoolShape pool;         ///< of a depthwise convolution too
   kernels::KwtaU8Args kwta;        ///< sizes; pointers are set by a run
   /// A convolution that does the pool behind it.
-  bool PoolsToo() const { return taps || (quads && quads->pool); }
+  bool PoolsToo() const { return (taps && taps->windows > 1) || (quads && quads->pool); }
 };
 
 class Parallel;

@@ -36,7 +36,7 @@ uint8_t Output(const ConvTapsI8& s, int32_t block, int32_t lane, const uint8_t* 
   const int64_t row = s.row_bytes();
   const size_t b = static_cast<size_t>(block);
   int32_t largest = INT32_MIN;
-  for (int32_t place = 0; place < 4; ++place) {
+  for (int32_t place = 0; place < s.windows; ++place) {
     int32_t sum = s.bias_o.data()[block * 16 + lane];
     for (int32_t g = s.begin_b[b]; g < s.begin_b[b + 1]; ++g) {
       const bool four = g < s.begin_b[b] + s.fours_b[b];
@@ -94,9 +94,15 @@ HWY_INLINE void PackRow(int32_t* tile, int64_t width) {
   }
 }
 
-/// 16 kernels at a row of pooled positions: the largest of four windows' sums, shifted, to tile[64 px …]. Indices and
+template <int kWindows>
+HWY_INLINE __m512i Largest(const __m512i* y) {
+  if constexpr (kWindows == 1) return y[0];
+  return _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
+}
+
+/// 16 kernels at a row of positions: the largest of the windows' sums, shifted, to tile[64 px …]. Indices and
 /// weights stay in registers.
-template <int kFours, bool kSingle>
+template <int kWindows, int kFours, bool kSingle>
 void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t* tile) {
   const __m512i bias = _mm512_load_si512(s.bias_o.data() + block * 16);
   const __m512i shift = _mm512_load_si512(s.shift_o.data() + block * 16);
@@ -107,9 +113,11 @@ void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t
   HWY_UNROLL(7) for (int g = 0; g < kFours; ++g) {
     weight[g] = _mm512_load_si512(weights + g * 64);
     index[g][0] = _mm512_load_si512(indices + g * 64);
-    index[g][1] = _mm512_add_epi8(index[g][0], right);
-    index[g][2] = _mm512_add_epi8(index[g][0], down);
-    index[g][3] = _mm512_add_epi8(index[g][1], down);
+    if constexpr (kWindows == 4) {
+      index[g][1] = _mm512_add_epi8(index[g][0], right);
+      index[g][2] = _mm512_add_epi8(index[g][0], down);
+      index[g][3] = _mm512_add_epi8(index[g][1], down);
+    }
   }
   if (kSingle) {
     index[kFours][0] = _mm512_load_si512(indices + kFours * 64);
@@ -118,22 +126,20 @@ void BlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t
       one[i] = _mm512_and_si512(w, _mm512_set1_epi32(255 << 8 * i));
     }
   }
-  const int64_t width = s.pooled.width;
+  const int64_t width = s.output.width, step = 8 * s.step;
   for (int64_t px = 0; px < width; ++px) {
-    const __m512i window = _mm512_loadu_si512(columns + px * 16);
+    const __m512i window = _mm512_loadu_si512(columns + px * step);
     __m512i y[4] = {bias, bias, bias, bias};
     if (kSingle) {
       const __m512i x = _mm512_permutexvar_epi8(index[kFours][0], window);
       HWY_UNROLL(4) for (int i = 0; i < 4; ++i) y[i] = _mm512_dpbusd_epi32(y[i], x, one[i]);
     }
     HWY_UNROLL(7) for (int g = 0; g < kFours; ++g) {
-      HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+      HWY_UNROLL(4) for (int i = 0; i < kWindows; ++i) {
         y[i] = _mm512_dpbusd_epi32(y[i], _mm512_permutexvar_epi8(index[g][i], window), weight[g]);
       }
     }
-    const __m512i largest =
-        _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
-    _mm512_store_si512(tile + px * 64, _mm512_srav_epi32(largest, shift));
+    _mm512_store_si512(tile + px * 64, _mm512_srav_epi32(Largest<kWindows>(y), shift));
   }
 }
 
@@ -162,12 +168,15 @@ HWY_INLINE void WithFours(int32_t fours, const Run& run) {
   }
 }
 
+template <int kWindows>
 void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int32_t* tile) {
   const int32_t fours = s.fours_b[block];
   const bool single = s.begin_b[block + 1] - s.begin_b[block] > fours;
   WithFours(fours, [&](auto n) {
-    return single ? BlockRow<n, true>(s, block, columns, tile)
-                  : BlockRow<n, false>(s, block, columns, tile);
+    if constexpr (kWindows == 4) {
+      if (single) return BlockRow<4, n, true>(s, block, columns, tile);
+    }
+    return BlockRow<kWindows, n, false>(s, block, columns, tile);
   });
 }
 
@@ -175,59 +184,58 @@ void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* columns, int3
 
 /// A row of positions' fours of taps for the shared form.
 HWY_INLINE void SpreadRow(const ConvTapsI8& s, const uint8_t* columns, uint8_t* spread) {
-  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  const int64_t width = s.output.width, step = s.spreads() * 64, from = 8 * s.step;
   for (int64_t v = 0; v < step; v += 64) {
     const __m512i index = _mm512_load_si512(s.spread.data() + v);
     for (int64_t px = 0; px < width; ++px) {
       _mm512_store_si512(spread + px * step + v,
-                         _mm512_permutexvar_epi8(index, _mm512_loadu_si512(columns + px * 16)));
+                         _mm512_permutexvar_epi8(index, _mm512_loadu_si512(columns + px * from)));
     }
   }
 }
 
-/// The four sums of a block's kernels at the position whose fours are at `spread`; the largest, shifted.
-template <int kFours>
+/// The windows' sums of a block's kernels at the position whose fours are at `spread`; the largest, shifted.
+template <int kWindows, int kFours>
 HWY_INLINE __m512i SharedBlock(const __m512i* weight, const int64_t* from, const uint8_t* spread,
                                __m512i bias, __m512i shift) {
   __m512i y[4] = {bias, bias, bias, bias};
   HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
-    HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+    HWY_UNROLL(4) for (int i = 0; i < kWindows; ++i) {
       int32_t four;
       std::memcpy(&four, spread + from[g] + 4 * i, sizeof four);
       y[i] = _mm512_dpbusd_epi32(y[i], _mm512_set1_epi32(four), weight[g]);
     }
   }
-  const __m512i largest =
-      _mm512_max_epi32(_mm512_max_epi32(y[0], y[1]), _mm512_max_epi32(y[2], y[3]));
-  return _mm512_srav_epi32(largest, shift);
+  return _mm512_srav_epi32(Largest<kWindows>(y), shift);
 }
 
-/// Blocks b … b + 3, of kFours each (at most 3: their weights stay in registers), as packed bytes.
-template <int kFours>
+/// Blocks b … b + 3, of kFours each (few: their weights stay in registers), as packed bytes.
+template <int kWindows, int kFours>
 void SharedChunkRow(const ConvTapsI8& s, size_t b, const uint8_t* spread, uint8_t* packed) {
   __m512i weight[4][kFours], bias[4];
   int64_t from[4][kFours];
   HWY_UNROLL(4) for (size_t i = 0; i < 4; ++i) {
     bias[i] = _mm512_load_si512(s.bias_o.data() + (b + i) * 16);
-    HWY_UNROLL(3) for (int g = 0; g < kFours; ++g) {
+    HWY_UNROLL(4) for (int g = 0; g < kFours; ++g) {
       const int64_t at = int64_t{s.begin_b[b + i]} + g;
       weight[i][g] = _mm512_load_si512(s.weight.data() + at * 64);
-      from[i][g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 16;
+      from[i][g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 4 * kWindows;
     }
   }
   const int32_t* shift = s.shift_o.data() + b * 16;
-  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  const int64_t width = s.output.width, step = s.spreads() * 64;
   for (int64_t px = 0; px < width; ++px, spread += step, packed += 64) {
     __m512i sum[4];
     HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
-      sum[i] = SharedBlock<kFours>(weight[i], from[i], spread, bias[i],
-                                   _mm512_load_si512(shift + 16 * i));
+      sum[i] = SharedBlock<kWindows, kFours>(weight[i], from[i], spread, bias[i],
+                                             _mm512_load_si512(shift + 16 * i));
     }
     _mm512_store_si512(packed, PackSums(sum[0], sum[1], sum[2], sum[3]));
   }
 }
 
 /// True if it did blocks b … b + 3.
+template <int kWindows>
 HWY_INLINE bool RunSharedChunk(const ConvTapsI8& s, size_t b, const uint8_t* spread,
                                uint8_t* packed) {
   const int32_t fours = s.fours_b[b];
@@ -236,13 +244,16 @@ HWY_INLINE bool RunSharedChunk(const ConvTapsI8& s, size_t b, const uint8_t* spr
   }
   switch (fours) {
     case 1:
-      SharedChunkRow<1>(s, b, spread, packed);
+      SharedChunkRow<kWindows, 1>(s, b, spread, packed);
       return true;
     case 2:
-      SharedChunkRow<2>(s, b, spread, packed);
+      SharedChunkRow<kWindows, 2>(s, b, spread, packed);
       return true;
     case 3:
-      SharedChunkRow<3>(s, b, spread, packed);
+      SharedChunkRow<kWindows, 3>(s, b, spread, packed);
+      return true;
+    case 4:
+      SharedChunkRow<kWindows, 4>(s, b, spread, packed);
       return true;
     default:
       return false;
@@ -250,7 +261,7 @@ HWY_INLINE bool RunSharedChunk(const ConvTapsI8& s, size_t b, const uint8_t* spr
 }
 
 /// BlockRow of the shared form.
-template <int kFours>
+template <int kWindows, int kFours>
 void SharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
   const __m512i bias = _mm512_load_si512(s.bias_o.data() + block * 16);
   const __m512i shift = _mm512_load_si512(s.shift_o.data() + block * 16);
@@ -259,17 +270,19 @@ void SharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, in
   HWY_UNROLL(13) for (int g = 0; g < kFours; ++g) {
     const int64_t at = int64_t{s.begin_b[block]} + g;
     weight[g] = _mm512_load_si512(s.weight.data() + at * 64);
-    from[g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 16;
+    from[g] = int64_t{s.four_g[static_cast<size_t>(at)]} * 4 * kWindows;
   }
-  const int64_t width = s.pooled.width, step = s.spreads() * 64;
+  const int64_t width = s.output.width, step = s.spreads() * 64;
   for (int64_t px = 0; px < width; ++px, spread += step, tile += 64) {
-    _mm512_store_si512(tile, SharedBlock<kFours>(weight, from, spread, bias, shift));
+    _mm512_store_si512(tile, SharedBlock<kWindows, kFours>(weight, from, spread, bias, shift));
   }
 }
 
+template <int kWindows>
 void AnySharedBlockRow(const ConvTapsI8& s, size_t block, const uint8_t* spread, int32_t* tile) {
-  WithFours(s.fours_b[block],
-            [&](auto n) { return SharedBlockRow<std::max<int>(n, 1)>(s, block, spread, tile); });
+  WithFours(s.fours_b[block], [&](auto n) {
+    return SharedBlockRow<kWindows, std::max<int>(n, 1)>(s, block, spread, tile);
+  });
 }
 
 /// Keys value << 8 | 255 - channel of the winners of eight groups, in order. Bytes 0, 1 of the fours of 128 bits are one
@@ -292,7 +305,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
   const __m512i fold = _mm512_load_si512(s.fold.data() + b * 16);
   const __m512i complement = _mm512_load_si512(s.complement.data() + b * 16);
   const __m128i step = _mm_set1_epi16(static_cast<int16_t>(a.line_step));
-  const int64_t width = s.pooled.width, channels = s.pooled.channels;
+  const int64_t width = s.output.width, channels = s.output.channels;
   constexpr size_t kWinners = 64 / kGroup;
   const int64_t out = first * (channels / kGroup) + b * 16 / kGroup;
   uint8_t* value = a.value_k + out;
@@ -322,7 +335,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const int32_t* tile, int32
 
 /// The same of the map.
 HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const int32_t* tile, int32_t b, int64_t first) {
-  const int64_t width = a.conv->pooled.width, channels = a.conv->pooled.channels;
+  const int64_t width = a.conv->output.width, channels = a.conv->output.channels;
   const int64_t left = channels - b * 16;
   const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
   const __m512i order = _mm512_load_si512(a.conv->order.data() + b * 16);
@@ -333,26 +346,28 @@ HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const int32_t* tile, int32_t b
   }
 }
 
-void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) {
+template <int kWindows>
+void ConvTapsOf(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) {
   const ConvTapsI8& s = *a.conv;
   const int64_t row = s.row_bytes();
   auto* tile = reinterpret_cast<int32_t*>(columns + 8 * row + 64);
-  uint8_t* spread = columns + 8 * row + 64 + int64_t{s.pooled.width} * 256;
+  uint8_t* spread = columns + 8 * row + 64 + int64_t{s.output.width} * 256;
   int64_t position = 0;
-  for (int32_t py = 0; py < s.pooled.height; ++py, position += s.pooled.width) {
-    MakeColumns(padded + 2 * py * row, row, columns);
+  for (int32_t py = 0; py < s.output.height; ++py, position += s.output.width) {
+    MakeColumns(padded + int64_t{s.step} * py * row, row, columns);
     if (s.shared) SpreadRow(s, columns, spread);
     for (int32_t b = 0; b < s.blocks; b += 4) {
       const auto first = static_cast<size_t>(b);
-      if (!s.shared || !RunSharedChunk(s, first, spread, reinterpret_cast<uint8_t*>(tile))) {
+      if (!s.shared ||
+          !RunSharedChunk<kWindows>(s, first, spread, reinterpret_cast<uint8_t*>(tile))) {
         for (size_t i = 0; i < 4; ++i) {
           if (s.shared && s.fours_b[first + i] > 0) {
-            AnySharedBlockRow(s, first + i, spread, tile + i * 16);
+            AnySharedBlockRow<kWindows>(s, first + i, spread, tile + i * 16);
           } else {
-            AnyBlockRow(s, first + i, columns, tile + i * 16);
+            AnyBlockRow<kWindows>(s, first + i, columns, tile + i * 16);
           }
         }
-        PackRow(tile, s.pooled.width);
+        PackRow(tile, s.output.width);
       }
       if (a.value_k != nullptr) {
         s.group == 8 ? StoreWinners<8>(a, tile, b, position)
@@ -363,6 +378,10 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) 
     }
   }
 }
+
+void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t* columns) {
+  a.conv->windows == 4 ? ConvTapsOf<4>(a, padded, columns) : ConvTapsOf<1>(a, padded, columns);
+}
 #endif
 
 #if HWY_TARGET != HWY_AVX3_DL
@@ -370,17 +389,17 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
   const ConvTapsI8& s = *a.conv;
   const int64_t row = s.row_bytes();
   int64_t position = 0, out = 0;
-  for (int32_t py = 0; py < s.pooled.height; ++py) {
-    for (int32_t px = 0; px < s.pooled.width; ++px, ++position) {
+  for (int32_t py = 0; py < s.output.height; ++py) {
+    for (int32_t px = 0; px < s.output.width; ++px, ++position) {
       for (int32_t b = 0; b < s.blocks; b += 4) {
         uint8_t q[64];
         for (int32_t i = 0; i < 64; ++i) {
-          q[i] = Output(s, b + i / 4 % 4, i / 16 * 4 + i % 4, padded + 2 * py * row + 2 * px);
+          q[i] = Output(s, b + i / 4 % 4, i / 16 * 4 + i % 4, padded + s.step * (py * row + px));
         }
         const uint8_t* order = s.order.data() + b * 16;
         if (a.value_k == nullptr) {
-          uint8_t* y = a.output + position * s.pooled.channels + b * 16;
-          for (int32_t o = 0; o < std::min(64, s.pooled.channels - b * 16); ++o) y[o] = q[order[o]];
+          uint8_t* y = a.output + position * s.output.channels + b * 16;
+          for (int32_t o = 0; o < std::min(64, s.output.channels - b * 16); ++o) y[o] = q[order[o]];
           continue;
         }
         for (int32_t first = 0; first < 64; first += s.group, ++out) {
@@ -396,7 +415,7 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
           if (a.line_k != nullptr) {
             a.line_k[out] = static_cast<uint16_t>(channel * a.line_step);
           } else {
-            a.index_k[out] = static_cast<int32_t>(position * s.pooled.channels) + channel;
+            a.index_k[out] = static_cast<int32_t>(position * s.output.channels) + channel;
           }
         }
       }
@@ -408,7 +427,7 @@ void ConvTaps(const ConvTapsI8Args& a, const uint8_t* padded, uint8_t*) {
 void Run(const ConvTapsI8Args& a) {
   PadMap(a);
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  if (a.conv->shared) return ConvTapsPairsI8Run(a);
+  if (a.conv->has_pairs()) return ConvTapsPairsI8Run(a);
 #endif
   const ConvTapsI8& s = *a.conv;
   ConvTaps(a, a.scratch, a.scratch + s.columns_at());
@@ -425,12 +444,6 @@ namespace bisparse::kernels {
 HWY_EXPORT(Run);
 
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(Run)(args); }
-
-bool HasConvTapsI8(const packed::Layer& layer, bool dense) {
-  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
-  const bool shared = dense || layer.packing.set_size == 1 || layer.packing.lanes == 16;
-  return (targets & HWY_AVX3_DL) != 0 || (shared && (targets & (HWY_AVX2 | HWY_AVX3)) != 0);
-}
 
 }  // namespace bisparse::kernels
 #endif  // HWY_ONCE

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 convolution of a map of one channel with packed weights and the 2×2 max-pool behind it. On
+// int8 convolution of a map of one channel with packed weights, either with stride 1 and the 2×2 max-pool behind it (four
+// windows an output) or with stride 1 or 2 and no pool (one window an output). On
 // AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
 // any owners cost the same; on AVX2 kernels of a block must share their taps.
 //
 //   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[2py + dy + ky, 2px + dx + kx] …)
 //
-// Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all four
-// windows of a pooled position: they differ by 1 (a row down) and 8 (a column right) in the index.
+// Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all
+// windows of a position: they differ by 1 (a row down) and 8 (a column right) in the index.
 // Three forms:
 //   shared  All kernels of a block of 16 have the same taps (L = 16, or a dense layer). One permute makes the fours of
 //           taps of a position that dot products then read from memory, each broadcast to 16 kernels. Bound for 64 kernels
@@ -35,7 +36,9 @@
 namespace bisparse::kernels {
 
 struct ConvTapsI8 {
-  Shape input, pooled;
+  Shape input, output;  ///< output: of the max-pool where there is one
+  int32_t windows = 4;  ///< whose largest sum an output is: 4 with a max-pool, else 1
+  int32_t step = 2;     ///< rows and columns of the input from one output to the next
   int32_t pad_h = 0, pad_w = 0;
   uint8_t zero = 0;    ///< what pads the map
   int32_t blocks = 0;  ///< of 16 kernels, in chunks of four
@@ -51,54 +54,57 @@ struct ConvTapsI8 {
   AlignedBuffer<uint8_t> complement;  ///< [chunks][64] 255 - channel of each byte of the fold
   // Shared form: distinct fours of taps, and which of them each of a block's is.
   bool shared = false;
+  static constexpr size_t kChunkFours = 4;  ///< of a block, up to which four blocks run together
   int32_t fours = 0;
   std::vector<int32_t> four_g;  ///< [groups]
   AlignedBuffer<uint8_t>
-      spread;  ///< [spreads()][64] bytes of the window: four · 16 + window · 4 + tap
-  int64_t spreads() const { return (fours + 3) / 4; }
-  // Pairs form, from shared: distinct pairs of taps (bytes of the window) and which of them each of a block's is.
+      spread;  ///< [spreads()][64] bytes of the window: (four · windows + window) · 4 + tap
+  int64_t spreads() const { return (fours * windows + 15) / 16; }
+  // Pairs form, from shared with step 2: distinct pairs of taps (bytes of the window) and which of them each of a block's is.
   std::vector<std::array<uint8_t, 2>> pairs;
   std::vector<int32_t> pair_begin_b, pair_g;
-  /// [pairs][window of four]: where both taps' words begin, from the words of the pooled position's first row.
+  /// [pairs][windows]: where both taps' words begin, from the words of the pooled position's first row.
   std::vector<std::array<int32_t, 2>> pair_from;
   AlignedBuffer<int16_t> pair_weight;            ///< [pair_g.size()][32], kernels in kPairOrder
   AlignedBuffer<int32_t> pair_bias, pair_shift;  ///< [blocks·16], likewise
   /// Kernels of a block in the order that packing two registers of 32-bit sums undoes.
   static constexpr int32_t kPairOrder[16] = {0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15};
+  bool has_pairs() const { return shared && step == 2; }
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
   /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
   int64_t columns_at() const { return ((padded_h() + 8) * row_bytes() + 63) / 64 * 64; }
-  /// Pairs form: words of the even, then of the odd columns of a padded row; a row of pooled positions.
+  /// Pairs form: words of the even, then of the odd columns of a padded row; a row of outputs.
   int64_t half_row() const {
     return (std::max<int64_t>(row_bytes() / 2, padded_width() + 8) + 31) / 32 * 32;
   }
-  int64_t padded_width() const { return (int64_t{pooled.width} + 15) / 16 * 16; }
+  int64_t padded_width() const { return (int64_t{output.width} + 15) / 16 * 16; }
   /// The padded map, then eight of its rows as columns, a row of sums of four blocks, a row of spread taps; or a row of
   /// four blocks' outputs, its rows as words, a row of spread pairs.
   int64_t scratch_bytes() const {
     const int64_t fours_bytes =
-        8 * row_bytes() + 64 + int64_t{pooled.width} * (256 + 64 * spreads());
-    const int64_t pairs_bytes = int64_t{pooled.width} * 128 + (padded_h() + 8) * 4 * half_row() +
-                                static_cast<int64_t>(pairs.size()) * 16 * padded_width();
+        8 * row_bytes() + 64 + int64_t{output.width} * (256 + 64 * spreads());
+    const int64_t pairs_bytes = int64_t{output.width} * 128 + (padded_h() + 8) * 4 * half_row() +
+                                static_cast<int64_t>(pairs.size()) * 4 * windows * padded_width();
     return columns_at() + std::max(fours_bytes, pairs_bytes);
   }
 };
 
-/// True where the CPU (and BISPARSE_ISA) has what the kernel is made for, with these owners (dense: without).
-bool HasConvTapsI8(const packed::Layer& layer, bool dense);
+/// True where the layer is one that the kernel computes and the CPU (and BISPARSE_ISA) has what it is made for, with these
+/// owners (dense: without). pool: a 2×2 max-pool of stride 2 follows. The layer has one input channel, kernels of at most 7
+/// rows and columns, stride 1, without a pool also 2, and is not the last with weights.
+bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense);
 
-/// `pooled`: the output of the 2×2 max-pool of stride 2 behind. dense: every tap, owned or not. group: a k-WTA of one
-/// winner in each group of 8 or 16 channels follows, 0: none; kept where there are 64, 128, 192 or 256. Nothing unless the layer
-/// has one input channel, stride 1, kernels of at most 7 rows and columns and is not the last with weights.
-std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense, int32_t group);
+/// dense: every tap, owned or not. group: a k-WTA of one winner in each group of 8 or 16 channels follows, 0: none; kept
+/// where there are 64, 128, 192 or 256. Nothing where HasConvTapsI8 says no whatever the CPU has.
+std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool pool, uint8_t zero,
+                                            bool dense, int32_t group);
 
 struct ConvTapsI8Args {
   const ConvTapsI8* conv = nullptr;
   const uint8_t* input = nullptr;
-  uint8_t* output = nullptr;  ///< [pooled.height, pooled.width, pooled.channels], or
+  uint8_t* output = nullptr;  ///< conv->output, or
   uint8_t* value_k =
       nullptr;  ///< conv->group > 0: the winners instead, channels / group a position, and
   int32_t* index_k = nullptr;  ///< where they stand in the map, or
@@ -107,7 +113,7 @@ struct ConvTapsI8Args {
   uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
 };
 void ConvTapsI8Run(const ConvTapsI8Args& args) noexcept;
-/// The pairs form; only on AVX2 and AVX-512, conv->shared. Called by ConvTapsI8Run.
+/// The pairs form; only on AVX2 and AVX-512, conv->has_pairs(). Called by ConvTapsI8Run.
 void ConvTapsPairsI8Run(const ConvTapsI8Args& args) noexcept;
 
 }  // namespace bisparse::kernels

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "deploy/kernels/conv_taps_i8.h"
 #include "deploy/packed/layout.h"
+#include "hwy/highway.h"
 
 namespace bisparse::kernels {
 namespace {
@@ -54,6 +56,14 @@ std::vector<int32_t> PlaceOutputs(const std::vector<Taps>& taps_o, int32_t chunk
   return output_of;
 }
 
+size_t MostTaps(const std::vector<Taps>& taps_o, std::span<const int32_t> outputs) {
+  size_t most = 0;
+  for (const int32_t o : outputs) {
+    if (o >= 0) most = std::max(most, taps_o[static_cast<size_t>(o)].size());
+  }
+  return most;
+}
+
 /// All kernels of each block of 16 read the same taps.
 bool BlocksShareTaps(const std::vector<Taps>& taps_o) {
   for (size_t o = 0; o < taps_o.size(); ++o) {
@@ -77,10 +87,11 @@ void PrepareShared(const std::vector<uint8_t>& index, ConvTapsI8& conv) {
   }
   conv.fours = static_cast<int32_t>(distinct.size());
   conv.spread = AlignedBuffer<uint8_t>(static_cast<size_t>(conv.spreads()) * 64);
-  for (size_t i = 0; i < distinct.size() * 16; ++i) {
-    const size_t window = i / 4 % 4;
+  const auto windows = static_cast<size_t>(conv.windows);
+  for (size_t i = 0; i < distinct.size() * 4 * windows; ++i) {
+    const size_t window = i / 4 % windows;
     conv.spread.data()[i] =
-        static_cast<uint8_t>(distinct[i / 16][i % 4] + window / 2 + window % 2 * 8);
+        static_cast<uint8_t>(distinct[i / 4 / windows][i % 4] + window / 2 + window % 2 * 8);
   }
 }
 
@@ -121,7 +132,7 @@ void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& 
   }
   const auto half = static_cast<int32_t>(conv.half_row());
   for (const std::array<uint8_t, 2>& pair : conv.pairs) {
-    for (int32_t window = 0; window < 4; ++window) {
+    for (int32_t window = 0; window < conv.windows; ++window) {
       const auto from = [&](int32_t byte) {
         const int32_t column = byte / 8 + window % 2;
         return ((byte % 8 + window / 2) * 2 + column % 2) * half + column / 2;
@@ -133,22 +144,42 @@ void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& 
   std::copy(pair_weight.begin(), pair_weight.end(), conv.pair_weight.data());
 }
 
+bool Fits(const packed::Layer& layer, bool pool) {
+  const packed::Window& w = layer.window;
+  const Shape& y = layer.output;
+  return layer.input.channels == 1 && w.stride_h == w.stride_w && w.stride_h <= (pool ? 1 : 2) &&
+         w.kernel_h <= 7 && w.kernel_w <= 7 && !layer.shift_o.empty() &&
+         std::min(y.height, y.width) >= (pool ? 2 : 1);
+}
+
 }  // namespace
 
-std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Shape& pooled,
-                                            uint8_t zero, bool dense, int32_t group) {
+bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense) {
+  if (!Fits(layer, pool)) return false;
+  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
+  if ((targets & HWY_AVX3_DL) != 0) return true;
+  const bool shared = dense || layer.packing.set_size == 1 || layer.packing.lanes == 16;
+  const bool pairs = shared && (pool || layer.window.stride_h == 2);
+  return pairs && (targets & (HWY_AVX2 | HWY_AVX3)) != 0;
+}
+
+std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool pool, uint8_t zero,
+                                            bool dense, int32_t group) {
+  if (!Fits(layer, pool)) return std::nullopt;
   const packed::Window& w = layer.window;
-  if (layer.input.channels != 1 || w.stride_h != 1 || w.stride_w != 1 || w.kernel_h > 7 ||
-      w.kernel_w > 7 || layer.shift_o.empty() || pooled.height < 1 || pooled.width < 1) {
-    return std::nullopt;
-  }
   ConvTapsI8 conv;
   conv.input = layer.input;
-  conv.pooled = pooled;
+  conv.output = layer.output;
+  if (pool) {
+    conv.output.height /= 2;
+    conv.output.width /= 2;
+  }
+  conv.windows = pool ? 4 : 1;
+  conv.step = pool ? 2 : w.stride_h;
   conv.pad_h = w.pad_h;
   conv.pad_w = w.pad_w;
   conv.zero = zero;
-  conv.group = pooled.channels % 64 == 0 && pooled.channels <= 256 ? group : 0;
+  conv.group = conv.output.channels % 64 == 0 && conv.output.channels <= 256 ? group : 0;
   const std::vector<Taps> taps_o = TapsOfOutputs(layer, dense);
   conv.shared = BlocksShareTaps(taps_o);
   // In chunks of 64 outputs, so that a chunk's order is undone in one register.
@@ -164,14 +195,13 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
   conv.begin_b.push_back(0);
   for (int32_t chunk = 0; chunk < chunks; ++chunk) {
     const std::vector<int32_t> output_of = PlaceOutputs(taps_o, chunk, !conv.shared);
+    const size_t alike = (MostTaps(taps_o, output_of) + 3) / 4;
     for (size_t block = 0; block < 4; ++block) {
-      size_t most = 0;
-      for (size_t lane = 0; lane < 16; ++lane) {
-        const int32_t o = output_of[block * 16 + lane];
-        if (o >= 0) most = std::max(most, taps_o[static_cast<size_t>(o)].size());
-      }
-      bool single = !conv.shared && most % 4 == 1;
+      const size_t most = MostTaps(taps_o, std::span(output_of).subspan(block * 16, 16));
+      bool single = !conv.shared && conv.windows == 4 && most % 4 == 1;
       size_t fours = single ? most / 4 : (most + 3) / 4;
+      // Zero weights make blocks of few fours alike, so that a chunk's weights stay in registers.
+      if (conv.shared && alike <= ConvTapsI8::kChunkFours) fours = alike;
       if (fours > 7) {  // past 7 there is a loop for this many only
         fours = (7 * 7 + 3) / 4;
         single = false;
@@ -214,7 +244,7 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, const Sh
   }
   if (conv.shared) {
     PrepareShared(index, conv);
-    PreparePairs(index, weight, conv);
+    if (conv.has_pairs()) PreparePairs(index, weight, conv);
   }
   conv.index = AlignedBuffer<uint8_t>(index.size());
   conv.weight = AlignedBuffer<int8_t>(weight.size());

@@ -14,7 +14,7 @@ namespace {
 
 /// The winners of groups of 8 or 16 channels against those of the map.
 void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, uint8_t* scratch) {
-  const int64_t count = conv.pooled.elements() / conv.group;
+  const int64_t count = conv.output.elements() / conv.group;
   const int32_t step = 7;
   Guarded<uint8_t> value(count), value_again(count);
   Guarded<int32_t> index(count);
@@ -35,7 +35,7 @@ void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, 
     const uint8_t* group = map + k * conv.group;
     const int64_t best = k * conv.group + (std::max_element(group, group + conv.group) - group);
     ASSERT_EQ(index[k], best) << "winner " << k;
-    ASSERT_EQ(line[k], best % conv.pooled.channels * step) << "winner " << k;
+    ASSERT_EQ(line[k], best % conv.output.channels * step) << "winner " << k;
     ASSERT_EQ(value[k], map[best]) << "winner " << k;
     ASSERT_EQ(value_again[k], map[best]) << "winner " << k;
   }
@@ -43,6 +43,7 @@ void CheckWinners(const ConvTapsI8& conv, const uint8_t* x, const uint8_t* map, 
 
 void Check(const Shape& input, const packed::Window& window, int32_t outputs,
            const packed::Packing& packing, bool dense, int32_t group, Random& random) {
+  const bool pool = window.stride_h == 1 && random.Int(0, 2) > 0;
   const RandomLayer made(
       {.outputs = outputs, .channels = 1, .kernel_h = window.kernel_h, .kernel_w = window.kernel_w},
       packing, random);
@@ -68,27 +69,30 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
   layer.weight_i8_pnl = weight;
   layer.bias_i32_o = bias;
   layer.shift_o = shift;
-  const Shape pooled{layer.output.height / 2, layer.output.width / 2, outputs};
+  const int32_t windows = pool ? 4 : 1, step = pool ? 2 : window.stride_h;
+  const Shape y_shape =
+      pool ? Shape{layer.output.height / 2, layer.output.width / 2, outputs} : layer.output;
   const uint8_t zero = static_cast<uint8_t>(random.Int(0, 255));
-  const auto conv = PrepareConvTapsI8(layer, pooled, zero, dense, group);
+  const auto conv = PrepareConvTapsI8(layer, pool, zero, dense, group);
   ASSERT_TRUE(conv.has_value());
   std::vector<uint8_t> x(static_cast<size_t>(input.elements()));
   for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
-  Guarded<uint8_t> y(pooled.elements());
+  Guarded<uint8_t> y(y_shape.elements());
   AlignedBuffer<uint8_t> scratch(static_cast<size_t>(conv->scratch_bytes()));
   ConvTapsI8Run({.conv = &*conv, .input = x.data(), .output = y.data(), .scratch = scratch.data()});
   ASSERT_TRUE(y.Intact());
-  for (int64_t e = 0; e < pooled.elements(); ++e) {
-    const int64_t o = e % outputs, px = e / outputs % pooled.width, py = e / outputs / pooled.width;
+  for (int64_t e = 0; e < y_shape.elements(); ++e) {
+    const int64_t o = e % outputs, px = e / outputs % y_shape.width,
+                  py = e / outputs / y_shape.width;
     const int64_t l = o % packing.lanes, s = o / packing.lanes % packing.set_size,
                   n = o / packing.lanes / packing.set_size;
     int64_t largest = INT64_MIN;
-    for (int64_t place = 0; place < 4; ++place) {
+    for (int64_t place = 0; place < windows; ++place) {
       int64_t sum = bias[static_cast<size_t>(o)];
       for (int64_t p = 0; p < layout.positions; ++p) {
         if (made.Owner(static_cast<int32_t>(n), p) != s) continue;
-        const int64_t iy = 2 * py + place / 2 + p / window.kernel_w - window.pad_h;
-        const int64_t ix = 2 * px + place % 2 + p % window.kernel_w - window.pad_w;
+        const int64_t iy = step * py + place / 2 + p / window.kernel_w - window.pad_h;
+        const int64_t ix = step * px + place % 2 + p % window.kernel_w - window.pad_w;
         const bool inside = iy >= 0 && iy < input.height && ix >= 0 && ix < input.width;
         const int64_t in = inside ? x[static_cast<size_t>(iy * input.width + ix)] : zero;
         sum += in * weight[static_cast<size_t>(
@@ -109,8 +113,12 @@ TEST(ConvTapsI8, SpeechNetworkSparseAndDense) {
   ForEachIsa([] {
     Random random(1);
     for (const bool dense : {false, true}) {
-      Check({32, 32, 1}, {.kernel_h = 5, .kernel_w = 5}, 64, {.set_size = 3, .lanes = 1}, dense,
-            dense ? 16 : 8, random);
+      for (const int32_t stride : {1, 2}) {
+        const packed::Window w{
+            .kernel_h = 5, .kernel_w = 5, .stride_h = stride, .stride_w = stride};
+        Check({32, 32, 1}, w, 64, {.set_size = 3, .lanes = 1}, dense, dense ? 16 : 8, random);
+        Check({32, 32, 1}, w, 64, {.set_size = 2, .lanes = 16}, dense, 8, random);
+      }
     }
   });
 }
@@ -135,6 +143,7 @@ TEST(ConvTapsI8, RandomLayers) {
       packed::Window w{.kernel_h = random.Int(1, 7), .kernel_w = random.Int(1, 7)};
       w.pad_h = random.Int(0, 3);
       w.pad_w = random.Int(0, 3);
+      w.stride_h = w.stride_w = random.Int(1, 2);
       const Shape input{random.Int(w.kernel_h + 1, 14), random.Int(w.kernel_w + 1, 40), 1};
       const int32_t group = 8 * random.Int(0, 2);
       Check(input, w, group > 0 ? 64 * random.Int(1, 5) : random.Int(1, 150),

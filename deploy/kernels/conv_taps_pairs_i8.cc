@@ -3,8 +3,8 @@
 //
 //   y[k] += x[a]·w[k, a] + x[b]·w[k, b]     16-bit numbers, 32-bit sums: exact
 //
-// x[a], x[b] of every pair, window and pooled position of a row are made once (SpreadPairs): taps of
-// neighbouring pooled positions are neighbours among the even or the odd columns.
+// x[a], x[b] of every pair, window and position of a row are made once (SpreadPairs): taps of
+// neighbouring positions, which are two columns apart, are neighbours among the even or the odd columns.
 #include <cstring>
 
 #include "deploy/kernels/conv_taps_i8.h"
@@ -34,10 +34,10 @@ HWY_INLINE void WidenRows(const ConvTapsI8& s, const uint8_t* padded, uint16_t* 
   }
 }
 
-/// spread[(pair·4 + window)·width + px]: both taps of a pair, for the row of pooled positions py.
+/// spread[(pair·windows + window)·width + px]: both taps of a pair, for the row of positions py.
 HWY_INLINE void SpreadPairs(const ConvTapsI8& s, const uint16_t* word, int64_t py,
                             uint32_t* spread) {
-  const int64_t width = s.padded_width(), lists = static_cast<int64_t>(s.pairs.size()) * 4;
+  const int64_t width = s.padded_width(), lists = static_cast<int64_t>(s.pairs.size()) * s.windows;
   const uint16_t* const row = word + 4 * py * s.half_row();
   const std::array<int32_t, 2>* from = s.pair_from.data();
   for (int64_t i = 0; i < lists; ++i, spread += width) {
@@ -53,15 +53,15 @@ HWY_INLINE void SpreadPairs(const ConvTapsI8& s, const uint16_t* word, int64_t p
   }
 }
 
-/// Sums of a block's kernels 0-3, 8-11 and 4-7, 12-15 over four windows, without the bias.
+/// Sums of a block's kernels 0-3, 8-11 and 4-7, 12-15 over the windows, without the bias.
 struct Sums {
   __m256i low[4], high[4];
 };
 
-template <bool kFirst>
+template <int kWindows, bool kFirst>
 HWY_INLINE void AddPair(Sums& sums, const uint32_t* x, int64_t step, const __m256i* weight) {
   const __m256i w0 = _mm256_load_si256(weight), w1 = _mm256_load_si256(weight + 1);
-  HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+  HWY_UNROLL(4) for (int i = 0; i < kWindows; ++i) {
     const __m256i both = _mm256_set1_epi32(static_cast<int>(x[i * step]));
     const __m256i low = _mm256_madd_epi16(both, w0), high = _mm256_madd_epi16(both, w1);
     sums.low[i] = kFirst ? low : _mm256_add_epi32(sums.low[i], low);
@@ -71,12 +71,14 @@ HWY_INLINE void AddPair(Sums& sums, const uint32_t* x, int64_t step, const __m25
   }
 }
 
+template <int kWindows>
 HWY_INLINE __m256i Largest(const __m256i* y) {
+  if constexpr (kWindows == 1) return y[0];
   return _mm256_max_epi32(_mm256_max_epi32(y[0], y[1]), _mm256_max_epi32(y[2], y[3]));
 }
 
 /// A row of a block's 16 outputs as words, in order, to tile[64·px …]. kPairs: how many; 0: any number.
-template <int kPairs>
+template <int kWindows, int kPairs>
 HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* spread,
                            uint16_t* tile) {
   const __m256i* bias = reinterpret_cast<const __m256i*>(s.pair_bias.data() + block * 16);
@@ -84,25 +86,26 @@ HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* sp
   const __m256i bias0 = _mm256_load_si256(bias), bias1 = _mm256_load_si256(bias + 1);
   const __m256i shift0 = _mm256_load_si256(shift), shift1 = _mm256_load_si256(shift + 1);
   const int64_t step = s.padded_width(), first = s.pair_begin_b[block],
-                count = s.pair_begin_b[block + 1] - first, width = s.pooled.width;
+                count = s.pair_begin_b[block + 1] - first, width = s.output.width;
   const int32_t* pair = s.pair_g.data() + first;
   const __m256i* weight = reinterpret_cast<const __m256i*>(s.pair_weight.data() + first * 32);
   const uint32_t* from[kPairs + 1];
-  for (int g = 0; g < kPairs; ++g) from[g] = spread + pair[g] * 4 * step;
+  for (int g = 0; g < kPairs; ++g) from[g] = spread + pair[g] * kWindows * step;
   for (int64_t px = 0; px < width; ++px, tile += 64) {
     Sums sums{};
     if constexpr (kPairs > 0) {
-      AddPair<true>(sums, from[0] + px, step, weight);
+      AddPair<kWindows, true>(sums, from[0] + px, step, weight);
       HWY_UNROLL(4) for (int g = 1; g < kPairs; ++g) {
-        AddPair<false>(sums, from[g] + px, step, weight + 2 * g);
+        AddPair<kWindows, false>(sums, from[g] + px, step, weight + 2 * g);
       }
     } else {
       for (int64_t g = 0; g < count; ++g) {
-        AddPair<false>(sums, spread + pair[g] * 4 * step + px, step, weight + 2 * g);
+        AddPair<kWindows, false>(sums, spread + pair[g] * kWindows * step + px, step,
+                                 weight + 2 * g);
       }
     }
-    const __m256i low = _mm256_add_epi32(Largest(sums.low), bias0),
-                  high = _mm256_add_epi32(Largest(sums.high), bias1);
+    const __m256i low = _mm256_add_epi32(Largest<kWindows>(sums.low), bias0),
+                  high = _mm256_add_epi32(Largest<kWindows>(sums.high), bias1);
     const __m256i q =
         _mm256_packs_epi32(_mm256_srav_epi32(low, shift0), _mm256_srav_epi32(high, shift1));
     _mm256_store_si256(
@@ -111,15 +114,16 @@ HWY_NOINLINE void BlockRow(const ConvTapsI8& s, size_t block, const uint32_t* sp
   }
 }
 
+template <int kWindows>
 HWY_INLINE void AnyBlockRow(const ConvTapsI8& s, size_t block, const uint32_t* spread,
                             uint16_t* tile) {
   switch (s.pair_begin_b[block + 1] - s.pair_begin_b[block]) {
     case 3:
-      return BlockRow<3>(s, block, spread, tile);
+      return BlockRow<kWindows, 3>(s, block, spread, tile);
     case 4:
-      return BlockRow<4>(s, block, spread, tile);
+      return BlockRow<kWindows, 4>(s, block, spread, tile);
     default:
-      return BlockRow<0>(s, block, spread, tile);
+      return BlockRow<kWindows, 0>(s, block, spread, tile);
   }
 }
 
@@ -162,7 +166,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const __m256i* q, int32_t 
     value = _mm_sub_epi16(_mm_set1_epi16(255), _mm_srli_epi16(key, 8));
   }
   constexpr size_t kWinners = 64 / kGroup;
-  const int64_t channels = a.conv->pooled.channels;
+  const int64_t channels = a.conv->output.channels;
   const int64_t at = position * (channels / kGroup) + b * 16 / kGroup;
   const __m128i bytes = _mm_packus_epi16(value, value);
   std::memcpy(a.value_k + at, &bytes, kWinners);
@@ -179,7 +183,7 @@ HWY_INLINE void StoreWinners(const ConvTapsI8Args& a, const __m256i* q, int32_t 
 
 /// The same of the map.
 HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const __m256i* q, int32_t b, int64_t position) {
-  const int64_t channels = a.conv->pooled.channels, left = channels - b * 16;
+  const int64_t channels = a.conv->output.channels, left = channels - b * 16;
   alignas(32) uint8_t bytes[64];
   uint8_t* const y = a.output + position * channels + b * 16;
   uint8_t* const to = left >= 64 ? y : bytes;
@@ -194,17 +198,19 @@ HWY_INLINE void StoreMap(const ConvTapsI8Args& a, const __m256i* q, int32_t b, i
 void RunPairs(const ConvTapsI8Args& a) {
   const ConvTapsI8& s = *a.conv;
   auto* tile = reinterpret_cast<uint16_t*>(a.scratch + s.columns_at());
-  uint16_t* word = tile + int64_t{s.pooled.width} * 64;
+  uint16_t* word = tile + int64_t{s.output.width} * 64;
   auto* spread = reinterpret_cast<uint32_t*>(word + (s.padded_h() + 8) * 2 * s.half_row());
   WidenRows(s, a.scratch, word);
   int64_t position = 0;
-  for (int64_t py = 0; py < s.pooled.height; ++py, position += s.pooled.width) {
+  for (int64_t py = 0; py < s.output.height; ++py, position += s.output.width) {
     SpreadPairs(s, word, py, spread);
     for (int32_t b = 0; b < s.blocks; b += 4) {
       for (int32_t i = 0; i < 4; ++i) {
-        AnyBlockRow(s, static_cast<size_t>(b + i), spread, tile + i * 16);
+        const auto block = static_cast<size_t>(b + i);
+        s.windows == 4 ? AnyBlockRow<4>(s, block, spread, tile + i * 16)
+                       : AnyBlockRow<1>(s, block, spread, tile + i * 16);
       }
-      for (int64_t px = 0; px < s.pooled.width; ++px) {
+      for (int64_t px = 0; px < s.output.width; ++px) {
         const auto* q = reinterpret_cast<const __m256i*>(tile + px * 64);
         if (a.value_k != nullptr) {
           s.group == 8 ? StoreWinners<8>(a, q, b, position + px)
