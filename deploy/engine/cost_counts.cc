@@ -141,9 +141,11 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
   const double out_vectors = z.positions * z.o16 / w;
   if (use.kernel == "matmul_i8/conv") {
     const double depth = Ceil(z.p, 4) * 4;
+    const bool in_place = layer.window == packed::Window{} && layer.input.channels % 4 == 0;
+    const double windows = z.positions * (z.window.kernel_h * 2 + depth / (4 * w));
     return {.units = z.positions * depth / 4 * z.o16 / w,
             .starts = Ceil(z.positions, 6) * Ceil(z.o16, 4 * w),
-            .moved = z.positions * (z.window.kernel_h * 2 + depth / (4 * w)) + out_vectors,
+            .moved = (in_place ? 0 : windows) + out_vectors,
             .lines = depth * z.o16 / kLineBytes};
   }
   if (use.kernel.starts_with("conv_taps_i8")) {

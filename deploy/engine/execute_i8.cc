@@ -49,14 +49,18 @@ void Finish(const StepI8& step, const int32_t* acc, int64_t position, uint8_t* y
 void RunConvDense(const StepI8& step, const uint8_t* x, int64_t first, int64_t last, uint8_t* y,
                   float* logits, uint8_t* scratch, int32_t* acc) {
   const packed::Layer& layer = *step.layer;
+  // A position of a 1×1 convolution is its own window.
+  const bool in_place = layer.window == packed::Window{} && layer.input.channels == step.depth;
   for (int64_t begin = first; begin < last; begin += step.rows) {
     const int64_t end = std::min(last, begin + step.rows);
-    kernels::Im2RowI8(layer.input, layer.window, layer.output.width, x, step.zero, begin, end,
-                      step.depth, scratch);
+    if (!in_place) {
+      kernels::Im2RowI8(layer.input, layer.window, layer.output.width, x, step.zero, begin, end,
+                        step.depth, scratch);
+    }
     kernels::MatMulI8({.rows = end - begin,
                        .depth = step.depth,
                        .outputs = step.outputs,
-                       .x = scratch,
+                       .x = in_place ? x + begin * step.depth : scratch,
                        .x_stride = step.depth,
                        .weight = step.weight.data(),
                        .narrow = step.narrow,
@@ -70,6 +74,11 @@ void RunConvDense(const StepI8& step, const uint8_t* x, int64_t first, int64_t l
 
 void RunDepthwise(const StepI8& step, const uint8_t* x, uint8_t* y, float* logits,
                   const Arena& arena) {
+  if (step.columns) {
+    kernels::DepthwiseColumnsI8Run(
+        {.conv = &*step.columns, .x_yxc = x, .y_yxc = y, .scratch = arena.scratch});
+    return;
+  }
   const packed::Layer& layer = *step.layer;
   const int64_t width = layer.output.width;
   for (int64_t row = 0; row < layer.output.height; ++row) {

@@ -216,6 +216,12 @@ void PlanDepthwise(const packed::Model& model, const Layer& layer,
   PrepareEnds(layer, layout.shape.outputs, step);
   summary.kernel = "depthwise_i8";
   summary.reason = "depthwise weights are dense";
+  if (!layer.shift_o.empty()) {
+    step.columns =
+        kernels::PrepareDepthwiseColumnsI8(step.pool, step.zero, layer.weight_i8_pnl.data(),
+                                           step.outputs, step.bias_o.data(), step.shift_o.data());
+    if (step.columns) summary.kernel = "depthwise_i8/columns";
+  }
   summary.weight_bytes = layout.slots() + 4 * step.outputs;
 }
 
@@ -302,6 +308,9 @@ void Measure(PlanI8& plan) {
       plan.acc_bytes = std::max(plan.acc_bytes, 4 * step.rows * step.outputs);
     } else if (step.kernel == StepKernelI8::kDepthwise) {
       plan.acc_bytes = std::max(plan.acc_bytes, 4 * step.rows * layer.output.channels);
+      if (step.columns) {
+        plan.scratch_bytes = std::max(plan.scratch_bytes, step.columns->scratch_bytes());
+      }
     } else if (step.kernel == StepKernelI8::kConvTaps) {
       plan.scratch_bytes = std::max(plan.scratch_bytes, step.taps->scratch_bytes());
     } else if (step.kernel == StepKernelI8::kConvQuads) {

@@ -15,6 +15,7 @@
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
+#include "deploy/kernels/depthwise_columns_i8.h"
 #include "deploy/kernels/depthwise_i8.h"
 #include "deploy/kernels/kwta_u8.h"
 #include "deploy/kernels/linear_winners_i8.h"
@@ -28,7 +29,7 @@ enum class StepKernelI8 : uint8_t {
   kConvDense,     ///< matmul_i8 on windows
   kConvTaps,      ///< conv_taps_i8, perhaps with the max-pool behind
   kConvQuads,     ///< conv_quads_i8, winners or the whole map
-  kDepthwise,     ///< depthwise_i8
+  kDepthwise,     ///< depthwise_columns_i8 or depthwise_i8
   kLinearDense,   ///< matmul_i8
   kLinearPacked,  ///< linear_winners_i8, winners or every input
   kMaxPool,
@@ -56,6 +57,7 @@ struct StepI8 {
   uint8_t zero = 0;  ///< what pads the map
   std::optional<kernels::ConvTapsI8> taps;
   std::optional<kernels::ConvQuadsI8> quads;
+  std::optional<kernels::DepthwiseColumnsI8> columns;
   std::vector<uint16_t> owner_pn;  ///< linear_winners_i8.h
   int32_t lanes = 1, sets = 1;     ///< kLinearPacked: of the weights that it reads
   kernels::PoolShape pool;         ///< of a depthwise convolution too
