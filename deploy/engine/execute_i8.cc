@@ -35,13 +35,17 @@ Arena CutArena(const PlanI8& plan, uint8_t* bytes) {
           plan.acc_bytes};
 }
 
-/// Sums of one position or sample to what the next layer reads, or to logits.
-void Finish(const StepI8& step, const int32_t* acc, int64_t position, uint8_t* y, float* logits) {
+/// Sums of positions [begin, end), `stride` numbers apart, to what the next layer reads, or to logits.
+void Finish(const StepI8& step, const int32_t* acc, int64_t stride, int64_t begin, int64_t end,
+            uint8_t* y, float* logits) {
   const int64_t channels = step.layer->output.channels;
   if (step.layer->shift_o.empty()) {
-    kernels::LogitsI8(acc, channels, step.layer->scale_o.data(), logits + position * channels);
+    for (int64_t p = begin; p < end; ++p, acc += stride) {
+      kernels::LogitsI8(acc, channels, step.layer->scale_o.data(), logits + p * channels);
+    }
   } else {
-    kernels::RequantiseI8(acc, channels, step.shift_o.data(), y + position * channels);
+    kernels::RequantiseI8(acc, end - begin, stride, channels, step.shift_o.data(),
+                          y + begin * channels);
   }
 }
 
@@ -66,9 +70,7 @@ void RunConvDense(const StepI8& step, const uint8_t* x, int64_t first, int64_t l
                        .narrow = step.narrow,
                        .bias_o = step.bias_o.data(),
                        .acc = acc});
-    for (int64_t p = begin; p < end; ++p) {
-      Finish(step, acc + (p - begin) * step.outputs, p, y, logits);
-    }
+    Finish(step, acc, step.outputs, begin, end, y, logits);
   }
 }
 
@@ -90,9 +92,7 @@ void RunDepthwise(const StepI8& step, const uint8_t* x, uint8_t* y, float* logit
                           .bias_c = step.bias_o.data(),
                           .row = row,
                           .acc = arena.acc});
-    for (int64_t column = 0; column < width; ++column) {
-      Finish(step, arena.acc + column * layer.output.channels, row * width + column, y, logits);
-    }
+    Finish(step, arena.acc, layer.output.channels, row * width, (row + 1) * width, y, logits);
   }
 }
 
@@ -147,7 +147,7 @@ void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8
          .count = step.reads_winners ? winner_count : layer.input.elements(),
          .acc = arena.acc});
   }
-  Finish(step, arena.acc, 0, y, logits);
+  Finish(step, arena.acc, step.outputs, 0, 1, y, logits);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 convolution of a map of one channel with packed weights, either with stride 1 and the 2×2 max-pool behind it (four
-// windows an output) or with stride 1 or 2 and no pool (one window an output). On
+// windows an output) or with any stride and no pool (one window an output). On
 // AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
 // any owners cost the same; on AVX2 kernels of a block must share their taps.
 //
@@ -93,7 +93,7 @@ struct ConvTapsI8 {
 
 /// True where the layer is one that the kernel computes and the CPU (and BISPARSE_ISA) has what it is made for, with these
 /// owners (dense: without). pool: a 2×2 max-pool of stride 2 follows. The layer has one input channel, kernels of at most 7
-/// rows and columns, stride 1, without a pool also 2, and is not the last with weights.
+/// rows and columns, one stride for both (1 with a pool), and is not the last with weights.
 bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense);
 
 /// dense: every tap, owned or not. group: a k-WTA of one winner in each group of 8 or 16 channels follows, 0: none; kept

@@ -147,7 +147,7 @@ void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& 
 bool Fits(const packed::Layer& layer, bool pool) {
   const packed::Window& w = layer.window;
   const Shape& y = layer.output;
-  return layer.input.channels == 1 && w.stride_h == w.stride_w && w.stride_h <= (pool ? 1 : 2) &&
+  return layer.input.channels == 1 && w.stride_h == w.stride_w && (!pool || w.stride_h == 1) &&
          w.kernel_h <= 7 && w.kernel_w <= 7 && !layer.shift_o.empty() &&
          std::min(y.height, y.width) >= (pool ? 2 : 1);
 }

@@ -143,7 +143,7 @@ TEST(ConvTapsI8, RandomLayers) {
       packed::Window w{.kernel_h = random.Int(1, 7), .kernel_w = random.Int(1, 7)};
       w.pad_h = random.Int(0, 3);
       w.pad_w = random.Int(0, 3);
-      w.stride_h = w.stride_w = random.Int(1, 2);
+      w.stride_h = w.stride_w = random.Int(1, 4);
       const Shape input{random.Int(w.kernel_h + 1, 14), random.Int(w.kernel_w + 1, 40), 1};
       const int32_t group = 8 * random.Int(0, 2);
       Check(input, w, group > 0 ? 64 * random.Int(1, 5) : random.Int(1, 150),

@@ -123,6 +123,11 @@ void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* 
 }
 #endif  // HWY_SCALAR
 
+void RequantiseRows(const int32_t* acc, int64_t rows, int64_t stride, int64_t n,
+                    const int32_t* shift_o, uint8_t* q) {
+  for (int64_t r = 0; r < rows; ++r) Requantise(acc + r * stride, n, shift_o, q + r * n);
+}
+
 void Quantise(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) {
   const float inverse = 1.0f / scale;
   const auto least = static_cast<float>(-zero), most = static_cast<float>(255 - zero);
@@ -155,13 +160,14 @@ HWY_AFTER_NAMESPACE();
 namespace bisparse::kernels {
 
 HWY_EXPORT(MatMul);
-HWY_EXPORT(Requantise);
+HWY_EXPORT(RequantiseRows);
 HWY_EXPORT(Quantise);
 
 void MatMulI8(const MatMulI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(MatMul)(args); }
 
-void RequantiseI8(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) noexcept {
-  HWY_DYNAMIC_DISPATCH(Requantise)(acc, n, shift_o, q);
+void RequantiseI8(const int32_t* acc, int64_t rows, int64_t stride, int64_t n,
+                  const int32_t* shift_o, uint8_t* q) noexcept {
+  HWY_DYNAMIC_DISPATCH(RequantiseRows)(acc, rows, stride, n, shift_o, q);
 }
 
 void QuantiseI8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) noexcept {

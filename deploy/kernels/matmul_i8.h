@@ -42,8 +42,10 @@ void Im2RowI8(const Shape& input, const packed::Window& window, int32_t out_w, c
 
 /// q = rint(clamp(x · (1 / scale), −zero, 255 − zero)) + zero; NaN as −∞ (deploy/packed/model.h).
 void QuantiseI8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) noexcept;
-/// q[o] = clamp(acc[o] >> shift_o[o], 0, 255); acc holds the rounding term. shift_o: i32, n padded to 16.
-void RequantiseI8(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) noexcept;
+/// q[r][o] = clamp(acc[r][o] >> shift_o[o], 0, 255); acc: [rows], stride numbers apart, holds the rounding term; q: [rows][n].
+/// shift_o: i32, n padded to 16.
+void RequantiseI8(const int32_t* acc, int64_t rows, int64_t stride, int64_t n,
+                  const int32_t* shift_o, uint8_t* q) noexcept;
 /// y[o] = float(acc[o]) · scale_o[o].
 void LogitsI8(const int32_t* acc, int64_t n, const float* scale_o, float* y) noexcept;
 

@@ -117,16 +117,18 @@ TEST(MatMulI8, RequantisesAnySum) {
   ForEachIsa([] {
     Random random(3);
     for (int64_t n = 1; n <= 67; ++n) {
-      std::vector<int32_t> acc(static_cast<size_t>(n)), shift(acc.size());
+      const int64_t rows = random.Int(1, 3), stride = n + random.Int(0, 5);
+      std::vector<int32_t> acc(static_cast<size_t>(rows * stride)), shift(static_cast<size_t>(n));
       for (int32_t& v : acc)
         v = random.Int(0, 3) ? random.Int(-300, 70000) : random.Int(INT32_MIN / 2, INT32_MAX / 2);
       for (int32_t& v : shift) v = random.Int(0, 30);
-      Guarded<uint8_t> q(n);
-      RequantiseI8(acc.data(), n, shift.data(), q.data());
+      Guarded<uint8_t> q(rows * n);
+      RequantiseI8(acc.data(), rows, stride, n, shift.data(), q.data());
       ASSERT_TRUE(q.Intact());
-      for (int64_t o = 0; o < n; ++o) {
-        const auto at = static_cast<size_t>(o);
-        ASSERT_EQ(q[o], std::clamp(acc[at] >> shift[at], 0, 255)) << acc[at] << " >> " << shift[at];
+      for (int64_t i = 0; i < rows * n; ++i) {
+        const int32_t sum = acc[static_cast<size_t>(i / n * stride + i % n)],
+                      bits = shift[static_cast<size_t>(i % n)];
+        ASSERT_EQ(q[i], std::clamp(sum >> bits, 0, 255)) << sum << " >> " << bits;
       }
     }
   });

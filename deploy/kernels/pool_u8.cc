@@ -43,12 +43,15 @@ HWY_INLINE void FourMeans(int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_
   }
 }
 
+/// `shape` is copied: stores of bytes may alias any field, and out_w() divides.
 template <bool kMax>
-void Pool(const PoolShape& s, const uint8_t* x, uint8_t* y) {
+void Pool(const PoolShape& shape, const uint8_t* x, uint8_t* y) {
+  const PoolShape s = shape;
+  const int64_t out_h = s.out_h(), out_w = s.out_w();
   const hn::CappedTag<uint8_t, 64> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = s.channels;
-  for (int64_t oy = 0; oy < s.out_h(); ++oy) {
-    for (int64_t ox = 0; ox < s.out_w(); ++ox, y += channels) {
+  for (int64_t oy = 0; oy < out_h; ++oy) {
+    for (int64_t ox = 0; ox < out_w; ++ox, y += channels) {
       const int64_t top = oy * s.stride_h - s.pad_h, side = ox * s.stride_w - s.pad_w;
       const int64_t y0 = std::max<int64_t>(top, 0), x0 = std::max<int64_t>(side, 0);
       const int64_t y1 = std::min<int64_t>(top + s.kernel_h, s.in_h);
@@ -56,6 +59,15 @@ void Pool(const PoolShape& s, const uint8_t* x, uint8_t* y) {
       const auto at = [&](int64_t iy, int64_t ix) { return x + (iy * s.in_w + ix) * channels; };
       int64_t c = 0;
       if constexpr (kMax) {
+        if (y1 - y0 == 2 && x1 - x0 == 2) {
+          const uint8_t *const above = at(y0, x0), *const below = at(y0 + 1, x0);
+          for (; c + lanes <= channels; c += lanes) {
+            const auto left = hn::Max(hn::LoadU(d, above + c), hn::LoadU(d, below + c));
+            const auto right =
+                hn::Max(hn::LoadU(d, above + channels + c), hn::LoadU(d, below + channels + c));
+            hn::StoreU(hn::Max(left, right), d, y + c);
+          }
+        }
         for (; c + lanes <= channels; c += lanes) {
           auto largest = hn::Zero(d);
           for (int64_t iy = y0; iy < y1; ++iy) {
