@@ -3,10 +3,10 @@
 # Trains the cells of the ablation over seeds, then writes its part of docs/results.{md,json} and docs/ablation.svg.
 #   configs/ablation.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/; RUNS is a folder for the runs (kept, resumable: start it again after an interruption, and
-# what is done is not done again). Cells are settings on top of CONFIG (gsc_fast: a third of gsc_aligned's time);
+# what is done is not done again). Cells are settings on top of CONFIG (gsc_coarse: a third of gsc_aligned's time);
 # accuracies are validation, clean and perturbed: the test set is not read. Variables: EPOCHS (20) of a cell, THREADS (0:
 # all cores), OWNERS (static learned rigl), CELLS (all): a pattern of cells to train, BASE (learned): owners of the cells
-# that change something else; TEACHER (gsc_fast_dense): CONFIG's dense twin. Two of it may
+# that change something else; TEACHER (gsc_coarse_dense): CONFIG's dense twin. Two of it may
 # run beside each other: a cell that one is at is left to it.
 set -euo pipefail
 data=$(realpath -e "${1:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}")
@@ -16,7 +16,7 @@ shift 2
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
 bin=build/release/bin
-base=${BASE:-learned} config=configs/${CONFIG:-gsc_fast}.yaml
+base=${BASE:-learned} config=configs/${CONFIG:-gsc_coarse}.yaml
 
 # Where the configuration's list of layers has them: two convolutions, the k-WTAs, the packed linear layer.
 places() { awk -v want="$1" '/^network:/ {on = 1; next} on && /^[a-z]/ {exit} on && /^  - / {if ($2 ~ "^"want) print n + 0; n++}' "$config"; }
@@ -67,7 +67,7 @@ for seed in "${seeds[@]}"; do
     exec 8>"$runs/claims/teacher-seed$seed"
     flock 8  # who comes second waits
     grep -qs '"finished": true' "$teacher/log/summary.json" ||
-      $bin/bisparse-train "configs/${TEACHER:-gsc_fast_dense}.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
+      $bin/bisparse-train "configs/${TEACHER:-gsc_coarse_dense}.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
         --out "$teacher" --resume
     exec 8>&-
     train with-teacher "$seed" "$same train.teacher=$teacher"

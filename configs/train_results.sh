@@ -17,7 +17,7 @@ shift 2
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
 bin=build/release/bin
-configs=${CONFIGS:-gsc_dense gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast}
+configs=${CONFIGS:-gsc_dense gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_coarse}
 
 evaluate() { # model, file, further flags
   [[ -e $2 ]] || $bin/bisparse-evaluate "$1" --json "$2" "${@:3}"
@@ -28,7 +28,7 @@ for seed in "${seeds[@]}"; do
     run=$runs/$config-seed$seed
     echo "== $config, seed $seed"
     teacher=()
-    [[ " ${TAUGHT:-gsc_aligned gsc_sparser gsc_pooled} " == *" $config "* ]] && teacher=(--set "train.teacher=${TEACHER:-$runs/gsc_dense-seed$seed}")
+    [[ " ${TAUGHT:-gsc_aligned gsc_sparser gsc_pooled gsc_fast} " == *" $config "* ]] && teacher=(--set "train.teacher=${TEACHER:-$runs/gsc_dense-seed$seed}")
     grep -qs '"finished": true' "$run/log/summary.json" ||
       $bin/bisparse-train "configs/$config.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
         --out "$run" --resume "${teacher[@]}"

@@ -19,7 +19,8 @@ import sys
 from results_table import (ROOT, block, difference_text, find_block, folders_by_name, mean_text, merge_runs, paired_difference,
                            put_mean, read_json, replace_block)
 
-ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_pooled", "gsc_fast"]
+ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_pooled", "gsc_fast",
+         "gsc_coarse"]
 ACCURACIES = {"validation": "validation.json", "validation_int8": "validation_int8.json", "validation_perturbed": "perturbed.json",
               "test": "test_f32.json", "test_int8": "test_int8.json"}
 
