@@ -105,16 +105,14 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
     const size_t next = taps_pool ? 1 : 0;
     const int32_t group = behind.size() > next ? OneWinnerGroup(behind[next]) : 0;
     step.taps = kernels::PrepareConvTapsI8(layer, taps_pool, step.zero, dense, group);
-    if (step.taps) {
-      step.kernel = StepKernelI8::kConvTaps;
-      summary.kernel = taps_pool ? "conv_taps_i8" : "conv_taps_i8/no_pool";
-      summary.reason = dense ? "mode dense" : "one channel, read by taps";
-      if (!dense) {
-        summary.macs_executed = summary.nonzeros * layer.output.height * layer.output.width;
-      }
-      summary.weight_bytes = static_cast<int64_t>(2 * step.taps->weight.size());
-      return;
+    step.kernel = StepKernelI8::kConvTaps;
+    summary.kernel = taps_pool ? "conv_taps_i8" : "conv_taps_i8/no_pool";
+    summary.reason = dense ? "mode dense" : "one channel, read by taps";
+    if (!dense) {
+      summary.macs_executed = summary.nonzeros * layer.output.height * layer.output.width;
     }
+    summary.weight_bytes = static_cast<int64_t>(2 * step.taps->weight.size());
+    return;
   }
   StepI8* kwta =
       mode == Mode::kDense || mode == Mode::kSparseDense ? nullptr : KwtaInFront(before, false);

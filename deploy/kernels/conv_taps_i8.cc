@@ -31,7 +31,7 @@ HWY_INLINE void PadMap(const ConvTapsI8Args& a) {
 }
 
 #if HWY_TARGET != HWY_AVX3_DL
-/// One output of a pooled position, straight from the lists.
+/// One output of a position, straight from the lists.
 uint8_t Output(const ConvTapsI8& s, int32_t block, int32_t lane, const uint8_t* window) {
   const int64_t row = s.row_bytes();
   const size_t b = static_cast<size_t>(block);

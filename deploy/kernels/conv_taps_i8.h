@@ -4,8 +4,9 @@
 // AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
 // any owners cost the same; on AVX2 kernels of a block must share their taps.
 //
-//   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[2py + dy + ky, 2px + dx + kx] …)
+//   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[s·py + dy + ky, s·px + dx + kx] …)
 //
+// with a pool s = 2 and dy, dx are 0 and 1; without, s is the stride and both are 0.
 // Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all
 // windows of a position: they differ by 1 (a row down) and 8 (a column right) in the index.
 // Three forms:

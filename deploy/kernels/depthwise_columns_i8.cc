@@ -2,8 +2,6 @@
 // Read first: depthwise_columns_i8.h.
 #include "deploy/kernels/depthwise_columns_i8.h"
 
-#include <algorithm>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/depthwise_columns_i8.cc"
 #include "hwy/foreach_target.h"

@@ -87,14 +87,7 @@ TEST(DepthwiseI8, RandomShapesAndExtremes) {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Random random(seed);
-    PoolShape s;
-    s.kernel_h = random.Int(1, 5), s.kernel_w = random.Int(1, 5);
-    s.stride_h = random.Int(1, 3), s.stride_w = random.Int(1, 3);
-    s.pad_h = random.Int(0, 6), s.pad_w = random.Int(0, 6);
-    s.in_h = random.Int(1, 9), s.in_w = random.Int(1, 9);
-    if (s.in_h + 2 * s.pad_h < s.kernel_h) s.in_h = s.kernel_h;
-    if (s.in_w + 2 * s.pad_w < s.kernel_w) s.in_w = s.kernel_w;
-    s.channels = random.Int(1, 140);
+    const PoolShape s = RandomDepthwise(5, random);
     const int extreme = random.Int(0, 2) == 0 ? 127 * (2 * random.Int(0, 1) - 1) : 0;
     ForEachIsa([&] { Check(s, static_cast<uint8_t>(255 * random.Int(0, 1)), extreme, random); });
     if (testing::Test::HasFatalFailure()) return;

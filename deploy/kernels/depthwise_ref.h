@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "deploy/kernels/pool_f32.h"
+#include "deploy/kernels/test_util.h"
 
 namespace bisparse::kernels {
 
@@ -33,6 +34,19 @@ DepthwiseRefValue DepthwiseRef(const PoolShape& s, const X* x_yxc, double paddin
     }
   }
   return {sum, (s.kernel_h * s.kernel_w + 1) * 0x1p-23 * magnitude};
+}
+
+/// A small shape with padding and strides, kernels of 1 to most_rows rows.
+inline PoolShape RandomDepthwise(int32_t most_rows, Random& random) {
+  PoolShape s;
+  s.kernel_h = random.Int(1, most_rows), s.kernel_w = random.Int(1, 5);
+  s.stride_h = random.Int(1, 3), s.stride_w = random.Int(1, 3);
+  s.pad_h = random.Int(0, 6), s.pad_w = random.Int(0, 6);  // windows in the padding alone too
+  s.in_h = random.Int(1, 12), s.in_w = random.Int(1, 12);
+  if (s.in_h + 2 * s.pad_h < s.kernel_h) s.in_h = s.kernel_h;
+  if (s.in_w + 2 * s.pad_w < s.kernel_w) s.in_w = s.kernel_w;
+  s.channels = random.Int(1, 140);
+  return s;
 }
 
 }  // namespace bisparse::kernels
