@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The training loop, top to bottom: Run → TrainEpoch → TrainBatch → Validate → EndEpoch. Tested in:
-// loop_test.cc, tests/resume_kill, tests/signature.
+// loop_test.cc, tests/resume_kill, tests/signature. Past 400 lines: these steps share one state, which a checkpoint holds.
 #include "train/loop/trainer.h"
 
 #include <torch/torch.h>
