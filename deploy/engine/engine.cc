@@ -3,12 +3,13 @@
 // Read first: deploy/include/bisparse/engine.h, plan.h, execute.h. Tested in: engine_test.cc.
 #include "bisparse/engine.h"
 
-#include <tbb/blocked_range.h>
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
+#include <tbb/partitioner.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -90,11 +91,11 @@ struct Engine::Impl {
     Execute(plan, x_i, 1, y_o, workspace, parallel ? &*parallel : nullptr);
   }
 
-  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo) {
-    WorkspacePool::Loan workspace(pool);
+  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo,
+                 Workspace& workspace) {
     for (int64_t b = begin; b < end; b += kBlockSamples) {
       Execute(plan, x_bi + b * plan.input_elements, std::min(kBlockSamples, end - b),
-              y_bo + b * plan.output_elements, *workspace);
+              y_bo + b * plan.output_elements, workspace);
     }
   }
 
@@ -179,21 +180,28 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
     return impl.RunOne(features.data(), logits.data(), *workspace);
   }
   if (impl.threads == 1) {
-    return impl.RunBlocks(features.data(), 0, batch, logits.data());
+    WorkspacePool::Loan workspace(impl.pool);
+    return impl.RunBlocks(features.data(), 0, batch, logits.data(), *workspace);
   }
-  // At least four tasks a thread even out what the cores differ in; more samples a task share
-  // weights.
-  const int64_t tasks = int64_t{4} * impl.threads;
-  const int64_t block = std::clamp<int64_t>((batch + tasks - 1) / tasks, 1, kBlockSamples);
-  const auto part = [&](int64_t task) {
+  // Whoever is free takes a part of what is left: large blocks first, which share weights, single samples last, which
+  // even out what the cores differ in.
+  std::atomic<int64_t> next{0};
+  const auto part = [&](int) {
     ParallelOrder::PartBegins();
-    impl.RunBlocks(features.data(), task * block, std::min(batch, (task + 1) * block),
-                   logits.data());
+    WorkspacePool::Loan workspace(impl.pool);
+    for (int64_t begin = next; begin < batch;) {
+      const int64_t share = (batch - begin) / (int64_t{4} * impl.threads);
+      const int64_t end = begin + std::clamp<int64_t>(share, 1, kBlockSamples);
+      if (!next.compare_exchange_weak(begin, end)) continue;
+      impl.RunBlocks(features.data(), begin, end, logits.data(), *workspace);
+      begin = next;
+    }
     ParallelOrder::PartEnds();
   };
   const ParallelOrder order;
+  const int parts = static_cast<int>(std::min<int64_t>(impl.threads, batch));
   impl.parallel->arena().execute(
-      [&] { tbb::parallel_for(int64_t{0}, (batch + block - 1) / block, part); });
+      [&] { tbb::parallel_for(0, parts, part, tbb::simple_partitioner()); });
 }
 
 int32_t Engine::sample_rate_hz() const {
