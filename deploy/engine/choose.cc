@@ -37,8 +37,10 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
     const bool dense = mode == Mode::kDense;
     if (conv && pool && kernels::HasConvTapsI8(layer, true, dense)) return "conv_taps_i8";
     if (conv && kernels::HasConvTapsI8(layer, false, dense)) return "conv_taps_i8/no_pool";
-    if (conv)
-      return sparse && kernels::FitsConvQuadsI8(layer) ? "conv_quads_i8/dense" : "matmul_i8/conv";
+    if (conv && sparse && kernels::FitsConvQuadsI8(layer)) {
+      return layer.packing.lanes == 8 ? "conv_quads_i8/gathered_dense" : "conv_quads_i8/dense";
+    }
+    if (conv) return "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";
   }
   if (!sparse) return conv ? "conv_dense_f32" : "linear_dense_f32";
@@ -82,7 +84,7 @@ double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& la
   const Layer& kwta = model.layers[i - 1];
   const std::string& kernel = layers[i].kernel;
   const bool aligned = kernel.find("/aligned_") != std::string::npos ||
-                       kernel == "conv_quads_i8/winners" || kernel.starts_with("conv_taps_i8");
+                       kernel.starts_with("conv_quads_i8") || kernel.starts_with("conv_taps_i8");
   if (aligned || kwta.kind != LayerKind::kKwta || kwta.kwta.scope != packed::KwtaScope::kLocal) {
     return 0;
   }

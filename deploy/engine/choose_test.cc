@@ -81,11 +81,12 @@ TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
     GTEST_SKIP() << "one core";
   }
   EXPECT_THAT(shared,
-              testing::IsSupersetOf({"conv_dense_f32", "conv_packed_f32/lanes",
-                                     "conv_packed_f32/aligned_taps", "conv_packed_f32/scattered",
-                                     "conv_quads_i8/dense", "depthwise_f32", "linear_dense_f32",
-                                     "linear_packed_f32/dense", "linear_packed_f32/winners",
-                                     "matmul_i8/conv", "matmul_i8/linear"}));
+              testing::IsSupersetOf(
+                  {"conv_dense_f32", "conv_packed_f32/lanes", "conv_packed_f32/aligned_taps",
+                   "conv_packed_f32/scattered", "conv_quads_i8/dense", "conv_quads_i8/winners",
+                   "conv_quads_i8/gathered_dense", "conv_quads_i8/gathered_winners",
+                   "depthwise_f32", "linear_dense_f32", "linear_packed_f32/dense",
+                   "linear_packed_f32/winners", "matmul_i8/conv", "matmul_i8/linear"}));
 }
 
 TEST(Choose, SmallLayersAreNotShared) {

@@ -165,6 +165,20 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
   // conv_quads_i8
   const double slots = static_cast<double>(use.active_inputs) / z.in_positions;
   const double kw = z.window.kernel_w, quads = Ceil(slots, 4);
+  if (use.kernel.starts_with("conv_quads_i8/gathered")) {
+    // Two rows of outputs in a register that is wider than a block.
+    const double lanes = z.layout.packing.lanes, two = lanes < w ? 2 : 1;
+    const double entries = z.layout.blocks * Ceil(z.window.kernel_h * slots / z.s, 4);
+    const Tiles tiles(layer.output.width);
+    const double columns = tiles.width + kw - 1;
+    const double vectors = std::max(lanes / w, 1.0), rows = Ceil(layer.output.height, two);
+    const double entry = tiles.width * kw + columns * (kw + 4 * two);
+    const double gathered = entries * layer.output.height * columns * tiles.count;
+    return {.units = entries * vectors * rows * tiles.count * entry,
+            .starts = z.layout.blocks * vectors * rows * tiles.count,
+            .moved = (gathered * 12 + z.padded_positions * slots * 3) / (4 * w) + out_vectors,
+            .lines = z.p * z.sets * lanes / kLineBytes};
+  }
   const Tiles tiles(layer.output.width);
   const double columns = tiles.width + kw - 1;
   const double entry = tiles.width * kw + columns * (kw == 1 ? 3 : kw + 4);

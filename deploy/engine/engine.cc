@@ -91,8 +91,7 @@ struct Engine::Impl {
     Execute(plan, x_i, 1, y_o, workspace, parallel ? &*parallel : nullptr);
   }
 
-  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo,
-                 Workspace& workspace) {
+  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo, Workspace& workspace) {
     for (int64_t b = begin; b < end; b += kBlockSamples) {
       Execute(plan, x_bi + b * plan.input_elements, std::min(kBlockSamples, end - b),
               y_bo + b * plan.output_elements, workspace);

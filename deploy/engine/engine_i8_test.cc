@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 engines give the bits of the number format's definition: every layer and the logits of random
 // networks, in every mode, on every instruction set, for any batch and number of threads.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,6 +65,20 @@ TEST(EngineI8, RandomNetworksEqualTheDefinitionOnEveryIsa) {
       if (testing::Test::HasFatalFailure()) return;
     }
   });
+}
+
+TEST(EngineI8, RandomNetworksUseEveryConvolution) {
+  std::set<std::string> seen;
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    const packed::Model model = MakeRandomI8Model(seed);
+    for (const Mode mode : kModes) {
+      const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+      for (const LayerSummary& layer : engine.layers()) seen.insert(layer.kernel);
+    }
+  }
+  EXPECT_THAT(seen, testing::IsSupersetOf({"matmul_i8/conv", "conv_quads_i8/winners",
+                                           "conv_quads_i8/dense", "conv_quads_i8/gathered_winners",
+                                           "conv_quads_i8/gathered_dense"}));
 }
 
 TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {

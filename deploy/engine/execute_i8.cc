@@ -106,8 +106,9 @@ void RunConvQuads(const StepI8& step, const uint8_t* x, uint8_t* y, const Arena&
                                 .scratch = arena.scratch};
   kernels::ConvQuadsI8FindLines(args);
   SplitOver(parallel, step.parallel, step.layer->output.channels, 16,
-            [&](int64_t begin, int64_t end, int) {
+            [&](int64_t begin, int64_t end, int slot) {
               kernels::ConvQuadsI8Args part = args;
+              part.rows = arena.scratch + slot * arena.scratch_bytes + step.quads->rows_begin();
               part.output_begin = static_cast<int32_t>(begin);
               part.output_end = static_cast<int32_t>(end);
               kernels::ConvQuadsI8Run(part);

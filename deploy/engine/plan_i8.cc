@@ -131,7 +131,10 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
       for (size_t b = 0; b + 1 < step.quads->begin_b.size(); ++b) {
         entries += step.quads->begin_b[b + 1] - step.quads->begin_b[b];
       }
-      summary.kernel = kwta ? "conv_quads_i8/winners" : "conv_quads_i8/dense";
+      const bool gathered = step.quads->gathered;
+      summary.kernel = kwta ? gathered ? "conv_quads_i8/gathered_winners" : "conv_quads_i8/winners"
+                       : gathered ? "conv_quads_i8/gathered_dense"
+                                  : "conv_quads_i8/dense";
       summary.reason = kwta ? "weights and inputs are sparse" : "input is dense";
       summary.macs_executed =
           entries * layer.window.kernel_w * 4 * 16 * layer.output.height * layer.output.width;

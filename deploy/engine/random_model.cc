@@ -110,7 +110,6 @@ class Builder {
     packing.set_size = Chance(30) ? 1 : Chance(15) ? Int(8, packed::kMaxSetSize) : Int(2, 7);
     if (packing.set_size == 1) return packing;
     packing.run.channels = Chance(40) ? last_group_ : Int(1, channels);
-    if (IsI8() && Chance(50)) packing.run.channels = std::min(4 * last_group_, channels);  // quads
     packing.run.taps = static_cast<packed::RunTaps>(Int(0, 2));
     return packing;
   }
@@ -231,6 +230,11 @@ class Builder {
                      .stride_w = Int(1, 2),
                      .pad_h = Int(0, 2),
                      .pad_w = Int(0, 2)};
+    const bool quads = IsI8() && Chance(40);  // what conv_quads_i8 is made for
+    if (quads) {
+      w.kernel_w = 1 + 2 * Int(0, 2);
+      w.stride_h = w.stride_w = 1;
+    }
     while (packed::WindowOutput(at_, w, 1).height < 1) ++w.pad_h;
     while (packed::WindowOutput(at_, w, 1).width < 1) ++w.pad_w;
     if (Chance(20)) {
@@ -239,7 +243,12 @@ class Builder {
       layer.packing.lanes = Int(1, 16);
       return FillWeights(layer);
     }
-    const packed::Packing packing = RandomPacking(at_.channels);
+    packed::Packing packing = RandomPacking(at_.channels);
+    if (quads && packing.set_size > 1) {
+      packing.lanes = 8 * Int(1, 2);
+      packing.run = {.channels = std::min((Chance(50) ? 4 : 1) * last_group_, at_.channels),
+                     .taps = Chance(70) ? packed::RunTaps::kRow : packed::RunTaps::kAll};
+    }
     int32_t outputs = Int(1, 4) * Int(1, 9);
     if (IsI8() && Chance(40)) outputs = 16 * Int(1, 4);  // groups of whole registers
     if (at_.elements() < 2000 && Chance(8)) outputs = Int(64, 512);

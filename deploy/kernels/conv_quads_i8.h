@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 convolution with packed weights that reads winners only, where owners are aligned with the
-// k-WTA's groups: four winners of four groups (a quad) share one owner along a row of taps.
+// k-WTA's groups: they are constant over a group and a row of taps.
 //
-//   acc[oy, ox, o] = bias_o[o] + Σ over entries (ky, quad) of o's block, kx, j < 4 of
-//                    weight[channel(oy + ky, ox + kx, 4·quad + j), ky, kx, o] · value(…)
+//   acc[oy, ox, o] = bias_o[o] + Σ over entries (four of (ky, slot)) of o's block, kx, j < 4 of
+//                    weight[channel(oy + ky_j, ox + kx, slot_j), ky_j, kx, o] · value(…)
 //
-// A channel's weights for one block and kernel row are lines of 64 bytes: four taps of 16 outputs,
-// byte 4q + i of block b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
+// Where L = 16 and four groups beside each other (a quad) share owners everywhere, an entry is a quad of one kernel row,
+// and is read where the winners are. Otherwise (`gathered`) any four that a block owns make an entry, the last one filled up with
+// zeros, and each row of them is brought together from planes of single slots before it is used.
+//
+// A channel's weights for one block and kernel row are lines of 4·L bytes: four taps of L outputs (16 or 8),
+// byte 4q + i of 16-byte part b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
 // words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
-// The fifth tap of a row of five and the only one of a row of one are kept a second time as 16 bytes in the order of
-// outputs: AVX-512 with VBMI takes four of those and permutes them.
+// The fifth tap of a row of five and the only one of a row of one are kept a second time as L bytes in the order of
+// outputs: AVX-512 with VBMI takes four of those and permutes them. With L = 8 its registers hold two output rows.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
 // that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
@@ -36,30 +40,51 @@ struct ConvQuadsI8 {
   packed::Window window;
   uint8_t zero = 0;   ///< what pads the map; 0 where winners are read
   bool pool = false;  ///< writes the 2×2 max-pool of stride 2 of the output
-  int32_t slots = 0;  ///< winners of a position; quads = slots padded to 4
-  int32_t quads = 0;
-  int32_t blocks = 0;        ///< real kernel blocks of 16 outputs
+  bool gathered = false;
+  int32_t lanes = 16;        ///< L
+  int32_t slots = 0;         ///< winners of a position
+  int32_t quads = 0;         ///< of a position: slots padded to 4; of a gathered row's column: 1
+  int32_t blocks = 0;        ///< real kernel blocks of L outputs
   int64_t line_bytes = 0;    ///< from a line to the one of the next four taps
-  int32_t channel_step = 0;  ///< from a channel's lines to the next one's, in eighths of a line
-  std::vector<int32_t> begin_b, quad_e,
-      weight_e;  ///< entries: quad_e = (ky·padded_w·quads + quad), weight_e = bytes
+  int32_t channel_step = 0;  ///< from a channel's lines to the next one's, in units of 8 bytes
+  std::vector<int32_t> begin_b;   ///< entries of each block
+  std::vector<int32_t> weight_e;  ///< bytes
+  std::vector<int32_t> quad_e;  ///< ky·padded_w·quads + quad; gathered: its row in the block's rows
+  /// Gathered: where slot j's plane begins, moved by ky_j rows; its kernel row in units of 8 bytes.
+  std::vector<int32_t> plane_ej, row_ej;
+  int32_t most_entries = 0;  ///< of a block
   AlignedBuffer<int8_t> weight;
-  bool narrow = false;                     ///< all |weight| <= packed::kNarrowWeight
-  AlignedBuffer<int32_t> bias_o, shift_o;  ///< [blocks·16]; bias with the rounding term
+  bool narrow = false;  ///< all |weight| <= packed::kNarrowWeight
+  AlignedBuffer<int32_t> bias_o,
+      shift_o;  ///< [blocks·L, padded to 16]; bias with the rounding term
   int32_t padded_w() const { return input.width + 2 * window.pad_w; }
   int32_t padded_h() const { return input.height + 2 * window.pad_h; }
-  /// Bytes of scratch: lines and values of every padded position.
-  int64_t scratch_bytes() const { return int64_t{padded_h()} * padded_w() * quads * 12 + 64; }
+  /// Columns of a plane or gathered row.
+  int32_t row_w() const { return (padded_w() + 15) / 16 * 16; }
+  int64_t plane() const { return int64_t{padded_h()} * row_w(); }
+  /// Bytes of scratch that all parts share: lines and values of every padded position, or planes of them and one of zeros.
+  int64_t shared_bytes() const {
+    return gathered ? (slots + 1) * plane() * 3
+                    : int64_t{padded_h()} * padded_w() * quads * 12 + 64;
+  }
+  /// Bytes that each part needs for itself: gathered rows, two output rows of a block.
+  int64_t rows_bytes() const { return gathered ? int64_t{2} * most_entries * row_w() * 12 : 0; }
+  /// Of a scratch that holds both: where the rows begin, and its size.
+  int64_t rows_begin() const { return (shared_bytes() + 63) / 64 * 64; }
+  int64_t scratch_bytes() const { return rows_begin() + rows_bytes(); }
   /// The winners can be read where the layer in front left them.
-  bool reads_in_place() const { return window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0; }
+  bool reads_in_place() const {
+    return !gathered && window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0;
+  }
 };
 
-/// L = 16, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
+/// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
 bool FitsConvQuadsI8(const packed::Layer& layer);
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
-/// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16, stride 1, kernel
-/// rows of 1, 3 or 5 taps, owners constant over each quad's groups and each row of taps, at most 8191 lines a set (channels × kernel rows).
+/// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
+/// kernel rows of 1, 3 or 5 taps, owners constant over each group and row of taps, at most 524,280 bytes of lines a set and
+/// four taps (channels × kernel rows × 4·L).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
                                               int32_t groups, uint8_t zero, bool pool);
 
@@ -70,7 +95,8 @@ struct ConvQuadsI8Args {
   const uint16_t* line_k = nullptr;  ///< instead, where reads_in_place(): channel · channel_step
   const uint8_t* value_k = nullptr;
   uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised; halved by the pool
-  uint8_t* scratch = nullptr;  ///< conv->scratch_bytes(), 64-byte aligned
+  uint8_t* scratch = nullptr;  ///< conv->shared_bytes(), 64-byte aligned
+  uint8_t* rows = nullptr;     ///< conv->rows_bytes(), 64-byte aligned, of this part alone
   /// A part of the outputs, from a multiple of 16 on, for one of several threads.
   int32_t output_begin = 0, output_end = std::numeric_limits<int32_t>::max();
 };

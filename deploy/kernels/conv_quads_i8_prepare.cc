@@ -13,31 +13,73 @@ int32_t Owner(const packed::Layout& layout, const packed::Layer& layer, int32_t 
   return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
 }
 
-/// Who owns kernel row ky of the groups behind quad q in set n; -1 if more than one does.
-int32_t OwnerOfQuad(const packed::Layout& layout, const packed::Layer& layer, int32_t n, int32_t ky,
-                    int32_t q, int32_t slots, int32_t groups) {
+/// Who owns kernel row ky of slots [begin, end) in set n; -1 if more than one does.
+int32_t OwnerOfSlots(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
+                     int32_t ky, int32_t begin, int32_t end, int32_t per_group, int32_t width) {
   const packed::KernelShape& k = layout.shape;
-  const int32_t per_group = slots / groups, width = k.channels / groups;
   int32_t owner = -1;
-  for (int32_t g = q * 4 / per_group; g <= (std::min(q * 4 + 4, slots) - 1) / per_group; ++g) {
-    for (int32_t c = g * width; c < (g + 1) * width; ++c) {
-      for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
-        const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
-        const int32_t here = Owner(layout, layer, n, p);
-        if (owner >= 0 && owner != here) return -1;
-        owner = here;
-      }
+  for (int32_t c = begin / per_group * width; c < ((end - 1) / per_group + 1) * width; ++c) {
+    for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
+      const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
+      const int32_t here = Owner(layout, layer, n, p);
+      if (owner >= 0 && owner != here) return -1;
+      owner = here;
     }
   }
   return owner;
+}
+
+/// A kernel row of some slots.
+struct RowOfSlots {
+  int32_t ky, slot;
+};
+
+/// Of each block the rows that it owns of every `step` slots; false if there is one that nobody owns alone.
+bool FindRows(const packed::Layout& layout, const packed::Layer& layer, int32_t slots,
+              int32_t groups, int32_t step, std::vector<std::vector<RowOfSlots>>& rows_b) {
+  const int32_t per_group = slots / groups, width = layout.shape.channels / groups;
+  rows_b.assign(static_cast<size_t>(layout.sets) * layout.packing.set_size, {});
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    for (int32_t ky = 0; ky < layout.shape.kernel_h; ++ky) {
+      for (int32_t slot = 0; slot < slots; slot += step) {
+        const int32_t owner = OwnerOfSlots(layout, layer, n, ky, slot, std::min(slot + step, slots),
+                                           per_group, width);
+        if (owner < 0) return false;
+        rows_b[static_cast<size_t>(n * layout.packing.set_size + owner)].push_back({ky, slot});
+      }
+    }
+  }
+  return true;
+}
+
+/// Entries of quads that are read where they are.
+void AddQuads(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& conv) {
+  for (const RowOfSlots& row : rows) {
+    conv.quad_e.push_back(row.ky * conv.padded_w() * conv.quads + row.slot / 4);
+    conv.weight_e.push_back(static_cast<int32_t>(set + row.ky * 4 * conv.lanes));
+  }
+}
+
+/// Entries of any four; what is missing to the last four is read from the plane of zeros.
+void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& conv) {
+  for (size_t first = 0; first < rows.size(); first += 4) {
+    for (size_t i = first; i < first + 4; ++i) {
+      const RowOfSlots row = i < rows.size() ? rows[i] : RowOfSlots{0, conv.slots};
+      conv.plane_ej.push_back(
+          static_cast<int32_t>(row.slot * conv.plane() + row.ky * conv.row_w()));
+      conv.row_ej.push_back(row.ky * conv.lanes / 2);
+    }
+    conv.quad_e.push_back(static_cast<int32_t>(first) / 4 * conv.row_w());
+    conv.weight_e.push_back(static_cast<int32_t>(set));
+  }
 }
 
 }  // namespace
 
 bool FitsConvQuadsI8(const packed::Layer& layer) {
   const packed::Window& w = layer.window;
-  return layer.packing.lanes == 16 && w.stride_h == 1 && w.stride_w == 1 &&
-         (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
+  return (layer.packing.lanes == 16 || layer.packing.lanes == 8) && w.stride_h == 1 &&
+         w.stride_w == 1 && (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
 }
 
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
@@ -52,32 +94,30 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   conv.zero = zero;
   conv.pool = pool;
   conv.slots = slots;
-  conv.quads = (slots + 3) / 4;
+  conv.lanes = layer.packing.lanes;
   conv.blocks = layout.blocks;
   const int32_t lines = (w.kernel_w + 3) / 4;
-  const int64_t channel_lines = w.kernel_h, set_bytes = channel_lines * 64 * layer.input.channels;
-  if (8 * channel_lines * layer.input.channels > std::numeric_limits<uint16_t>::max()) {
-    return std::nullopt;
-  }
-  conv.channel_step = static_cast<int32_t>(8 * channel_lines);
+  const int64_t row_bytes = int64_t{4} * conv.lanes;
+  const int64_t set_bytes = w.kernel_h * row_bytes * layer.input.channels;
+  if (set_bytes / 8 > std::numeric_limits<uint16_t>::max()) return std::nullopt;
+  conv.channel_step = static_cast<int32_t>(w.kernel_h * row_bytes / 8);
   conv.line_bytes = layout.sets * set_bytes;
   // Then a quarter as much for single last taps.
   const int64_t bytes = conv.line_bytes * lines + conv.line_bytes / 4;
   if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
 
+  std::vector<std::vector<RowOfSlots>> rows_b;
+  conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
+  if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;
+  if ((slots + 1) * conv.plane() > std::numeric_limits<int32_t>::max()) return std::nullopt;
+  conv.quads = conv.gathered ? 1 : (slots + 3) / 4;
   conv.begin_b.push_back(0);
   for (int32_t b = 0; b < layout.blocks; ++b) {
-    const int32_t n = b / layer.packing.set_size, s = b % layer.packing.set_size;
-    for (int32_t ky = 0; ky < w.kernel_h; ++ky) {
-      for (int32_t q = 0; q < conv.quads; ++q) {
-        const int32_t owner = OwnerOfQuad(layout, layer, n, ky, q, slots, groups);
-        if (owner < 0) return std::nullopt;
-        if (owner != s) continue;
-        conv.quad_e.push_back(ky * conv.padded_w() * conv.quads + q);
-        conv.weight_e.push_back(static_cast<int32_t>(n * set_bytes + ky * 64));
-      }
-    }
+    const std::vector<RowOfSlots>& rows = rows_b[static_cast<size_t>(b)];
+    const int64_t set = b / layer.packing.set_size * set_bytes;
+    conv.gathered ? AddGathered(rows, set, conv) : AddQuads(rows, set, conv);
     conv.begin_b.push_back(static_cast<int32_t>(conv.quad_e.size()));
+    conv.most_entries = std::max(conv.most_entries, conv.begin_b.back() - conv.begin_b.end()[-2]);
   }
 
   conv.narrow = packed::AreNarrow(layer.weight_i8_pnl);
@@ -86,19 +126,19 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,
                   c = p / w.kernel_w / w.kernel_h;
     for (int32_t n = 0; n < layout.sets; ++n) {
-      const int64_t row = n * set_bytes + (c * channel_lines + ky) * 64;
+      const int64_t row = n * set_bytes + (c * w.kernel_h + ky) * row_bytes;
       int8_t* line = conv.weight.data() + kx / 4 * conv.line_bytes + row;
       int8_t* tail = conv.weight.data() + lines * conv.line_bytes + row / 4;
-      for (int32_t l = 0; l < 16; ++l) {
+      for (int32_t l = 0; l < conv.lanes; ++l) {
         const int8_t weight = layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
         line[l / 4 * 16 + kx % 4 * 4 + l % 4] = weight;
         if (kx % 4 == 0 && kx == w.kernel_w - 1) tail[l] = weight;
       }
     }
   }
-  const auto outputs = static_cast<size_t>(layout.blocks) * 16;
-  conv.bias_o = AlignedBuffer<int32_t>(outputs);
-  conv.shift_o = AlignedBuffer<int32_t>(outputs);
+  const auto outputs = static_cast<size_t>(layout.blocks) * static_cast<size_t>(conv.lanes);
+  conv.bias_o = AlignedBuffer<int32_t>((outputs + 15) / 16 * 16);
+  conv.shift_o = AlignedBuffer<int32_t>(conv.bias_o.size());
   for (size_t o = 0; o < outputs; ++o) {
     const int32_t shift = layer.shift_o[o];
     conv.shift_o.data()[o] = shift;

@@ -21,16 +21,18 @@ struct Case {
   packed::RunTaps taps;
   int32_t winners, groups;  ///< winners 0: the whole map
   bool pool = false;
+  int32_t lanes = 16;
 };
 
 void Check(const Case& c, Random& random) {
-  const RandomLayer made(
-      {.outputs = c.outputs,
-       .channels = c.input.channels,
-       .kernel_h = c.window.kernel_h,
-       .kernel_w = c.window.kernel_w},
-      {.set_size = c.set_size, .lanes = 16, .run = {.channels = c.run_channels, .taps = c.taps}},
-      random);
+  const RandomLayer made({.outputs = c.outputs,
+                          .channels = c.input.channels,
+                          .kernel_h = c.window.kernel_h,
+                          .kernel_w = c.window.kernel_w},
+                         {.set_size = c.set_size,
+                          .lanes = c.lanes,
+                          .run = {.channels = c.run_channels, .taps = c.taps}},
+                         random);
   SCOPED_TRACE(made.Text() + ", winners, groups, pad = " +
                testing::PrintToString(std::vector<int>{c.winners, c.groups, c.window.pad_h}));
   const packed::Layout& layout = made.layout;
@@ -89,7 +91,8 @@ void Check(const Case& c, Random& random) {
                        .index_k = c.winners > 0 ? index.data() : nullptr,
                        .value_k = value.data(),
                        .output = y.data(),
-                       .scratch = scratch.data()};
+                       .scratch = scratch.data(),
+                       .rows = scratch.data() + conv->rows_begin()};
   std::vector<uint16_t> line;
   if (conv->reads_in_place() && c.winners > 0 && random.Int(0, 1)) {
     for (const int32_t i : index) {
@@ -108,7 +111,7 @@ void Check(const Case& c, Random& random) {
   ASSERT_TRUE(y.Intact());
 
   const auto sum_at = [&](int32_t oy, int32_t ox, int32_t o) {
-    const int32_t n = o / 16 / c.set_size, s = o / 16 % c.set_size;
+    const int32_t n = o / c.lanes / c.set_size, s = o / c.lanes % c.set_size;
     int64_t sum = bias[static_cast<size_t>(o)];
     for (int64_t p = 0; p < layout.positions; ++p) {
       const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
@@ -117,7 +120,7 @@ void Check(const Case& c, Random& random) {
       if (made.Owner(n, p) != s) continue;
       const bool inside = iy >= 0 && iy < c.input.height && ix >= 0 && ix < c.input.width;
       const int64_t at = (iy * c.input.width + ix) * c.input.channels + channel;
-      sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % 16))]} *
+      sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % c.lanes))]} *
              (inside ? x[static_cast<size_t>(at)] : zero);
     }
     const int32_t bits = shift[static_cast<size_t>(o)];
@@ -171,11 +174,12 @@ TEST(ConvQuadsI8, RandomAlignedLayers) {
       c.input = {random.Int(c.window.kernel_h, 8), random.Int(c.window.kernel_w, 17),
                  c.groups * width};
       c.outputs = random.Int(1, 70);
-      c.set_size = random.Int(1, 4);
-      c.run_channels = 4 * width * random.Int(1, 2);
+      c.set_size = random.Int(1, 9);
+      c.run_channels = (random.Int(0, 1) ? 4 : 1) * width * random.Int(1, 2);
+      c.lanes = random.Int(0, 1) ? 16 : 8;
       c.taps = random.Int(0, 1) ? packed::RunTaps::kRow : packed::RunTaps::kAll;
       c.winners = random.Int(0, 2) == 0 ? 0 : c.groups * (random.Int(0, 3) == 0 ? width : 1);
-      if (c.winners == 0) c.run_channels = 4 * random.Int(1, 3);
+      if (c.winners == 0) c.run_channels = (random.Int(0, 1) ? 4 : 1) * random.Int(1, 3);
       const Shape out = packed::WindowOutput(c.input, c.window, c.outputs);
       c.pool = out.height > 1 && out.width > 1 && random.Int(0, 1);
       Check(c, random);
