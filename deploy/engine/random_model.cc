@@ -110,6 +110,7 @@ class Builder {
     packing.set_size = Chance(30) ? 1 : Chance(15) ? Int(8, packed::kMaxSetSize) : Int(2, 7);
     if (packing.set_size == 1) return packing;
     packing.run.channels = Chance(40) ? last_group_ : Int(1, channels);
+    if (IsI8() && Chance(50)) packing.run.channels = std::min(4 * last_group_, channels);
     packing.run.taps = static_cast<packed::RunTaps>(Int(0, 2));
     return packing;
   }
@@ -230,7 +231,7 @@ class Builder {
                      .stride_w = Int(1, 2),
                      .pad_h = Int(0, 2),
                      .pad_w = Int(0, 2)};
-    const bool quads = IsI8() && Chance(40);  // what conv_quads_i8 is made for
+    const bool quads = options_.quads && IsI8() && Chance(40);
     if (quads) {
       w.kernel_w = 1 + 2 * Int(0, 2);
       w.stride_h = w.stride_w = 1;
@@ -334,6 +335,8 @@ packed::Model MakeRandomModel(uint64_t seed, const RandomModelOptions& options) 
   return Builder(seed, options).Build();
 }
 
-packed::Model MakeRandomI8Model(uint64_t seed) { return Builder(seed, {}).BuildI8(); }
+packed::Model MakeRandomI8Model(uint64_t seed, const RandomModelOptions& options) {
+  return Builder(seed, options).BuildI8();
+}
 
 }  // namespace bisparse

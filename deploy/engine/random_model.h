@@ -14,6 +14,8 @@ namespace bisparse {
 struct RandomModelOptions {
   /// Weights −1, 0, 1 and small whole numbers elsewhere (averages of 2 or 4 only): sums are exact.
   bool exact = true;
+  /// int8: many convolutions of the shapes and owners that conv_quads_i8 is made for.
+  bool quads = true;
 };
 
 /// The same network for the same seed and options; it owns its weights (storage).
@@ -22,7 +24,7 @@ packed::Model MakeRandomModel(uint64_t seed, const RandomModelOptions& options =
 /// An int8 network of the same kinds of layers, as far as int8 allows them: small, extreme and few
 /// weights, every shift, any zero of the input; shifts and biases such that most maps have zeros,
 /// values between and values at 255, for features of about unit variance.
-packed::Model MakeRandomI8Model(uint64_t seed);
+packed::Model MakeRandomI8Model(uint64_t seed, const RandomModelOptions& options = {});
 
 }  // namespace bisparse
 

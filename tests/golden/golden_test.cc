@@ -42,7 +42,8 @@ std::string ModelPath(const std::string& name) {
 std::string SamplePath(const std::string& name) { return BISPARSE_GOLDEN_DIR "/" + name + ".txt"; }
 
 packed::Model MakeGolden(const std::string& name) {
-  return name == "small" ? packed::MakeExampleModel(1) : MakeRandomI8Model(kI8Seed);
+  return name == "small" ? packed::MakeExampleModel(1)
+                         : MakeRandomI8Model(kI8Seed, {.quads = false});
 }
 
 struct Sample {
