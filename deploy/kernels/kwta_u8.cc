@@ -5,6 +5,7 @@
 #include "deploy/kernels/kwta_u8.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "deploy/kernels/compress_table.h"
@@ -24,6 +25,9 @@ namespace {
 /// v >= limit; Highway has no comparison of order for bytes.
 template <class V>
 HWY_INLINE auto AtLeast(V v, V limit) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  if constexpr (sizeof(V) == 64) return decltype(v == v){_mm512_cmpge_epu8_mask(v.raw, limit.raw)};
+#endif
   return hn::Eq(hn::Max(v, limit), v);
 }
 
@@ -86,6 +90,14 @@ HWY_INLINE ThresholdU8 FindThreshold(const uint8_t* x, int64_t n, int64_t k) {
   return {value, k - (value == 255 ? 0 : CountAtLeast(x, n, value + 1))};
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+alignas(64) constexpr std::array<uint8_t, 64> kPlaces = [] {
+  std::array<uint8_t, 64> places{};
+  for (size_t i = 0; i < 64; ++i) places[i] = static_cast<uint8_t>(i);
+  return places;
+}();
+#endif
+
 /// Winners of one run of keys that stand at map elements first, first + 1, …; returns how many.
 HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 threshold,
                         int32_t* index_k, uint8_t* value_k) {
@@ -100,9 +112,7 @@ HWY_INLINE int64_t Emit(const uint8_t* x, int64_t n, int32_t first, ThresholdU8 
   };
   int64_t i = 0;
 #if HWY_TARGET == HWY_AVX3_DL
-  alignas(64) uint8_t iota[64];
-  for (int j = 0; j < 64; ++j) iota[j] = static_cast<uint8_t>(j);
-  const __m512i places = _mm512_load_si512(iota);
+  const __m512i places = _mm512_load_si512(kPlaces.data());
   for (; i + 64 <= n; i += 64) {
     const __m512i v = _mm512_loadu_si512(x + i);
     const uint64_t above = _mm512_cmpgt_epu8_mask(v, limit.raw);

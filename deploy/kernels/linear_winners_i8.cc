@@ -3,6 +3,7 @@
 #include "deploy/kernels/linear_winners_i8.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #undef HWY_TARGET_INCLUDE
@@ -92,12 +93,16 @@ HWY_INLINE void AddToFourOwners(__m512i turn, const int8_t* line, __m512i x, con
   HWY_UNROLL(4) for (int n = 0; n < 4; ++n) _mm512_storeu_si512(to[n], sum[n]);
 }
 
+alignas(64) constexpr std::array<uint8_t, 64> kTurned = [] {
+  std::array<uint8_t, 64> turned{};
+  for (size_t i = 0; i < 64; ++i) turned[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
+  return turned;
+}();
+
 /// kSets: how many, 0 for any multiple of four.
 template <int64_t kSets>
 HWY_INLINE void LinearFours(const LinearWinnersI8Args& a) {
-  alignas(64) uint8_t turned[64];
-  for (int i = 0; i < 64; ++i) turned[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
-  const __m512i turn = _mm512_load_si512(turned);
+  const __m512i turn = _mm512_load_si512(kTurned.data());
   const int64_t sets = kSets ? kSets : a.sets;
   for (int64_t i = 0; i < a.count; ++i) {
     const int64_t p = a.index_k ? a.index_k[i] : i;
