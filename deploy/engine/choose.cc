@@ -38,7 +38,10 @@ const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool
     if (conv && pool && kernels::HasConvTapsI8(layer, true, dense)) return "conv_taps_i8";
     if (conv && kernels::HasConvTapsI8(layer, false, dense)) return "conv_taps_i8/no_pool";
     if (conv && sparse && kernels::FitsConvQuadsI8(layer)) {
-      return layer.packing.lanes == 8 ? "conv_quads_i8/gathered_dense" : "conv_quads_i8/dense";
+      if (layer.packing.lanes == 8) return "conv_quads_i8/gathered_dense";
+      return !pool && kernels::FitsConvQuadsBySets(layer, layer.input.channels)
+                 ? "conv_quads_i8/sets_dense"
+                 : "conv_quads_i8/dense";
     }
     if (conv) return "matmul_i8/conv";
     return sparse ? "linear_i8/dense" : "matmul_i8/linear";

@@ -179,6 +179,13 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
             .moved = (gathered * 12 + z.padded_positions * slots * 3) / (4 * w) + out_vectors,
             .lines = z.p * z.sets * lanes / kLineBytes};
   }
+  if (use.kernel.starts_with("conv_quads_i8/sets")) {
+    const double fours = Ceil(z.sets, 4), outputs = fours * 4 * z.s * 16;
+    return {.units = z.positions * z.window.kernel_h * quads * fours * 16 / w * 24,
+            .starts = z.positions * fours,
+            .moved = z.padded_positions * quads + z.positions * outputs / w,
+            .lines = z.p * fours};
+  }
   const Tiles tiles(layer.output.width);
   const double columns = tiles.width + kw - 1;
   const double entry = tiles.width * kw + columns * (kw == 1 ? 3 : kw + 4);

@@ -2,7 +2,10 @@
 // Chooses the int8 kernels. Read first: plan_i8.h.
 #include "deploy/engine/plan_i8.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <string>
 
 #include "deploy/base/check.h"
 #include "deploy/engine/choose.h"
@@ -93,6 +96,11 @@ int32_t OneWinnerGroup(const Layer& layer) {
   return width == 8 || width == 16 ? width : 0;
 }
 
+std::string QuadsKernelName(const kernels::ConvQuadsI8& conv, bool winners) {
+  const char* form = conv.gathered ? "gathered_" : conv.by_sets ? "sets_" : "";
+  return fmt::format("conv_quads_i8/{}{}", form, winners ? "winners" : "dense");
+}
+
 /// `behind`: the layers whose work may be done here.
 void PlanConv(const packed::Model& model, const Layer& layer, std::span<const Layer> behind,
               Mode mode, std::vector<StepI8>& before, StepI8& step, LayerSummary& summary) {
@@ -131,10 +139,7 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
       for (size_t b = 0; b + 1 < step.quads->begin_b.size(); ++b) {
         entries += step.quads->begin_b[b + 1] - step.quads->begin_b[b];
       }
-      const bool gathered = step.quads->gathered;
-      summary.kernel = kwta ? gathered ? "conv_quads_i8/gathered_winners" : "conv_quads_i8/winners"
-                       : gathered ? "conv_quads_i8/gathered_dense"
-                                  : "conv_quads_i8/dense";
+      summary.kernel = QuadsKernelName(*step.quads, kwta != nullptr);
       summary.reason = kwta ? "weights and inputs are sparse" : "input is dense";
       summary.macs_executed =
           entries * layer.window.kernel_w * 4 * 16 * layer.output.height * layer.output.width;

@@ -40,10 +40,11 @@ int32_t Sum(const ConvQuadsI8& s, const QuadMap& map, int32_t oy, int32_t ox, in
   for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
     for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
       const int64_t at = 4 * ((row + ox + kx) * s.quads + s.quad_e[e]);
+      const int32_t quarter = s.by_sets ? b / s.set_size % 4 : kx % 4;
       for (int j = 0; j < 4; ++j) {
         const int8_t* line =
             s.weight.data() + s.weight_e[e] + int64_t{map.line[at + j]} * 8 + kx / 4 * s.line_bytes;
-        sum += line[l / 4 * 16 + kx % 4 * 4 + l % 4] * map.value[at + j];
+        sum += line[l / 4 * 16 + quarter * 4 + l % 4] * map.value[at + j];
       }
     }
   }
@@ -456,6 +457,7 @@ void Kernels(const ConvQuadsI8Args& a) {
 }
 
 void ConvQuads(const ConvQuadsI8Args& a) {
+  if (a.conv->by_sets) return ConvQuadsSetsI8Run(a);
   if (kHasNarrow && a.conv->narrow) return Kernels<kHasNarrow>(a);
   Kernels<false>(a);
 }

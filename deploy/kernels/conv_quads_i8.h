@@ -17,7 +17,8 @@
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
 // that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
-// Why: docs/decisions/0004-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
+// Rows of one tap of several sets (1×1 convolutions of many outputs; `by_sets`) are lines of four sets instead: see
+// conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 
@@ -40,19 +41,28 @@ struct ConvQuadsI8 {
   packed::Window window;
   uint8_t zero = 0;   ///< what pads the map; 0 where winners are read
   bool pool = false;  ///< writes the 2×2 max-pool of stride 2 of the output
-  bool gathered = false;
-  int32_t lanes = 16;        ///< L
-  int32_t slots = 0;         ///< winners of a position
-  int32_t quads = 0;         ///< of a position: slots padded to 4; of a gathered row's column: 1
-  int32_t blocks = 0;        ///< real kernel blocks of L outputs
-  int64_t line_bytes = 0;    ///< from a line to the one of the next four taps
-  int32_t channel_step = 0;  ///< from a channel's lines to the next one's, in units of 8 bytes
+  bool gathered = false, by_sets = false;
+  int32_t lanes = 16;    ///< L
+  int32_t slots = 0;     ///< winners of a position
+  int32_t quads = 0;     ///< of a position: slots padded to 4; of a gathered row's column: 1
+  int32_t blocks = 0;    ///< real kernel blocks of L outputs
+  int32_t set_size = 1;  ///< S
+  int64_t line_bytes =
+      0;  ///< from a line to the one of the next four taps, or of the next four sets
+  int32_t channel_step = 0;       ///< from a channel's lines to the next one's, in units of 8 bytes
   std::vector<int32_t> begin_b;   ///< entries of each block
   std::vector<int32_t> weight_e;  ///< bytes
   std::vector<int32_t> quad_e;  ///< ky·padded_w·quads + quad; gathered: its row in the block's rows
   /// Gathered: where slot j's plane begins, moved by ky_j rows; its kernel row in units of 8 bytes.
   std::vector<int32_t> plane_ej, row_ej;
   int32_t most_entries = 0;  ///< of a block
+  /// By sets: of each four sets, kernel row and quad, where the owner in each set has its sums, and where they are read
+  /// (bytes): the first time among the biases, which lie behind. Sets past the last one have a block of their own.
+  struct Sums {
+    int32_t to, from;
+  };
+  std::vector<Sums> sums_eg;
+  int32_t sums_stride() const { return sets_outputs() + 16; }  ///< from sums to biases
   AlignedBuffer<int8_t> weight;
   bool narrow = false;  ///< all |weight| <= packed::kNarrowWeight
   AlignedBuffer<int32_t> bias_o,
@@ -67,8 +77,12 @@ struct ConvQuadsI8 {
     return gathered ? (slots + 1) * plane() * 3
                     : int64_t{padded_h()} * padded_w() * quads * 12 + 64;
   }
-  /// Bytes that each part needs for itself: gathered rows, two output rows of a block.
-  int64_t rows_bytes() const { return gathered ? int64_t{2} * most_entries * row_w() * 12 : 0; }
+  /// Bytes that each part needs for itself: gathered rows, two output rows of a block; or sums of four sets.
+  int64_t rows_bytes() const {
+    if (by_sets) return 2 * sums_stride() * int64_t{sizeof(int32_t)};
+    return gathered ? int64_t{2} * most_entries * row_w() * 12 : 0;
+  }
+  int32_t sets_outputs() const { return 4 * set_size * lanes; }  ///< outputs of four sets
   /// Of a scratch that holds both: where the rows begin, and its size.
   int64_t rows_begin() const { return (shared_bytes() + 63) / 64 * 64; }
   int64_t scratch_bytes() const { return rows_begin() + rows_bytes(); }
@@ -80,6 +94,9 @@ struct ConvQuadsI8 {
 
 /// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
 bool FitsConvQuadsI8(const packed::Layer& layer);
+
+/// Of those the ones that are taken by sets on this CPU where quads are read in place and no pool is behind.
+bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots);
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
@@ -104,6 +121,8 @@ struct ConvQuadsI8Args {
 void ConvQuadsI8FindLines(const ConvQuadsI8Args& args) noexcept;
 /// The outputs from output_begin to output_end, of lines found before.
 void ConvQuadsI8Run(const ConvQuadsI8Args& args) noexcept;
+/// The same where conv->by_sets and the CPU has vectors; ConvQuadsI8Run calls it.
+void ConvQuadsSetsI8Run(const ConvQuadsI8Args& args) noexcept;
 
 }  // namespace bisparse::kernels
 

@@ -2,8 +2,10 @@
 // Entries and lines of weights for conv_quads_i8. Read first: conv_quads_i8.h.
 #include <algorithm>
 #include <limits>
+#include <string_view>
 
 #include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/kernels/cpu.h"
 
 namespace bisparse::kernels {
 namespace {
@@ -74,12 +76,38 @@ void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& 
   }
 }
 
+/// Where each four sets' owners of a quad have their sums.
+void FindSums(const std::vector<std::vector<RowOfSlots>>& rows_b, int32_t sets, ConvQuadsI8& conv) {
+  const int32_t quads_of_group = conv.window.kernel_h * conv.quads, beyond = conv.sets_outputs();
+  conv.sums_eg.assign(static_cast<size_t>((sets + 3) / 4 * quads_of_group) * 4,
+                      {4 * beyond, 4 * beyond});
+  for (size_t b = 0; b < rows_b.size(); ++b) {
+    const auto n = static_cast<int32_t>(b) / conv.set_size;
+    const int32_t to = static_cast<int32_t>(b) % (4 * conv.set_size) * conv.lanes;
+    for (size_t i = 0; i < rows_b[b].size(); ++i) {
+      const int32_t row = rows_b[b][i].ky * conv.quads + rows_b[b][i].slot / 4;
+      const auto quad = static_cast<size_t>(n / 4 * quads_of_group + row);
+      conv.sums_eg[quad * 4 + static_cast<size_t>(n % 4)] = {
+          4 * to, 4 * (i == 0 ? to + conv.sums_stride() : to)};
+    }
+  }
+}
+
 }  // namespace
 
 bool FitsConvQuadsI8(const packed::Layer& layer) {
   const packed::Window& w = layer.window;
   return (layer.packing.lanes == 16 || layer.packing.lanes == 8) && w.stride_h == 1 &&
          w.stride_w == 1 && (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
+}
+
+bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots) {
+  const packed::Layout layout(layer.kernel(), layer.packing);
+  const packed::Window& w = layer.window;
+  if (!FitsConvQuadsI8(layer) || layer.packing.lanes != 16 || w.kernel_w != 1) return false;
+  // Registers of 16 sums take single taps fast enough where few quads or sets share the way to memory.
+  const bool wide = std::string_view(IsaName()).starts_with("AVX3");
+  return wide ? layout.sets % 4 == 0 && w.kernel_h * (slots + 3) / 4 >= 8 : layout.sets >= 3;
 }
 
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
@@ -95,30 +123,35 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   conv.pool = pool;
   conv.slots = slots;
   conv.lanes = layer.packing.lanes;
+  conv.set_size = layer.packing.set_size;
   conv.blocks = layout.blocks;
   const int32_t lines = (w.kernel_w + 3) / 4;
   const int64_t row_bytes = int64_t{4} * conv.lanes;
   const int64_t set_bytes = w.kernel_h * row_bytes * layer.input.channels;
   if (set_bytes / 8 > std::numeric_limits<uint16_t>::max()) return std::nullopt;
   conv.channel_step = static_cast<int32_t>(w.kernel_h * row_bytes / 8);
-  conv.line_bytes = layout.sets * set_bytes;
-  // Then a quarter as much for single last taps.
-  const int64_t bytes = conv.line_bytes * lines + conv.line_bytes / 4;
-  if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
-
   std::vector<std::vector<RowOfSlots>> rows_b;
   conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
   if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;
+  conv.by_sets = !conv.gathered && !pool && FitsConvQuadsBySets(layer, slots);
+  // Lines of taps have a quarter as much behind them for single last taps.
+  conv.line_bytes = conv.by_sets ? set_bytes : layout.sets * set_bytes;
+  const int64_t bytes = conv.by_sets ? (layout.sets + 3) / 4 * set_bytes
+                                     : conv.line_bytes * lines + conv.line_bytes / 4;
+  if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
   if ((slots + 1) * conv.plane() > std::numeric_limits<int32_t>::max()) return std::nullopt;
   conv.quads = conv.gathered ? 1 : (slots + 3) / 4;
   conv.begin_b.push_back(0);
   for (int32_t b = 0; b < layout.blocks; ++b) {
     const std::vector<RowOfSlots>& rows = rows_b[static_cast<size_t>(b)];
-    const int64_t set = b / layer.packing.set_size * set_bytes;
+    const int32_t n = b / layer.packing.set_size;
+    const int64_t set = (conv.by_sets ? n / 4 : n) * set_bytes;
     conv.gathered ? AddGathered(rows, set, conv) : AddQuads(rows, set, conv);
     conv.begin_b.push_back(static_cast<int32_t>(conv.quad_e.size()));
     conv.most_entries = std::max(conv.most_entries, conv.begin_b.back() - conv.begin_b.end()[-2]);
   }
+
+  if (conv.by_sets) FindSums(rows_b, layout.sets, conv);
 
   conv.narrow = packed::AreNarrow(layer.weight_i8_pnl);
   conv.weight = AlignedBuffer<int8_t>(static_cast<size_t>(bytes));
@@ -126,13 +159,15 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,
                   c = p / w.kernel_w / w.kernel_h;
     for (int32_t n = 0; n < layout.sets; ++n) {
-      const int64_t row = n * set_bytes + (c * w.kernel_h + ky) * row_bytes;
+      const int64_t row =
+          (conv.by_sets ? n / 4 : n) * set_bytes + (c * w.kernel_h + ky) * row_bytes;
+      const int64_t quarter = conv.by_sets ? n % 4 : kx % 4;
       int8_t* line = conv.weight.data() + kx / 4 * conv.line_bytes + row;
       int8_t* tail = conv.weight.data() + lines * conv.line_bytes + row / 4;
       for (int32_t l = 0; l < conv.lanes; ++l) {
         const int8_t weight = layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
-        line[l / 4 * 16 + kx % 4 * 4 + l % 4] = weight;
-        if (kx % 4 == 0 && kx == w.kernel_w - 1) tail[l] = weight;
+        line[l / 4 * 16 + quarter * 4 + l % 4] = weight;
+        if (!conv.by_sets && kx % 4 == 0 && kx == w.kernel_w - 1) tail[l] = weight;
       }
     }
   }

@@ -157,6 +157,19 @@ TEST(ConvQuadsI8, SpeechNetwork) {
   });
 }
 
+TEST(ConvQuadsI8, OneTapOfFourSets) {
+  ForEachIsa([] {
+    Random random(2);
+    for (const int32_t outputs : {384, 380, 500, 768}) {
+      for (const int32_t kernel_h : {1, 3}) {
+        const packed::Window window{.kernel_h = kernel_h, .kernel_w = 1, .pad_h = kernel_h / 2};
+        Check({{5, 3, 128}, window, outputs, 6, 16, packed::RunTaps::kRow, 32, 32}, random);
+        Check({{5, 3, 32}, window, outputs, 6, 4, packed::RunTaps::kRow, 0, 32}, random);
+      }
+    }
+  });
+}
+
 TEST(ConvQuadsI8, RandomAlignedLayers) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -173,7 +186,7 @@ TEST(ConvQuadsI8, RandomAlignedLayers) {
       c.groups = quads * 4;
       c.input = {random.Int(c.window.kernel_h, 8), random.Int(c.window.kernel_w, 17),
                  c.groups * width};
-      c.outputs = random.Int(1, 70);
+      c.outputs = random.Int(1, random.Int(0, 2) ? 70 : 400);
       c.set_size = random.Int(1, 9);
       c.run_channels = (random.Int(0, 1) ? 4 : 1) * width * random.Int(1, 2);
       c.lanes = random.Int(0, 1) ? 16 : 8;

@@ -14,6 +14,9 @@
 #define BISPARSE_DOT4_INL_H_
 #endif
 
+#include <algorithm>
+#include <cstdint>
+
 #include "hwy/highway.h"
 
 // Behind highway.h.
@@ -115,6 +118,39 @@ HWY_INLINE void StoreRequantised(VI32 acc, VI32 shift, uint8_t* q) {
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR
+
+/// q[o] = clamp(acc[o] >> shift_o[o], 0, 255) for o < n.
+HWY_INLINE void RequantiseRow(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) {
+  int64_t o = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const DI32 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2
+  // Four registers become one: to signed 16 bits, then to bytes, both with saturation, in blocks of 128 bits.
+  for (; o + 4 * lanes <= n; o += 4 * lanes) {
+    const auto at = [&](int64_t i) HWY_ATTR {
+      return hn::Shr(hn::LoadU(d, acc + o + i * lanes), hn::LoadU(d, shift_o + o + i * lanes)).raw;
+    };
+#if HWY_TARGET == HWY_AVX2
+    const __m256i packed =
+        _mm256_packus_epi16(_mm256_packs_epi32(at(0), at(1)), _mm256_packs_epi32(at(2), at(3)));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + o),
+                        _mm256_permutevar8x32_epi32(packed, order));
+#else
+    const __m512i packed =
+        _mm512_packus_epi16(_mm512_packs_epi32(at(0), at(1)), _mm512_packs_epi32(at(2), at(3)));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(q + o, _mm512_permutexvar_epi32(order, packed));
+#endif
+  }
+#endif
+  for (; o + lanes <= n; o += lanes) {
+    StoreRequantised(hn::LoadU(d, acc + o), hn::LoadU(d, shift_o + o), q + o);
+  }
+#endif  // HWY_TARGET != HWY_SCALAR
+  for (; o < n; ++o) q[o] = static_cast<uint8_t>(std::clamp(acc[o] >> shift_o[o], 0, 255));
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bisparse::kernels

@@ -30,12 +30,6 @@ void MatMul(const MatMulI8Args& a) {
     }
   }
 }
-
-void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) {
-  for (int64_t o = 0; o < n; ++o) {
-    q[o] = static_cast<uint8_t>(std::clamp(acc[o] >> shift_o[o], 0, 255));
-  }
-}
 #else
 #if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2
 constexpr int kMostVectors = 2;
@@ -111,21 +105,11 @@ void MatMul(const MatMulI8Args& a) {
   if (kHasNarrow && a.narrow) return Outputs<kHasNarrow>(a);
   Outputs<false>(a);
 }
-
-void Requantise(const int32_t* acc, int64_t n, const int32_t* shift_o, uint8_t* q) {
-  const DI32 d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t o = 0;
-  for (; o + lanes <= n; o += lanes) {
-    StoreRequantised(hn::LoadU(d, acc + o), hn::LoadU(d, shift_o + o), q + o);
-  }
-  for (; o < n; ++o) q[o] = static_cast<uint8_t>(std::clamp(acc[o] >> shift_o[o], 0, 255));
-}
 #endif  // HWY_SCALAR
 
 void RequantiseRows(const int32_t* acc, int64_t rows, int64_t stride, int64_t n,
                     const int32_t* shift_o, uint8_t* q) {
-  for (int64_t r = 0; r < rows; ++r) Requantise(acc + r * stride, n, shift_o, q + r * n);
+  for (int64_t r = 0; r < rows; ++r) RequantiseRow(acc + r * stride, n, shift_o, q + r * n);
 }
 
 void Quantise(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) {
