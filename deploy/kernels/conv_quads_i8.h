@@ -6,8 +6,8 @@
 //                    weight[channel(oy + ky_j, ox + kx, slot_j), ky_j, kx, o] · value(…)
 //
 // Where L = 16 and four groups beside each other (a quad) share owners everywhere, an entry is a quad of one kernel row,
-// and is read where the winners are. Otherwise (`gathered`) any four that a block owns make an entry, the last one filled up with
-// zeros, and each row of them is brought together from planes of single slots before it is used.
+// and is read where the winners are. Otherwise (`gathered`) any four that a block owns make an entry, the last one filled
+// up with zeros, and each row of them is brought together from planes of single slots before it is used.
 //
 // A channel's weights for one block and kernel row are lines of 4·L bytes: four taps of L outputs (16 or 8),
 // byte 4q + i of 16-byte part b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
@@ -18,7 +18,8 @@
 // unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
 // that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
 // Rows of one tap of several sets (1×1 convolutions of many outputs; `by_sets`) are lines of four sets instead: see
-// conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md. Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
+// conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md. Read first:
+// conv_packed.h. Tested in: conv_quads_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 #define BISPARSE_DEPLOY_KERNELS_CONV_QUADS_I8_H_
 
@@ -47,8 +48,8 @@ struct ConvQuadsI8 {
   int32_t quads = 0;     ///< of a position: slots padded to 4; of a gathered row's column: 1
   int32_t blocks = 0;    ///< real kernel blocks of L outputs
   int32_t set_size = 1;  ///< S
-  int64_t line_bytes =
-      0;  ///< from a line to the one of the next four taps, or of the next four sets
+  /// From a line to the one of the next four taps, or of the next four sets.
+  int64_t line_bytes = 0;
   int32_t channel_step = 0;       ///< from a channel's lines to the next one's, in units of 8 bytes
   std::vector<int32_t> begin_b;   ///< entries of each block
   std::vector<int32_t> weight_e;  ///< bytes
@@ -65,8 +66,8 @@ struct ConvQuadsI8 {
   int32_t sums_stride() const { return sets_outputs() + 16; }  ///< from sums to biases
   AlignedBuffer<int8_t> weight;
   bool narrow = false;  ///< all |weight| <= packed::kNarrowWeight
-  AlignedBuffer<int32_t> bias_o,
-      shift_o;  ///< [blocks·L, padded to 16]; bias with the rounding term
+  /// [blocks·L, padded to 16]; bias with the rounding term.
+  AlignedBuffer<int32_t> bias_o, shift_o;
   int32_t padded_w() const { return input.width + 2 * window.pad_w; }
   int32_t padded_h() const { return input.height + 2 * window.pad_h; }
   /// Columns of a plane or gathered row.
