@@ -48,8 +48,8 @@ std::vector<std::string> Warnings(const packed::Model& model, const PlanReport& 
         "times as long "
         "(hint: run.channels a multiple of the channels of a k-WTA group{}, run.taps row or all{})",
         s.name, s.expected_us, s.aligned_us, s.expected_us / s.aligned_us,
-        model.format == packed::NumberFormat::kI8 ? ", of four groups with one winner each" : "",
-        s.lanes % 4 == 0 && (s.lanes == 16 || model.format == packed::NumberFormat::kF32)
+        model.format == packed::NumberFormat::kI8 ? ", of four groups for the fastest kernel" : "",
+        s.lanes % 4 == 0 && (s.lanes >= 8 || model.format == packed::NumberFormat::kF32)
             ? ""
             : ", lanes 16"));
   }

@@ -87,19 +87,23 @@ double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& la
   const Layer& kwta = model.layers[i - 1];
   const std::string& kernel = layers[i].kernel;
   const bool aligned = kernel.find("/aligned_") != std::string::npos ||
-                       kernel.starts_with("conv_quads_i8") || kernel.starts_with("conv_taps_i8");
+                       kernel.starts_with("conv_taps_i8") ||
+                       (kernel.starts_with("conv_quads_i8") && kernel.ends_with("winners"));
   if (aligned || kwta.kind != LayerKind::kKwta || kwta.kwta.scope != packed::KwtaScope::kLocal) {
     return 0;
   }
   Layer other = layer;
   const bool f32 = model.format == NumberFormat::kF32;
-  if (layer.packing.lanes % 4 != 0 || !f32) other.packing.lanes = packed::kMaxLanes;
+  const bool eight = !f32 && layer.packing.lanes == 8;
+  if (layer.packing.lanes % 4 != 0 || (!f32 && !eight)) other.packing.lanes = packed::kMaxLanes;
   if (!f32 && !kernels::FitsConvQuadsI8(other)) return 0;
   const packed::Window& w = layer.window;
   const bool rows = w.stride_w == 1 && (w.kernel_w == 3 || w.kernel_w == 5);
-  const LayerUse use{.kernel = !f32   ? "conv_quads_i8/winners"
-                               : rows ? "conv_packed_f32/aligned_rows"
-                                      : "conv_packed_f32/aligned_taps",
+  const char* best = eight  ? "conv_quads_i8/gathered_winners"
+                     : !f32 ? "conv_quads_i8/winners"
+                     : rows ? "conv_packed_f32/aligned_rows"
+                            : "conv_packed_f32/aligned_taps";
+  const LayerUse use{.kernel = best,
                      .active_inputs = int64_t{kwta.kwta.winners} * kwta.kwta.chunk *
                                       layer.input.height * layer.input.width};
   return EstimateCycles(other, use, machine) / ClockGhz() * 1e-3;

@@ -85,8 +85,9 @@ TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
                   {"conv_dense_f32", "conv_packed_f32/lanes", "conv_packed_f32/aligned_taps",
                    "conv_packed_f32/scattered", "conv_quads_i8/dense", "conv_quads_i8/winners",
                    "conv_quads_i8/gathered_dense", "conv_quads_i8/gathered_winners",
-                   "depthwise_f32", "linear_dense_f32", "linear_packed_f32/dense",
-                   "linear_packed_f32/winners", "matmul_i8/conv", "matmul_i8/linear"}));
+                   "conv_quads_i8/sets_dense", "depthwise_f32", "linear_dense_f32",
+                   "linear_packed_f32/dense", "linear_packed_f32/winners", "matmul_i8/conv",
+                   "matmul_i8/linear"}));
 }
 
 TEST(Choose, SmallLayersAreNotShared) {

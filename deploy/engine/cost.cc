@@ -65,7 +65,7 @@ LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFor
           .dense_weights = layer.macs_executed == layer.macs_dense,
           .writes_map = layer.kernel.starts_with("kwta") &&
                         (reader == layers.size() ||
-                         (!layers[reader].kernel.ends_with("/winners") &&
+                         (!layers[reader].kernel.ends_with("winners") &&
                           layers[reader].active_inputs == layers[reader].input.elements())),
           .quantises = i == 0 && format == packed::NumberFormat::kI8};
 }

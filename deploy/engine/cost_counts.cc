@@ -145,7 +145,7 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
     const double windows = z.positions * (z.window.kernel_h * 2 + depth / (4 * w));
     return {.units = z.positions * depth / 4 * z.o16 / w,
             .starts = Ceil(z.positions, 6) * Ceil(z.o16, 4 * w),
-            .moved = (in_place ? 0 : windows) + out_vectors,
+            .moved = (in_place ? 0 : windows) + out_vectors / 4,  // stored by fours
             .lines = depth * z.o16 / kLineBytes};
   }
   if (use.kernel.starts_with("conv_taps_i8")) {
@@ -172,16 +172,21 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
     const Tiles tiles(layer.output.width);
     const double columns = tiles.width + kw - 1;
     const double vectors = std::max(lanes / w, 1.0), rows = Ceil(layer.output.height, two);
-    const double entry = tiles.width * kw + columns * (kw + 4 * two);
-    const double gathered = entries * layer.output.height * columns * tiles.count;
+    const double entry = tiles.width * kw + columns * (kw == 1 ? 8 * two : kw + 4 * two);
+    // Lines, values and the zeros around them, in whole vectors of 16 columns.
+    const double row_w = Ceil(layer.input.width + 2.0 * z.window.pad_w, 16) * 16;
+    const double planes = (layer.input.height + 2.0 * z.window.pad_h) * row_w * (slots + 1);
+    const double gathered = entries * layer.output.height * row_w;
     return {.units = entries * vectors * rows * tiles.count * entry,
             .starts = z.layout.blocks * vectors * rows * tiles.count,
-            .moved = (gathered * 12 + z.padded_positions * slots * 3) / (4 * w) + out_vectors,
+            .moved = (gathered * 12 + planes * 3) / (4 * w) + out_vectors,
             .lines = z.p * z.sets * lanes / kLineBytes};
   }
   if (use.kernel.starts_with("conv_quads_i8/sets")) {
     const double fours = Ceil(z.sets, 4), outputs = fours * 4 * z.s * 16;
-    return {.units = z.positions * z.window.kernel_h * quads * fours * 16 / w * 24,
+    constexpr double kOfQuad =
+        4 + 8 + 4 * 3;  // lines, unpacks, and load, dot product, store of each set
+    return {.units = z.positions * z.window.kernel_h * quads * fours * 16 / w * kOfQuad,
             .starts = z.positions * fours,
             .moved = z.padded_positions * quads + z.positions * outputs / w,
             .lines = z.p * fours};
@@ -315,6 +320,9 @@ std::string_view CostRowName(const Layer& layer, const LayerUse& use) {
     const packed::Layout layout(layer.kernel(), layer.packing);
     return layer.packing.lanes == 16 && layout.sets % 4 == 0 ? "linear_i8 (four sets)"
                                                              : "linear_i8";
+  }
+  for (const std::string_view row : {"conv_quads_i8/gathered", "conv_quads_i8/sets"}) {
+    if (use.kernel.starts_with(row)) return row;
   }
   if (use.kernel.starts_with("conv_taps_i8")) {
     return SharesTaps(layer, use) ? "conv_taps_i8/shared" : "conv_taps_i8/lanes";

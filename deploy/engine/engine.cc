@@ -185,8 +185,8 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
   // Whoever is free takes a part of what is left: large blocks first, which share weights, single samples last, which
   // even out what the cores differ in.
   std::atomic<int64_t> next{0};
-  const auto part = [&](int) {
-    ParallelOrder::PartBegins();
+  const auto take_blocks = [&] {
+    if (next >= batch) return;  // came too late
     WorkspacePool::Loan workspace(impl.pool);
     for (int64_t begin = next; begin < batch;) {
       const int64_t share = (batch - begin) / (int64_t{4} * impl.threads);
@@ -195,10 +195,14 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
       impl.RunBlocks(features.data(), begin, end, logits.data(), *workspace);
       begin = next;
     }
+  };
+  const auto part = [&](int) {
+    ParallelOrder::PartBegins();
+    take_blocks();
     ParallelOrder::PartEnds();
   };
-  const ParallelOrder order;
   const int parts = static_cast<int>(std::min<int64_t>(impl.threads, batch));
+  const ParallelOrder order;  // behind what the parts read
   impl.parallel->arena().execute(
       [&] { tbb::parallel_for(0, parts, part, tbb::simple_partitioner()); });
 }

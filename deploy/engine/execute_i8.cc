@@ -105,7 +105,7 @@ void RunConvQuads(const StepI8& step, const uint8_t* x, uint8_t* y, const Arena&
                                 .output = y,
                                 .scratch = arena.scratch};
   kernels::ConvQuadsI8FindLines(args);
-  SplitOver(parallel, step.parallel, step.layer->output.channels, 16,
+  SplitOver(parallel, step.parallel, step.layer->output.channels, step.quads->grain(),
             [&](int64_t begin, int64_t end, int slot) {
               kernels::ConvQuadsI8Args part = args;
               part.rows = arena.scratch + slot * arena.scratch_bytes + step.quads->rows_begin();

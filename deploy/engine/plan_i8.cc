@@ -141,8 +141,8 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
       }
       summary.kernel = QuadsKernelName(*step.quads, kwta != nullptr);
       summary.reason = kwta ? "weights and inputs are sparse" : "input is dense";
-      summary.macs_executed =
-          entries * layer.window.kernel_w * 4 * 16 * layer.output.height * layer.output.width;
+      summary.macs_executed = entries * layer.window.kernel_w * 4 * layer.packing.lanes *
+                              layer.output.height * layer.output.width;
       summary.active_inputs = kwta ? kwta->winner_count : layer.input.elements();
       summary.weight_bytes = static_cast<int64_t>(step.quads->weight.size());
       return;

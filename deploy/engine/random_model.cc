@@ -110,6 +110,7 @@ class Builder {
     packing.set_size = Chance(30) ? 1 : Chance(15) ? Int(8, packed::kMaxSetSize) : Int(2, 7);
     if (packing.set_size == 1) return packing;
     packing.run.channels = Chance(40) ? last_group_ : Int(1, channels);
+    // Four groups, as quads have them.
     if (IsI8() && Chance(50)) packing.run.channels = std::min(4 * last_group_, channels);
     packing.run.taps = static_cast<packed::RunTaps>(Int(0, 2));
     return packing;
@@ -251,7 +252,12 @@ class Builder {
                      .taps = Chance(70) ? packed::RunTaps::kRow : packed::RunTaps::kAll};
     }
     int32_t outputs = Int(1, 4) * Int(1, 9);
+    const bool sets = quads && packing.set_size > 1 && packing.set_size < 5 && w.kernel_w == 1;
     if (IsI8() && Chance(40)) outputs = 16 * Int(1, 4);  // groups of whole registers
+    if (sets) {
+      packing.lanes = 16;
+      outputs = 64 * packing.set_size - Int(0, 1) * Int(0, 15);
+    }
     if (at_.elements() < 2000 && Chance(8)) outputs = Int(64, 512);
     Layer& layer = Add(LayerKind::kConv2d, packed::WindowOutput(at_, w, outputs));
     layer.window = w;

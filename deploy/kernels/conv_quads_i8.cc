@@ -283,7 +283,6 @@ BISPARSE_COLUMN void AddColumn(Weights weight, int64_t line_bytes, const uint16_
 
 /// The outputs from o on, as many as a register holds of a block: lanes l … of block b.
 struct Outputs {
-  Outputs(const ConvQuadsI8& s, int32_t output) : o(output), b(o / s.lanes), l(o % s.lanes) {}
   int32_t o, b, l;
 };
 
@@ -304,20 +303,17 @@ HWY_INLINE void AddEntries(const ConvQuadsI8& s, const QuadMap& map, int64_t fir
 
 /// The quads that output row oy begins with: of the map, or of rows that are gathered for it and the one below.
 struct RowsOf {
-  RowsOf(const ConvQuadsI8Args& a, int32_t b, int32_t oy, bool two) {
-    const ConvQuadsI8& s = *a.conv;
-    if (!s.gathered) {
-      first = int64_t{oy} * s.padded_w() * s.quads;
-      below = two ? int64_t{s.padded_w()} * s.quads : 0;
-      return;
-    }
-    GatherRows(a, b, oy, 0);
-    if (!two) return;
-    GatherRows(a, b, oy + 1, 1);
-    below = int64_t{s.most_entries} * s.row_w();
-  }
   int64_t first = 0, below = 0;
 };
+HWY_INLINE RowsOf FindRows(const ConvQuadsI8Args& a, int32_t b, int32_t oy, bool two) {
+  const ConvQuadsI8& s = *a.conv;
+  const int64_t row = int64_t{s.padded_w()} * s.quads;
+  if (!s.gathered) return {oy * row, two ? row : 0};
+  GatherRows(a, b, oy, 0);
+  if (!two) return {};
+  GatherRows(a, b, oy + 1, 1);
+  return {0, int64_t{s.most_entries} * s.row_w()};
+}
 
 /// `below`: bytes to the outputs of the second row.
 template <bool kTwoRows>
@@ -340,31 +336,31 @@ HWY_INLINE void StoreOutputs(VI32 sum, VI32 shift, int32_t outputs, int64_t belo
   std::copy_n(q, outputs, y);
 }
 
-/// Outputs that a register holds sums of.
-template <bool kTwoRows>
-HWY_INLINE int32_t OutputsOfRegister() {
-  return kTwoRows ? 8 : static_cast<int32_t>(hn::Lanes(DI32()));
-}
-
 template <bool kNarrow, bool kTwoRows, int kT, int kKw, class Quads>
 void Blocks(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
   const ConvQuadsI8& s = *a.conv;
-  const int32_t out_c = s.output.channels, out_w = s.output.width, out_h = s.output.height;
-  const int32_t lanes = OutputsOfRegister<kTwoRows>();
-  for (int32_t o = a.output_begin; o < std::min(out_c, a.output_end); o += lanes) {
-    const Outputs of(s, o);
-    const VI32 shift = LoadOutputs<kTwoRows>(s.shift_o.data() + o);
+  const int32_t out_c = s.output.channels, end = std::min(out_c, a.output_end);
+  constexpr int32_t lanes = kTwoRows ? 8 : hn::MaxLanes(DI32());
+  // Whom a gathered row serves: a block, which is one register where registers are that wide.
+  const int32_t together = lanes < 16 && !kTwoRows && s.gathered ? s.lanes : lanes;
+  const int32_t out_w = s.output.width, out_h = s.output.height;
+  for (int32_t first = a.output_begin; first < end; first += together) {
+    const int32_t b = first / s.lanes;
     for (int32_t oy = 0; oy < out_h; oy += kTwoRows ? 2 : 1) {
       const bool two = kTwoRows && oy + 1 < out_h;  // else both halves are this row
-      const RowsOf rows(a, of.b, oy, two);
+      const RowsOf rows = FindRows(a, b, oy, two);
       const int64_t row_bytes = two ? int64_t{out_w} * out_c : 0;
-      for (int32_t ox = 0; ox < out_w; ox = NextTile(ox, kT, out_w)) {
-        VI32 acc[kT];
-        AddEntries<kNarrow, kTwoRows, kT, kKw>(s, map, rows.first + ox * quads, rows.below, of,
-                                               quads, acc);
-        uint8_t* y = a.output + (int64_t{oy} * out_w + ox) * out_c + o;
-        HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
-          StoreOutputs<kTwoRows>(acc[t], shift, out_c - o, row_bytes, y + int64_t{t} * out_c);
+      for (int32_t o = first; o < std::min(first + together, end); o += lanes) {
+        const Outputs of{o, b, o - b * s.lanes};
+        const VI32 shift = LoadOutputs<kTwoRows>(s.shift_o.data() + o);
+        for (int32_t ox = 0; ox < out_w; ox = NextTile(ox, kT, out_w)) {
+          VI32 acc[kT];
+          AddEntries<kNarrow, kTwoRows, kT, kKw>(s, map, rows.first + ox * quads, rows.below, of,
+                                                 quads, acc);
+          uint8_t* y = a.output + (int64_t{oy} * out_w + ox) * out_c + o;
+          HWY_UNROLL(16) for (int t = 0; t < kT; ++t) {
+            StoreOutputs<kTwoRows>(acc[t], shift, out_c - o, row_bytes, y + int64_t{t} * out_c);
+          }
         }
       }
     }
@@ -375,28 +371,34 @@ void Blocks(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
 template <bool kNarrow, bool kTwoRows, int kT, int kKw, class Quads>
 void PooledBlocks(const ConvQuadsI8Args& a, const QuadMap& map, Quads quads) {
   const ConvQuadsI8& s = *a.conv;
-  const int32_t out_c = s.output.channels, columns = s.output.width / 2 * 2;
-  const int32_t lanes = OutputsOfRegister<kTwoRows>();
-  for (int32_t o = a.output_begin; o < std::min(out_c, a.output_end); o += lanes) {
-    const Outputs of(s, o);
-    const VI32 shift = LoadOutputs<kTwoRows>(s.shift_o.data() + o);
+  const int32_t out_c = s.output.channels, end = std::min(out_c, a.output_end);
+  constexpr int32_t lanes = kTwoRows ? 8 : hn::MaxLanes(DI32());
+  // Whom a gathered row serves: a block, which is one register where registers are that wide.
+  const int32_t together = lanes < 16 && !kTwoRows && s.gathered ? s.lanes : lanes;
+  const int32_t columns = s.output.width / 2 * 2;
+  for (int32_t first = a.output_begin; first < end; first += together) {
+    const int32_t b = first / s.lanes;
     for (int32_t oy = 0; oy + 2 <= s.output.height; oy += 2) {
-      const RowsOf rows(a, of.b, oy, true);
-      for (int32_t ox = 0; ox < columns; ox = NextTile(ox, kT, columns)) {
-        VI32 acc[kT], largest[kT / 2];
-        const int64_t first = rows.first + ox * quads;
-        AddEntries<kNarrow, kTwoRows, kT, kKw>(s, map, first, rows.below, of, quads, acc);
-        HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
-          largest[t] = hn::Max(acc[2 * t], acc[2 * t + 1]);
-        }
-        if constexpr (!kTwoRows) {
-          AddEntries<kNarrow, false, kT, kKw>(s, map, first + rows.below, 0, of, quads, acc);
-        }
-        uint8_t* y = a.output + (int64_t{oy} / 2 * (columns / 2) + ox / 2) * out_c + o;
-        HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
-          const VI32 sum = kTwoRows ? MaxOfRows(largest[t])
-                                    : hn::Max(largest[t], hn::Max(acc[2 * t], acc[2 * t + 1]));
-          StoreOutputs<kTwoRows>(sum, shift, out_c - o, 0, y + int64_t{t} * out_c);
+      const RowsOf rows = FindRows(a, b, oy, true);
+      for (int32_t o = first; o < std::min(first + together, end); o += lanes) {
+        const Outputs of{o, b, o - b * s.lanes};
+        const VI32 shift = LoadOutputs<kTwoRows>(s.shift_o.data() + o);
+        for (int32_t ox = 0; ox < columns; ox = NextTile(ox, kT, columns)) {
+          VI32 acc[kT], largest[kT / 2];
+          const int64_t at = rows.first + ox * quads;
+          AddEntries<kNarrow, kTwoRows, kT, kKw>(s, map, at, rows.below, of, quads, acc);
+          HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
+            largest[t] = hn::Max(acc[2 * t], acc[2 * t + 1]);
+          }
+          if constexpr (!kTwoRows) {
+            AddEntries<kNarrow, false, kT, kKw>(s, map, at + rows.below, 0, of, quads, acc);
+          }
+          uint8_t* y = a.output + (int64_t{oy} / 2 * (columns / 2) + ox / 2) * out_c + o;
+          HWY_UNROLL(8) for (int t = 0; t < kT / 2; ++t) {
+            const VI32 sum = kTwoRows ? MaxOfRows(largest[t])
+                                      : hn::Max(largest[t], hn::Max(acc[2 * t], acc[2 * t + 1]));
+            StoreOutputs<kTwoRows>(sum, shift, out_c - o, 0, y + int64_t{t} * out_c);
+          }
         }
       }
     }

@@ -84,6 +84,7 @@ struct ConvQuadsI8 {
     return gathered ? int64_t{2} * most_entries * row_w() * 12 : 0;
   }
   int32_t sets_outputs() const { return 4 * set_size * lanes; }  ///< outputs of four sets
+  int32_t grain() const { return by_sets ? sets_outputs() : 16; }
   /// Of a scratch that holds both: where the rows begin, and its size.
   int64_t rows_begin() const { return (shared_bytes() + 63) / 64 * 64; }
   int64_t scratch_bytes() const { return rows_begin() + rows_bytes(); }
@@ -115,7 +116,7 @@ struct ConvQuadsI8Args {
   uint8_t* output = nullptr;   ///< [out_h, out_w, out_c], requantised; halved by the pool
   uint8_t* scratch = nullptr;  ///< conv->shared_bytes(), 64-byte aligned
   uint8_t* rows = nullptr;     ///< conv->rows_bytes(), 64-byte aligned, of this part alone
-  /// A part of the outputs, from a multiple of 16 on, for one of several threads.
+  /// A part of the outputs, from a multiple of conv->grain() on, for one of several threads.
   int32_t output_begin = 0, output_end = std::numeric_limits<int32_t>::max();
 };
 /// Where each winner's lines are, into scratch; once, before the parts.

@@ -107,7 +107,7 @@ bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots) {
   if (!FitsConvQuadsI8(layer) || layer.packing.lanes != 16 || w.kernel_w != 1) return false;
   // Registers of 16 sums take single taps fast enough where few quads or sets share the way to memory.
   const bool wide = std::string_view(IsaName()).starts_with("AVX3");
-  return wide ? layout.sets % 4 == 0 && w.kernel_h * (slots + 3) / 4 >= 8 : layout.sets >= 3;
+  return wide ? layout.sets % 4 == 0 && w.kernel_h * ((slots + 3) / 4) >= 8 : layout.sets >= 3;
 }
 
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
@@ -139,7 +139,6 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   const int64_t bytes = conv.by_sets ? (layout.sets + 3) / 4 * set_bytes
                                      : conv.line_bytes * lines + conv.line_bytes / 4;
   if (bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
-  if ((slots + 1) * conv.plane() > std::numeric_limits<int32_t>::max()) return std::nullopt;
   conv.quads = conv.gathered ? 1 : (slots + 3) / 4;
   conv.begin_b.push_back(0);
   for (int32_t b = 0; b < layout.blocks; ++b) {
@@ -150,6 +149,9 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     conv.begin_b.push_back(static_cast<int32_t>(conv.quad_e.size()));
     conv.most_entries = std::max(conv.most_entries, conv.begin_b.back() - conv.begin_b.end()[-2]);
   }
+  // Copies of that size (also keeps places within 32 bits) would take longer than they spare.
+  constexpr int64_t kMostGatheredBytes = 1 << 24;
+  if (conv.gathered && conv.scratch_bytes() > kMostGatheredBytes) return std::nullopt;
 
   if (conv.by_sets) FindSums(rows_b, layout.sets, conv);
 

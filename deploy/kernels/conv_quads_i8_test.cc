@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <string>
 
+#include "deploy/base/aligned_buffer.h"
 #include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/kernels/cpu.h"
 #include "deploy/kernels/kwta_u8.h"
 #include "deploy/kernels/packed_ref.h"
 
@@ -24,7 +26,31 @@ struct Case {
   int32_t lanes = 16;
 };
 
-void Check(const Case& c, Random& random) {
+/// How a layer was computed.
+struct Form {
+  bool gathered = false, by_sets = false;
+};
+
+/// Memory with a guard behind it.
+class Scratch {
+ public:
+  explicit Scratch(int64_t bytes) : bytes_(static_cast<size_t>(bytes)), buffer_(bytes_ + kGuard) {
+    std::fill(buffer_.begin() + bytes_, buffer_.end(), kMark);
+  }
+  uint8_t* data() { return buffer_.data(); }
+  bool Intact() const {
+    return std::all_of(buffer_.begin() + bytes_, buffer_.end(),
+                       [](uint8_t byte) { return byte == kMark; });
+  }
+
+ private:
+  static constexpr size_t kGuard = 64;
+  static constexpr uint8_t kMark = 0xC5;
+  size_t bytes_;
+  AlignedBuffer<uint8_t> buffer_;
+};
+
+void Check(const Case& c, Random& random, Form* form = nullptr) {
   const RandomLayer made({.outputs = c.outputs,
                           .channels = c.input.channels,
                           .kernel_h = c.window.kernel_h,
@@ -83,16 +109,17 @@ void Check(const Case& c, Random& random) {
   const auto conv =
       PrepareConvQuadsI8(layer, slots, c.winners > 0 ? c.groups : slots, zero, c.pool);
   ASSERT_TRUE(conv.has_value());
+  if (form != nullptr) *form = {conv->gathered, conv->by_sets};
   const int32_t step = c.pool ? 2 : 1;
   const int32_t out_h = layer.output.height / step, out_w = layer.output.width / step;
   Guarded<uint8_t> y(int64_t{out_h} * out_w * c.outputs);
-  AlignedBuffer<uint8_t> scratch(static_cast<size_t>(conv->scratch_bytes()));
+  Scratch scratch(conv->shared_bytes()), rows(conv->rows_bytes());
   ConvQuadsI8Args args{.conv = &*conv,
                        .index_k = c.winners > 0 ? index.data() : nullptr,
                        .value_k = value.data(),
                        .output = y.data(),
                        .scratch = scratch.data(),
-                       .rows = scratch.data() + conv->rows_begin()};
+                       .rows = rows.data()};
   std::vector<uint16_t> line;
   if (conv->reads_in_place() && c.winners > 0 && random.Int(0, 1)) {
     for (const int32_t i : index) {
@@ -102,13 +129,14 @@ void Check(const Case& c, Random& random) {
     args.line_k = line.data();
   }
   ConvQuadsI8FindLines(args);
-  const int32_t cut = random.Int(0, (c.outputs + 15) / 16) * 16;  // one part is empty at times
+  const int32_t grain = conv->grain();  // one part is empty at times
+  const int32_t cut = random.Int(0, (c.outputs + grain - 1) / grain) * grain;
   args.output_begin = cut;
   ConvQuadsI8Run(args);
   args.output_begin = 0;
   args.output_end = cut;
   ConvQuadsI8Run(args);
-  ASSERT_TRUE(y.Intact());
+  ASSERT_TRUE(y.Intact() && scratch.Intact() && rows.Intact());
 
   const auto sum_at = [&](int32_t oy, int32_t ox, int32_t o) {
     const int32_t n = o / c.lanes / c.set_size, s = o / c.lanes % c.set_size;
@@ -163,10 +191,38 @@ TEST(ConvQuadsI8, OneTapOfFourSets) {
     for (const int32_t outputs : {384, 380, 500, 768}) {
       for (const int32_t kernel_h : {1, 3}) {
         const packed::Window window{.kernel_h = kernel_h, .kernel_w = 1, .pad_h = kernel_h / 2};
-        Check({{5, 3, 128}, window, outputs, 6, 16, packed::RunTaps::kRow, 32, 32}, random);
-        Check({{5, 3, 32}, window, outputs, 6, 4, packed::RunTaps::kRow, 0, 32}, random);
+        for (const int32_t winners : {32, 0}) {
+          Form form;
+          Check({{5, 3, 128}, window, outputs, 6, 16, packed::RunTaps::kRow, winners, 32}, random,
+                &form);
+          // 500: six sets, which fill no line.
+          EXPECT_EQ(form.by_sets, outputs != 500 || !IsaName().starts_with("AVX3"));
+        }
       }
     }
+  });
+}
+
+TEST(ConvQuadsI8, SingleGroupsAndEightLanesAreGathered) {
+  ForEachIsa([] {
+    Random random(4);
+    const packed::Window window{.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1};
+    for (const int32_t lanes : {16, 8}) {
+      for (const bool pool : {false, true}) {
+        Form form;
+        Check({{9, 13, 64}, window, 70, 8, 8, packed::RunTaps::kRow, 8, 8, pool, lanes}, random,
+              &form);
+        EXPECT_TRUE(form.gathered);
+      }
+    }
+  });
+}
+
+TEST(ConvQuadsI8, PlacesReachSixteenBits) {
+  ForEachIsa([] {
+    Random random(5);
+    const packed::Window window{.kernel_h = 3, .kernel_w = 1, .pad_h = 1};
+    Check({{3, 2, 5460}, window, 9, 2, 1365, packed::RunTaps::kRow, 4, 4, false, 8}, random);
   });
 }
 
@@ -203,8 +259,9 @@ TEST(ConvQuadsI8, RandomAlignedLayers) {
 
 TEST(ConvQuadsI8, IsNotOfferedWhereAWinnerDecidesTheOwner) {
   Random random(3);
-  const RandomLayer made({.outputs = 32, .channels = 32, .kernel_h = 3, .kernel_w = 3},
-                         {.set_size = 2, .lanes = 16, .run = {.channels = 1}}, random);
+  const RandomLayer made(
+      {.outputs = 32, .channels = 32, .kernel_h = 3, .kernel_w = 3},
+      {.set_size = 2, .lanes = 16, .run = {.channels = 1, .taps = packed::RunTaps::kRow}}, random);
   packed::Layer layer;
   layer.kind = packed::LayerKind::kConv2d;
   layer.input = {8, 8, 32};

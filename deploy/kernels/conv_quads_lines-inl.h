@@ -34,10 +34,19 @@ inline bool KeepsPlaces(const ConvQuadsI8Args& a) {
          (c & (c - 1)) == 0;
 }
 
+/// Gathered rows, two of each entry of a block.
+struct GatheredRows {
+  explicit GatheredRows(const ConvQuadsI8Args& a)
+      : line(reinterpret_cast<uint16_t*>(a.rows)),
+        value(a.rows + int64_t{2} * a.conv->most_entries * a.conv->row_w() * 8) {}
+  uint16_t* line;
+  uint8_t* value;
+};
+
 HWY_INLINE QuadMap MapOf(const ConvQuadsI8Args& a) {
   if (a.conv->gathered) {
-    const int64_t values = int64_t{2} * a.conv->most_entries * a.conv->row_w() * 8;
-    return {reinterpret_cast<const uint16_t*>(a.rows), a.rows + values};
+    const GatheredRows rows(a);
+    return {rows.line, rows.value};
   }
   if (a.line_k != nullptr) return {a.line_k, a.value_k};
   const auto* line = reinterpret_cast<const uint16_t*>(a.scratch);
@@ -153,11 +162,11 @@ inline void FindPlanes(const ConvQuadsI8Args& a) {
 inline void GatherRows(const ConvQuadsI8Args& a, int32_t b, int32_t oy, int32_t row) {
   const ConvQuadsI8& s = *a.conv;
   const Planes from(a);
-  const QuadMap map = MapOf(a);
+  const GatheredRows to(a);
   const int64_t first = int64_t{row} * s.most_entries * s.row_w(), shift = int64_t{oy} * s.row_w();
   for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
-    auto* line = const_cast<uint16_t*>(map.line) + (first + s.quad_e[e]) * 4;
-    auto* value = const_cast<uint8_t*>(map.value) + (first + s.quad_e[e]) * 4;
+    uint16_t* line = to.line + (first + s.quad_e[e]) * 4;
+    uint8_t* value = to.value + (first + s.quad_e[e]) * 4;
     const uint16_t* line_j[4];
     const uint8_t* value_j[4];
     for (int j = 0; j < 4; ++j) {

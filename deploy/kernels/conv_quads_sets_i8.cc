@@ -58,8 +58,7 @@ void Sets(const ConvQuadsI8Args& a) {
   const int32_t out_c = s.output.channels;
   const int32_t outputs = s.sets_outputs(), end = std::min(out_c, a.output_end);
   auto* const acc = reinterpret_cast<int32_t*>(a.rows);
-  // Four sets belong to the part that their first output is in.
-  for (int32_t g = (a.output_begin + outputs - 1) / outputs; g * outputs < end; ++g) {
+  for (int32_t g = a.output_begin / outputs; g * outputs < end; ++g) {
     const int32_t first = g * outputs;
     const size_t biases = std::min<size_t>(static_cast<size_t>(outputs), s.bias_o.size() - first);
     const int8_t* weight = s.weight.data() + g * s.line_bytes;
