@@ -184,8 +184,8 @@ Work ConvI8(const Layer& layer, const LayerUse& use, double w) {
   }
   if (use.kernel.starts_with("conv_quads_i8/sets")) {
     const double fours = Ceil(z.sets, 4), outputs = fours * 4 * z.s * 16;
-    constexpr double kOfQuad =
-        4 + 8 + 4 * 3;  // lines, unpacks, and load, dot product, store of each set
+    // Lines, unpacks, and load, dot product, store of each set.
+    constexpr double kOfQuad = 4 + 8 + 4 * 3;
     return {.units = z.positions * z.window.kernel_h * quads * fours * 16 / w * kOfQuad,
             .starts = z.positions * fours,
             .moved = z.padded_positions * quads + z.positions * outputs / w,
