@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fail(kind, location, "format", args…): throws bisparse::Error with a formatted message.
+// Fail(kind, location, "format", args…): throws bisparse::Error with a formatted message. NUL bytes of foreign text are
+// written as \x00 in it, since what() ends at the first.
 #ifndef BISPARSE_DEPLOY_BASE_CHECK_H_
 #define BISPARSE_DEPLOY_BASE_CHECK_H_
 
@@ -9,13 +10,14 @@
 #include <utility>
 
 #include "bisparse/error.h"
+#include "deploy/base/show.h"
 
 namespace bisparse {
 
 template <typename... Args>
 [[noreturn]] void Fail(ErrorKind kind, const std::string& location,
                        fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(kind, location, fmt::format(format, std::forward<Args>(args)...));
+  throw Error(kind, NulShown(location), NulShown(fmt::format(format, std::forward<Args>(args)...)));
 }
 
 }  // namespace bisparse

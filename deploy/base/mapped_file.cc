@@ -13,13 +13,9 @@
 namespace bisparse {
 
 MappedFile::MappedFile(const std::string& path) {
-  const FileDescriptor file = OpenForReading(path);
+  const FileDescriptor file = OpenRegularFile(path);
   struct stat status;
   if (::fstat(file.get(), &status) != 0) FailErrno(path, "cannot be examined", errno);
-  if (!S_ISREG(status.st_mode)) {
-    Fail(ErrorKind::kData, path,
-         "is not a regular file (hint: give the file itself, no folder, pipe or device)");
-  }
   if (status.st_size == 0) {
     Fail(ErrorKind::kData, path, "is empty, 0 bytes (hint: was the copy or download interrupted?)");
   }

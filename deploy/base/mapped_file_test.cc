@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -51,6 +52,11 @@ TEST(MappedFile, RefusesWhatCannotBeMapped) {
   ExpectRefused(WriteTestFile("empty", ""), "is empty, 0 bytes");
   ExpectRefused(testing::TempDir(), "not a regular file");
   ExpectRefused("/dev/null", "not a regular file");
+  // Nobody ever writes to this pipe.
+  const std::string pipe = testing::TempDir() + "mapped_file_test_pipe";
+  std::filesystem::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  ExpectRefused(pipe, "not a regular file but a pipe");
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <utility>
 
+#include "deploy/base/print.h"
+
 namespace bisparse {
 namespace {
 
@@ -83,11 +85,9 @@ void ProgressBar::Draw(Clock::time_point now) {
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const std::string line = FormatProgress(label_, done_, total_, elapsed, suffix_);
   // Back to the line's start, then clear what a longer line left behind (ECMA-48, EL).
-  if (terminal_) {
-    fmt::print(out_, "\r{}\x1b[K", line);
-  } else {
-    fmt::print(out_, "{}\n", line);
-  }
+  if (terminal_) std::fputc('\r', out_);
+  WriteRemark(out_, terminal_ ? line : line + '\n');
+  if (terminal_) std::fputs("\x1b[K", out_);
   std::fflush(out_);
   last_draw_ = now;
 }

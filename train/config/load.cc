@@ -52,7 +52,7 @@ Config ParseConfig(const std::string& text, const std::string& path,
 }
 
 Config LoadConfig(const std::string& path, const std::vector<std::string>& overrides) {
-  return ParseConfig(ReadTextFile(path), path, overrides);
+  return ParseConfig(ReadTextStream(path), path, overrides);
 }
 
 }  // namespace bisparse::train
