@@ -2,14 +2,15 @@
 // Read first: choose.h. Tested in: choose_test.cc.
 #include "deploy/engine/choose.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <string>
 
 #include "deploy/base/check.h"
-#include "deploy/engine/describe.h"
 #include "deploy/kernels/conv_quads_i8.h"
-#include "deploy/kernels/conv_taps_i8.h"
-#include "deploy/kernels/cpu.h"
 
 namespace bisparse {
 namespace {
@@ -18,65 +19,152 @@ using packed::Layer;
 using packed::LayerKind;
 using packed::NumberFormat;
 
-/// The max-pool behind layer i that some kernels do too, or null.
-const Layer* PoolBehind(const packed::Model& model, size_t i) {
-  if (i + 1 >= model.layers.size() || !IsPoolOfTwo(model.layers[i + 1])) return nullptr;
-  return &model.layers[i + 1];
-}
+double UsOfCycle(const CostMachine& machine) { return 1e-3 / machine.clock_ghz; }
 
-bool PoolsToo(std::string_view kernel) {
-  return kernel.find("/pooled_") != std::string_view::npos || kernel == "conv_taps_i8" ||
-         kernel.starts_with("conv_quads_i8");
-}
-
-/// The kernel that reads every input, in mode sparse_dense or dense.
-const char* KernelOfMap(const Layer& layer, NumberFormat format, Mode mode, bool pool) {
-  const bool conv = layer.kind == LayerKind::kConv2d;
-  const bool sparse = mode == Mode::kSparseDense && layer.packing.set_size > 1;
-  if (format == NumberFormat::kI8) {
-    const bool dense = mode == Mode::kDense;
-    if (conv && pool && kernels::HasConvTapsI8(layer, true, dense)) return "conv_taps_i8";
-    if (conv && kernels::HasConvTapsI8(layer, false, dense)) return "conv_taps_i8/no_pool";
-    if (conv && sparse && kernels::FitsConvQuadsI8(layer)) {
-      if (layer.packing.lanes == 8) return "conv_quads_i8/gathered_dense";
-      return !pool && kernels::FitsConvQuadsBySets(layer, layer.input.channels)
-                 ? "conv_quads_i8/sets_dense"
-                 : "conv_quads_i8/dense";
-    }
-    if (conv) return "matmul_i8/conv";
-    return sparse ? "linear_i8/dense" : "matmul_i8/linear";
-  }
-  if (!sparse) return conv ? "conv_dense_f32" : "linear_dense_f32";
-  if (!conv) return "linear_packed_f32/dense";
-  if (layer.packing.lanes == 1) return "conv_packed_f32/columns";
-  return pool && layer.packing.lanes == 16 ? "conv_packed_f32/pooled_lanes"
-                                           : "conv_packed_f32/lanes";
-}
-
-CostMachine MachineOf(const packed::Model& model) {
-  CostMachine machine{.isa = kernels::IsaName(), .caches = MachineCaches()};
-  for (const Layer& layer : model.layers) {
-    machine.touched_bytes +=
-        static_cast<int64_t>(layer.weight_pnl.size_bytes() + layer.weight_i8_pnl.size_bytes());
+/// The machine as it is while a sample goes through the network: its weights compete for the caches.
+CostMachine Touched(const packed::Model& model, std::span<const LayerUse> use_i,
+                    CostMachine machine) {
+  machine.touched_bytes = 0;
+  for (size_t i = 0; i < use_i.size(); ++i) {
+    const Work work = CountWork(model.layers[i], use_i[i], VectorBytes(machine.isa));
+    machine.touched_bytes += static_cast<int64_t>(64 * work.lines);
   }
   return machine;
 }
 
-double CyclesWithPool(const packed::Model& model, size_t i, const LayerUse& use,
-                      const CostMachine& machine) {
-  double cycles = EstimateCycles(model.layers[i], use, machine);
-  const Layer* pool = PoolBehind(model, i);
-  if (pool == nullptr || PoolsToo(use.kernel)) return cycles;
-  const bool f32 = model.format == NumberFormat::kF32;
-  return cycles + EstimateCycles(*pool, {.kernel = f32 ? "max_pool_f32" : "max_pool_u8"}, machine);
-}
+/// Looks for the modes of the layers that have ways and are not decided beforehand.
+class Search {
+ public:
+  Search(const Outline& outline, const CostMachine& machine, std::vector<Mode> decided_i)
+      : outline_(outline),
+        machine_(machine),
+        decided_i_(std::move(decided_i)),
+        use_i_(decided_i_.size()) {}
 
-LayerUse UseOfMap(const packed::Model& model, size_t i, Mode mode) {
-  const Layer& layer = model.layers[i];
-  return {.kernel = KernelOfMap(layer, model.format, mode, PoolBehind(model, i) != nullptr),
-          .active_inputs = layer.input.elements(),
-          .dense_weights = mode == Mode::kDense,
-          .quantises = i == 0 && model.format == NumberFormat::kI8};
+  std::vector<Mode> Fastest() {
+    std::vector<Mode> best_i = Single(Mode::kSparseSparse);
+    double best = Cycles(best_i);
+    const auto consider = [&](std::vector<Mode> mode_i) {
+      const double cycles = Cycles(mode_i);
+      if (cycles >= best) return;
+      best = cycles;
+      best_i = std::move(mode_i);
+    };
+    consider(Single(Mode::kSparseDense));
+    consider(Single(Mode::kDense));
+    const CacheSizes& caches = machine_.caches;
+    for (const int64_t touched :
+         {caches.l1_bytes, caches.l2_bytes, caches.l3_bytes, std::numeric_limits<int64_t>::max()}) {
+      machine_.touched_bytes = touched;
+      consider(BestChain());
+    }
+    // Where the fastest chain touches more than the level that it was made for holds, one layer of it may do with less.
+    const std::vector<size_t>& layers = outline_.layers_with_ways();
+    for (size_t w = 0; w < layers.size();) {
+      const double before = best;
+      for (const Mode mode : WaysOf(layers[w])) {
+        std::vector<Mode> mode_i = best_i;
+        mode_i[layers[w]] = mode;
+        consider(std::move(mode_i));
+      }
+      w = best < before ? 0 : w + 1;
+    }
+    return best_i;
+  }
+
+  double Cycles(std::span<const Mode> mode_i) const {
+    const std::vector<double> cycles_i =
+        NetworkCycles(outline_.model(), outline_.Uses(mode_i), machine_);
+    return std::accumulate(cycles_i.begin(), cycles_i.end(), 0.0);
+  }
+
+ private:
+  std::vector<Mode> Single(Mode mode) const {
+    std::vector<Mode> mode_i = decided_i_;
+    std::replace(mode_i.begin(), mode_i.end(), Mode::kAuto, mode);
+    return mode_i;
+  }
+
+  std::vector<Mode> WaysOf(size_t i) const {
+    if (decided_i_[i] != Mode::kAuto) return {decided_i_[i]};
+    return outline_.WaysOf(i);
+  }
+
+  /// Of layers [begin, end) by the modes of those two, weights coming from machine_.touched_bytes.
+  double StretchCycles(std::span<const Mode> mode_i, size_t begin, size_t end) {
+    outline_.Uses(mode_i, begin, end, use_i_);
+    double cycles = 0;
+    for (size_t i = begin; i < end; ++i) {
+      cycles += EstimateCycles(outline_.model().layers[i], use_i_[i], machine_);
+    }
+    return cycles;
+  }
+
+  /// The fastest chain where all weights come from one level, backwards: of each layer and each of its modes the fastest
+  /// rest of the network.
+  std::vector<Mode> BestChain() {
+    struct Rest {
+      Mode mode, next;
+      double cycles;
+    };
+    const std::vector<size_t>& layers = outline_.layers_with_ways();
+    std::vector<Mode> mode_i = Single(Mode::kSparseSparse);
+    std::vector<std::vector<Rest>> rest_w(layers.size());
+    size_t end = mode_i.size();
+    for (size_t w = layers.size(); w-- > 0; end = layers[w]) {
+      const size_t begin = layers[w];
+      for (const Mode mode : WaysOf(begin)) {
+        mode_i[begin] = mode;
+        Rest best{mode, mode, std::numeric_limits<double>::infinity()};
+        if (w + 1 == layers.size()) best.cycles = StretchCycles(mode_i, begin, end);
+        for (size_t n = 0; w + 1 < layers.size() && n < rest_w[w + 1].size(); ++n) {
+          const Rest& next = rest_w[w + 1][n];
+          mode_i[end] = next.mode;
+          const double cycles = StretchCycles(mode_i, begin, end) + next.cycles;
+          if (cycles < best.cycles) best = {mode, next.mode, cycles};
+        }
+        rest_w[w].push_back(best);
+      }
+    }
+    if (layers.empty()) return mode_i;
+    Rest* best = nullptr;
+    double best_cycles = std::numeric_limits<double>::infinity();
+    for (Rest& rest : rest_w[0]) {
+      mode_i[layers[0]] = rest.mode;
+      const double cycles = StretchCycles(mode_i, 0, layers[0]) + rest.cycles;
+      if (cycles >= best_cycles) continue;
+      best_cycles = cycles;
+      best = &rest;
+    }
+    for (size_t w = 0; w < layers.size(); ++w) {
+      mode_i[layers[w]] = best->mode;
+      if (w + 1 == layers.size()) break;
+      best = &*std::find_if(rest_w[w + 1].begin(), rest_w[w + 1].end(),
+                            [&](const Rest& rest) { return rest.mode == best->next; });
+    }
+    return mode_i;
+  }
+
+  const Outline& outline_;
+  CostMachine machine_;
+  std::vector<Mode> decided_i_;  ///< kAuto: to be looked for
+  std::vector<LayerUse> use_i_;
+};
+
+/// Why layer i is not computed by its winners; empty where it is.
+std::string Reason(const Outline& outline, const Search& search, const CostMachine& machine,
+                   std::vector<Mode> mode_i, size_t i) {
+  const Mode mode = mode_i[i], first = outline.WaysOf(i).front();
+  if (mode == first) return "";
+  const packed::Model& model = outline.model();
+  const double network = search.Cycles(mode_i);
+  const double own = NetworkCycles(model, outline.Uses(mode_i), machine)[i];
+  mode_i[i] = first;
+  const double other = own + search.Cycles(mode_i) - network;
+  return fmt::format("{}: {:.3g} us expected against {:.3g} us by {}",
+                     mode == Mode::kDense ? "dense is faster" : "the whole map is faster",
+                     own * UsOfCycle(machine), other * UsOfCycle(machine),
+                     outline.Uses(mode_i)[i].kernel);
 }
 
 /// µs if owners did not depend on which channel of a group wins; 0 where that changes nothing.
@@ -106,101 +194,68 @@ double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& la
   const LayerUse use{.kernel = best,
                      .active_inputs = int64_t{kwta.kwta.winners} * kwta.kwta.chunk *
                                       layer.input.height * layer.input.width};
-  return EstimateCycles(other, use, machine) / ClockGhz() * 1e-3;
+  return EstimateCycles(other, use, machine) * UsOfCycle(machine);
 }
 
 }  // namespace
 
-Chooser::Chooser(const packed::Model& model, const EngineOptions& options)
-    : model_(model), options_(options), machine_(MachineOf(model)) {
+ChosenWays ChooseWays(const Outline& outline, const EngineOptions& options,
+                      const CostMachine& machine) {
+  const packed::Model& model = outline.model();
+  ChosenWays ways{std::vector<Mode>(model.layers.size(), options.mode),
+                  std::vector<std::string>(model.layers.size())};
   for (const LayerChoice& choice : options.choices) {
-    const bool known = std::any_of(model.layers.begin(), model.layers.end(),
-                                   [&](const Layer& layer) { return layer.name == choice.layer; });
+    bool known = false;
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      if (model.layers[i].name != choice.layer) continue;
+      known = true;
+      // A mode for all layers is stronger, and so is the first choice of a layer.
+      if (ways.mode_i[i] != Mode::kAuto || choice.mode == Mode::kAuto) continue;
+      ways.mode_i[i] = choice.mode;
+      ways.reason_i[i] = choice.reason;
+    }
     if (!known) {
       Fail(ErrorKind::kConfiguration, "EngineOptions",
            "choices name a layer '{}' that model '{}' lacks", choice.layer, model.name);
     }
   }
-}
-
-const LayerChoice* Chooser::ChoiceOf(size_t i) const {
-  if (options_.mode != Mode::kAuto) return nullptr;
-  const auto choice =
-      std::find_if(options_.choices.begin(), options_.choices.end(), [&](const LayerChoice& c) {
-        return c.layer == model_.layers[i].name && c.mode != Mode::kAuto;
-      });
-  return choice == options_.choices.end() ? nullptr : &*choice;
-}
-
-bool Chooser::HasWays(size_t i) const {
-  const LayerKind kind = model_.layers[i].kind;
-  return kind == LayerKind::kConv2d || kind == LayerKind::kLinear;
-}
-
-double Chooser::Cycles(size_t i, const LayerSummary& summary) const {
-  LayerUse use = UseOf(std::span(&summary, 1), 0, model_.format);
-  use.quantises = use.quantises && i == 0;
-  return Cycles(i, use);
-}
-
-double Chooser::SketchCycles(size_t i, Mode mode) const {
-  return Cycles(i, UseOfMap(model_, i, mode));
-}
-
-double Chooser::Cycles(size_t i, const LayerUse& use) const {
-  CostMachine machine = machine_;
-  if (use.dense_weights) {  // larger than the packed ones that the sum holds
-    const Layer& layer = model_.layers[i];
-    machine.touched_bytes +=
-        layer.kernel().weights() * (model_.format == NumberFormat::kF32 ? 4 : 1);
-  }
-  return CyclesWithPool(model_, i, use, machine);
-}
-
-void Chooser::Explain(Mode mode, double cycles, double other_cycles,
-                      const std::string& other_kernel, LayerSummary& summary) {
-  const double us = 1e-3 / ClockGhz();
-  summary.reason = fmt::format("{}: {:.3g} us expected against {:.3g} us by {}",
-                               mode == Mode::kDense ? "dense is faster" : "the whole map is faster",
-                               cycles * us, other_cycles * us, other_kernel);
-}
-
-void EstimateTimes(const packed::Model& model, std::vector<LayerSummary>& layers) {
-  CostMachine machine{.isa = kernels::IsaName(), .caches = MachineCaches()};
-  const auto touched = [&](size_t i, const LayerUse& use) {
-    return static_cast<int64_t>(64 *
-                                CountWork(model.layers[i], use, VectorBytes(machine.isa)).lines);
-  };
-  CostMachine dense = machine;
-  const auto dense_use = [&](size_t i) {
-    LayerUse use = UseOf(layers, i, model.format);
-    const LayerKind kind = model.layers[i].kind;
-    if (kind == LayerKind::kConv2d || kind == LayerKind::kLinear)
-      return UseOfMap(model, i, Mode::kDense);
-    const bool f32 = model.format == NumberFormat::kF32;
-    const bool pooled = i > 0 && PoolBehind(model, i - 1) != nullptr &&
-                        model.layers[i - 1].kind == LayerKind::kConv2d &&
-                        PoolsToo(UseOfMap(model, i - 1, Mode::kDense).kernel);
-    if (kind == LayerKind::kMaxPool) {
-      use.kernel = pooled ? "none" : f32 ? "max_pool_f32" : "max_pool_u8";
+  if (options.mode != Mode::kAuto) return ways;
+  const std::vector<Mode> decided_i = ways.mode_i;
+  Search search(outline, machine, decided_i);
+  ways.mode_i = search.Fastest();
+  for (const size_t i : outline.layers_with_ways()) {
+    if (decided_i[i] == Mode::kAuto) {
+      ways.reason_i[i] = Reason(outline, search, machine, ways.mode_i, i);
     }
-    if (kind == LayerKind::kKwta) {
-      use.kernel = f32 ? "kwta_f32" : "kwta_u8";
-      use.writes_map = true;
-    }
-    return use;
-  };
-  for (size_t i = 0; i < layers.size(); ++i) {
-    machine.touched_bytes += touched(i, UseOf(layers, i, model.format));
-    dense.touched_bytes += touched(i, dense_use(i));
   }
-  const double us = 1e-3 / ClockGhz();
-  for (size_t i = 0; i < layers.size(); ++i) {
-    layers[i].expected_us =
-        us * EstimateCycles(model.layers[i], UseOf(layers, i, model.format), machine);
-    layers[i].dense_us = us * EstimateCycles(model.layers[i], dense_use(i), dense);
-    layers[i].aligned_us = AlignedUs(model, layers, i, machine);
+  return ways;
+}
+
+std::vector<double> NetworkCycles(const packed::Model& model, std::span<const LayerUse> use_i,
+                                  const CostMachine& machine) {
+  const CostMachine touched = Touched(model, use_i, machine);
+  std::vector<double> cycles_i;
+  for (size_t i = 0; i < use_i.size(); ++i) {
+    cycles_i.push_back(EstimateCycles(model.layers[i], use_i[i], touched));
   }
+  return cycles_i;
+}
+
+std::vector<double> EstimateTimes(const Outline& outline, const CostMachine& machine,
+                                  std::vector<LayerSummary>& layers) {
+  const packed::Model& model = outline.model();
+  std::vector<LayerUse> use_i;
+  for (size_t i = 0; i < layers.size(); ++i) use_i.push_back(UseOf(layers, i, model.format));
+  const std::vector<double> cycles_i = NetworkCycles(model, use_i, machine);
+  const std::vector<double> dense_i =
+      NetworkCycles(model, outline.Uses(std::vector<Mode>(layers.size(), Mode::kDense)), machine);
+  const CostMachine touched = Touched(model, use_i, machine);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    layers[i].expected_us = cycles_i[i] * UsOfCycle(machine);
+    layers[i].dense_us = dense_i[i] * UsOfCycle(machine);
+    layers[i].aligned_us = AlignedUs(model, layers, i, touched);
+  }
+  return cycles_i;
 }
 
 }  // namespace bisparse

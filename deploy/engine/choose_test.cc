@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers computed as the caller says, whatever that does to their neighbours; never slower than dense by what is
-// expected; choices that are refused.
+// Layers computed as the caller says, whatever that does to their neighbours; on no machine expected to be slower than any
+// mode; plans as they were outlined; choices that are refused.
 #include "deploy/engine/choose.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/machines.h"
+#include "deploy/engine/plan.h"
 #include "deploy/engine/random_model.h"
+#include "deploy/kernels/test_util.h"
 #include "deploy/packed/example_model.h"
 
 namespace bisparse {
@@ -44,21 +50,77 @@ TEST(Choose, AnyMixtureOfWaysGivesTheSameBits) {
   }
 }
 
-TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
-  int found = 0;
-  for (uint64_t seed = 0; seed < 600; ++seed) {
-    const packed::Model model = MakeRandomModel(seed);
-    const Engine engine = EngineAccess::FromModel(model);
-    const bool whole =
-        std::any_of(engine.layers().begin(), engine.layers().end(), [](const LayerSummary& layer) {
-          return layer.reason.find("us by conv_packed_f32/scattered") != std::string::npos ||
-                 layer.reason.ends_with("/winners");
-        });
-    if (!whole) continue;
-    ++found;
-    EXPECT_EQ(Logits(model, {}), Logits(model, {.mode = Mode::kDense})) << "seed " << seed;
+/// What is chosen for another machine, as choices that run here.
+std::vector<LayerChoice> ChoicesFor(const packed::Model& model, const CostMachine& machine) {
+  const ChosenWays ways = ChooseWays(Outline(model, machine.isa), {}, machine);
+  std::vector<LayerChoice> choices;
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    choices.push_back({model.layers[i].name, ways.mode_i[i], ways.reason_i[i]});
   }
-  EXPECT_GE(found, 3);
+  return choices;
+}
+
+TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
+  for (const KnownMachine& machine : kMachines) {
+    int found = 0;
+    for (uint64_t seed = 0; seed < 300; ++seed) {
+      const packed::Model model = MakeRandomModel(seed);
+      const std::vector<LayerChoice> choices = ChoicesFor(model, machine.machine());
+      const bool whole = std::any_of(choices.begin(), choices.end(), [](const LayerChoice& choice) {
+        return choice.reason.ends_with("us by conv_packed_f32/scattered") ||
+               choice.reason.ends_with("/winners");
+      });
+      if (!whole || ++found > 5) continue;
+      EXPECT_EQ(Logits(model, {.choices = choices}), Logits(model, {.mode = Mode::kDense}))
+          << machine.name << ", seed " << seed;
+    }
+    EXPECT_GE(found, 3) << machine.name;
+  }
+}
+
+TEST(Choose, PlansAreAsTheyWereOutlined) {
+  std::set<std::string> kernels;
+  kernels::ForEachIsa([&] {
+    for (uint64_t seed = 0; seed < 300; ++seed) {
+      const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
+      CounterRandom random(seed, {5});
+      EngineOptions options{.mode = seed % 5 == 0 ? kWays[seed % 3] : Mode::kAuto};
+      for (const packed::Layer& layer : model.layers) {
+        if (random.Below(3) != 0) {
+          options.choices.push_back({layer.name, kWays[random.Below(3)], ""});
+        }
+      }
+      const CostMachine machine = kMachines[random.Below(std::size(kMachines))].machine();
+      const CostMachine here{.isa = kernels::IsaName(), .caches = machine.caches};
+      const Plan plan = MakePlan(model, options, true, here);
+      const Outline outline(model, here.isa);
+      const std::vector<LayerUse> use_i = outline.Uses(ChooseWays(outline, options, here).mode_i);
+      const std::vector<double> cycles_i = NetworkCycles(model, use_i, here);
+      for (size_t i = 0; i < model.layers.size(); ++i) {
+        SCOPED_TRACE(fmt::format("seed {}, layer {}", seed, i));
+        const LayerUse use = UseOf(plan.layers, i, model.format);
+        EXPECT_EQ(plan.layers[i].kernel, use_i[i].kernel);
+        EXPECT_EQ(use.active_inputs, use_i[i].active_inputs);
+        EXPECT_EQ(use.writes_map, use_i[i].writes_map);
+        EXPECT_DOUBLE_EQ(plan.layers[i].expected_us * 1e3 * kNominalGhz, cycles_i[i]);
+        kernels.insert(plan.layers[i].kernel);
+      }
+    }
+  });
+  EXPECT_GE(kernels.size(), 25u);
+}
+
+TEST(Choose, ReportsDenseTimesOfAPlanInModeDense) {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
+    const CostMachine machine{.isa = kernels::IsaName(), .caches = {}};
+    const Plan automatic = MakePlan(model, {}, true, machine);
+    const Plan dense = MakePlan(model, {.mode = Mode::kDense}, true, machine);
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      EXPECT_DOUBLE_EQ(automatic.layers[i].dense_us, dense.layers[i].expected_us)
+          << "seed " << seed << ", layer " << i;
+    }
+  }
 }
 
 TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
@@ -123,23 +185,74 @@ TEST(Choose, RefusesALayerThatTheModelLacks) {
   }
 }
 
-/// What the layers with weights and the max-pools that some of them do are expected to take.
-double ExpectedUs(const packed::Model& model, Mode mode) {
-  const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
-  double us = 0;
-  for (const LayerSummary& layer : engine.layers()) {
-    if (layer.kind != "kwta") us += layer.expected_us;
+TEST(Choose, AutoIsExpectedToBeNoSlowerThanAnyModeOnAnyMachine) {
+  int mixed = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
+    for (const KnownMachine& known : kMachines) {
+      const CostMachine machine = known.machine();
+      const Outline outline(model, machine.isa);
+      const double automatic = ExpectedCycles(outline, {}, machine);
+      bool below = true;
+      for (const Mode mode : kWays) {
+        const double single = ExpectedCycles(outline, {.mode = mode}, machine);
+        EXPECT_LE(automatic, single)
+            << "seed " << seed << ", " << ModeName(mode) << ", " << known.name;
+        below = below && automatic < single;
+      }
+      mixed += below ? 1 : 0;
+    }
   }
-  return us;
+  EXPECT_GE(mixed, 400);  // below every mode: layers differ
 }
 
-TEST(Choose, AutoIsExpectedToBeNoSlowerThanAnyMode) {
+/// The fastest of all assignments, by trying each.
+double BestByTrying(const Outline& outline, const CostMachine& machine) {
+  const std::vector<size_t>& layers = outline.layers_with_ways();
+  std::vector<Mode> mode_i(outline.model().layers.size(), Mode::kSparseSparse);
+  double best = ExpectedCycles(outline, {.mode = Mode::kSparseSparse}, machine);
+  const auto count = static_cast<size_t>(std::pow(3, layers.size()));
+  for (size_t assignment = 0; assignment < count; ++assignment) {
+    size_t rest = assignment;
+    for (const size_t i : layers) {
+      mode_i[i] = kWays[rest % 3];
+      rest /= 3;
+    }
+    const std::vector<double> cycles_i =
+        NetworkCycles(outline.model(), outline.Uses(mode_i), machine);
+    best = std::min(best, std::accumulate(cycles_i.begin(), cycles_i.end(), 0.0));
+  }
+  return best;
+}
+
+TEST(Choose, AutoIsTheFastestOfAllAssignmentsByWhatIsExpected) {
+  int tried = 0;
   for (uint64_t seed = 0; seed < 100; ++seed) {
     const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
-    const double automatic = ExpectedUs(model, Mode::kAuto);
-    for (const Mode mode : kWays) {
-      EXPECT_LE(automatic, 1.001 * ExpectedUs(model, mode))
-          << "seed " << seed << ", " << ModeName(mode);
+    for (const KnownMachine& known : kMachines) {
+      const CostMachine machine = known.machine();
+      const Outline outline(model, machine.isa);
+      if (outline.layers_with_ways().size() > 4) continue;
+      ++tried;
+      EXPECT_LE(ExpectedCycles(outline, {}, machine), 1.0001 * BestByTrying(outline, machine))
+          << "seed " << seed << ", " << known.name;
+    }
+  }
+  EXPECT_GE(tried, 1000);
+}
+
+TEST(Choose, AMeasuredClockChangesNoPlan) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const packed::Model model = seed % 2 == 0 ? MakeRandomModel(seed) : MakeRandomI8Model(seed);
+    const EngineOptions options{.threads = 2, .parallel_us = 2};
+    CostMachine slow{.isa = kernels::IsaName(), .caches = {}, .clock_ghz = 0.1};
+    CostMachine fast{.isa = slow.isa, .caches = {}, .clock_ghz = 9};
+    const Plan a = MakePlan(model, options, true, slow), b = MakePlan(model, options, true, fast);
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      EXPECT_EQ(a.layers[i].kernel, b.layers[i].kernel) << "seed " << seed;
+      EXPECT_EQ(a.layers[i].parallel, b.layers[i].parallel) << "seed " << seed;
+      EXPECT_NEAR(a.layers[i].expected_us, 90 * b.layers[i].expected_us,
+                  1e-9 * a.layers[i].expected_us);
     }
   }
 }

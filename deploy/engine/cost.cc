@@ -10,6 +10,8 @@
 #include <fstream>
 #include <string>
 
+#include "deploy/kernels/cpu.h"
+
 namespace bisparse {
 namespace {
 
@@ -17,17 +19,17 @@ using packed::Layer;
 
 #include "deploy/engine/cost_table.inc"
 
-/// Of the first core's data cache of `level` as Linux states it; 0 if it does not.
-int64_t CacheBytes(int level) {
+/// Of the data cache of `level` as Linux states it; 0 if it does not.
+int64_t CacheBytes(const std::string& folder, int level) {
   for (int index = 0; index < 8; ++index) {
-    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", index);
-    std::ifstream level_file(folder + "level"), type_file(folder + "type"),
-        size_file(folder + "size");
+    const std::string cache = fmt::format("{}/index{}/", folder, index);
+    std::ifstream level_file(cache + "level"), type_file(cache + "type"), size_file(cache + "size");
     int stated = 0;
-    int64_t kilobytes = 0;
-    std::string type;
-    if (!(level_file >> stated) || !(type_file >> type) || !(size_file >> kilobytes)) continue;
-    if (stated == level && type != "Instruction") return kilobytes << 10;  // "1024K"
+    int64_t size = 0;
+    std::string type, unit;
+    if (!(level_file >> stated) || !(type_file >> type) || !(size_file >> size)) continue;
+    size_file >> unit;  // "1024K"
+    if (stated == level && type != "Instruction") return size << (unit == "M" ? 20 : 10);
   }
   return 0;
 }
@@ -35,7 +37,7 @@ int64_t CacheBytes(int level) {
 /// Where there are no dot products of bytes they are made of more instructions (weights are narrow, packed::kNarrowWeight).
 /// AVX2: Zen 3.
 double UnitFactor(std::string_view row, std::string_view isa) {
-  if (isa == "AVX3_DL") return 1;
+  if (kernels::IsAvx3Dl(isa)) return 1;
   if (row == "matmul_i8/conv") return 2.9;
   if (row == "matmul_i8/linear") return 1.2;
   if (row.starts_with("conv_quads_i8")) return 1.6;
@@ -70,18 +72,25 @@ LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFor
           .quantises = i == 0 && format == packed::NumberFormat::kI8};
 }
 
+CacheSizes ReadCaches(const std::string& folder) {
+  CacheSizes sizes;
+  const int64_t l1 = CacheBytes(folder, 1), l2 = CacheBytes(folder, 2), l3 = CacheBytes(folder, 3);
+  sizes.stated = l1 > 0 && l2 > 0;
+  if (l1 > 0) sizes.l1_bytes = l1;
+  if (l2 > 0) sizes.l2_bytes = l2;
+  if (l3 > 0 || sizes.stated) sizes.l3_bytes = l3;
+  sizes.l2_bytes = std::max(sizes.l1_bytes, sizes.l2_bytes);
+  sizes.l3_bytes = std::max(sizes.l2_bytes, sizes.l3_bytes);
+  return sizes;
+}
+
 const CacheSizes& MachineCaches() {
-  static const CacheSizes caches = [] {
-    CacheSizes sizes;
-    int level = 0;
-    for (int64_t* bytes : {&sizes.l1_bytes, &sizes.l2_bytes, &sizes.l3_bytes}) {
-      const int64_t stated = CacheBytes(++level);
-      if (stated > 0) *bytes = stated;
-      sizes.stated = sizes.stated && stated > 0;
-    }
-    return sizes;
-  }();
+  static const CacheSizes caches = ReadCaches("/sys/devices/system/cpu/cpu0/cache");
   return caches;
+}
+
+CostMachine ThisMachine() {
+  return {.isa = kernels::IsaName(), .caches = MachineCaches(), .clock_ghz = ClockGhz()};
 }
 
 const char* CacheLevelName(int64_t bytes, const CacheSizes& caches) {

@@ -21,6 +21,9 @@
 
 namespace bisparse {
 
+/// Clock of a common core: what a plan takes µs as, so that no plan depends on a measurement.
+inline constexpr double kNominalGhz = 3;
+
 /// What a kernel does for one sample.
 struct Work {
   double units = 0;   ///< vector operations of the innermost loop
@@ -51,23 +54,28 @@ Work CountWork(const packed::Layer& layer, const LayerUse& use, int32_t vector_b
 /// Of the table's row "quantise_u8": a map of floats that becomes u8.
 Work CountQuantiseWork(int64_t elements, int32_t vector_bytes);
 
-/// Sizes of the caches of the CPU that this runs on, from the operating system; where it does not say, 32 KB,
-/// 512 KB and 8 MB.
+/// Sizes of a CPU's caches, none smaller than the one before.
 struct CacheSizes {
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 8 << 20;
-  bool stated = true;  ///< by the operating system, all three
+  bool stated = true;  ///< by the operating system: L1 and L2 (a CPU without L3 has that of L2)
 };
+/// What Linux states in a folder like /sys/devices/system/cpu/cpu0/cache; the sizes above for what it does not.
+CacheSizes ReadCaches(const std::string& folder);
+/// Of the CPU that this runs on, read once.
 const CacheSizes& MachineCaches();
 /// "L1", "L2", "L3" or "memory": the nearest one that holds so many bytes.
 const char* CacheLevelName(int64_t bytes, const CacheSizes& caches);
 
-/// The machine that costs are estimated for.
+/// The machine that costs are estimated for. Nothing is chosen by its clock: that is what cycles are shown in.
 struct CostMachine {
   std::string isa;  ///< kernels::IsaName()
   CacheSizes caches;
   int64_t touched_bytes =
       0;  ///< of weights by one sample in all layers: what competes for the caches
+  double clock_ghz = kNominalGhz;
 };
+/// The one that this runs on.
+CostMachine ThisMachine();
 
 /// Cycles of a layer for one sample; 0 for one whose kernel is "none".
 double EstimateCycles(const packed::Layer& layer, const LayerUse& use, const CostMachine& machine);

@@ -30,6 +30,24 @@ bool IsPoolOfTwo(const packed::Layer& layer) {
          layer.window == packed::Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
 }
 
+kernels::KwtaF32Args KwtaSizesOf(const packed::Layer& layer) {
+  return {.positions = layer.input.height * layer.input.width,
+          .channels = layer.input.channels,
+          .winners = layer.kwta.winners,
+          .groups = layer.kwta.groups,
+          .chunk = layer.kwta.chunk,
+          .global = layer.kwta.scope == packed::KwtaScope::kGlobal};
+}
+
+int32_t OneWinnerGroup(const packed::Layer& layer) {
+  if (layer.kind != packed::LayerKind::kKwta || layer.kwta.scope != packed::KwtaScope::kLocal ||
+      layer.kwta.chunk != 1 || layer.kwta.winners != layer.kwta.groups) {
+    return 0;
+  }
+  const int32_t width = layer.input.channels / layer.kwta.groups;
+  return width == 8 || width == 16 ? width : 0;
+}
+
 kernels::PoolShape PoolShapeOf(const packed::Layer& layer) {
   return {.in_h = layer.input.height,
           .in_w = layer.input.width,

@@ -22,15 +22,6 @@ using packed::LayerKind;
 
 int64_t RoundToLine(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-/// Takes back that somebody reads the winners of the k-WTA in front: the layer behind is planned anew.
-void ReadMap(std::vector<Step>& steps) {
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    if (step->kernel == StepKernel::kNone) continue;
-    step->emits_winners = step->kwta_begins = false;
-    return;
-  }
-}
-
 /// The winners' lists that a layer could read, or null: the k-WTA in front, with nothing between
 /// but flattening. A convolution needs the map's own positions, which a flatten takes away.
 const Step* WinnersInFront(const std::vector<Step>& steps, bool through_flatten) {
@@ -209,12 +200,7 @@ void PlanLinear(const Layer& layer, Mode mode, std::vector<Step>& before, Step& 
 
 void PlanKwta(const Layer& layer, Step& step, LayerSummary& summary) {
   step.kernel = StepKernel::kKwta;
-  step.kwta = {.positions = layer.input.height * layer.input.width,
-               .channels = layer.input.channels,
-               .winners = layer.kwta.winners,
-               .groups = layer.kwta.groups,
-               .chunk = layer.kwta.chunk,
-               .global = layer.kwta.scope == packed::KwtaScope::kGlobal};
+  step.kwta = KwtaSizesOf(layer);
   step.winner_count = kernels::KwtaCountF32(step.kwta);
   step.scratch_floats = kernels::KwtaScratchFloats(step.kwta);
   summary.kernel = "kwta_f32";
@@ -330,13 +316,20 @@ bool CanSplit(const StepI8& step) {
          step.kernel == StepKernelI8::kLinearDense;
 }
 
+void TellReasons(const ChosenWays& ways, std::vector<LayerSummary>& layers) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (!ways.reason_i[i].empty()) layers[i].reason = ways.reason_i[i];
+  }
+}
+
 /// Steps whose kernels take a part of their outputs, where that is worth other threads' while.
-void MarkParallel(const EngineOptions& options, Plan& plan) {
+void MarkParallel(const EngineOptions& options, std::span<const double> cycles_i, Plan& plan) {
   if (options.threads < 2) return;
+  const double cycles = options.parallel_us * 1e3 * kNominalGhz;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     bool& parallel = plan.i8 ? plan.i8->steps[i].parallel : plan.steps[i].parallel;
-    parallel = plan.layers[i].expected_us >= options.parallel_us &&
-               (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
+    parallel =
+        cycles_i[i] >= cycles && (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
     plan.layers[i].parallel = parallel;
     if (parallel) (plan.i8 ? plan.i8->slots : plan.slots) = options.threads;
   }
@@ -351,37 +344,35 @@ int64_t Plan::workspace_bytes() const {
          (i8 ? i8->arena_bytes() : 0);
 }
 
-Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse) {
+Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse,
+              const CostMachine& machine) {
+  const Outline outline(model, machine.isa);
+  const ChosenWays ways = ChooseWays(outline, options, machine);
   Plan plan;
   plan.input_elements = model.input.elements();
   plan.output_elements = model.output_count();
   if (model.format == packed::NumberFormat::kI8) {
-    plan.i8 = MakePlanI8(model, options, fuse, plan.layers);
-    EstimateTimes(model, plan.layers);
-    MarkParallel(options, plan);
+    plan.i8 = MakePlanI8(model, ways.mode_i, fuse, plan.layers);
+    TellReasons(ways, plan.layers);
+    MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
     return plan;
   }
-  const Chooser chooser(model, options);
   plan.steps.reserve(model.layers.size());
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
     LayerSummary summary = Describe(layer);
-    const auto plan_as = [&](Mode mode, LayerSummary& planned) {
-      ReadMap(plan.steps);
-      Step step;
-      step.input = layer.input;
-      step.output = layer.output;
-      PlanLayer(layer, behind, mode, plan.steps, step, planned);
-      return step;
-    };
-    plan.steps.push_back(chooser.Plan(i, plan_as, summary));
+    Step step;
+    step.input = layer.input;
+    step.output = layer.output;
+    PlanLayer(layer, behind, ways.mode_i[i], plan.steps, step, summary);
+    plan.steps.push_back(std::move(step));
     plan.layers.push_back(std::move(summary));
   }
+  TellReasons(ways, plan.layers);
   if (fuse) Fuse(plan);
   MakeSegments(plan);
-  EstimateTimes(model, plan.layers);
-  MarkParallel(options, plan);
+  MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
   MeasureWorkspace(plan);
   return plan;
 }

@@ -16,6 +16,7 @@
 
 #include "bisparse/engine.h"
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/engine/cost.h"
 #include "deploy/engine/plan_i8.h"
 #include "deploy/kernels/conv_dense_f32.h"
 #include "deploy/kernels/conv_packed_prepare.h"
@@ -110,8 +111,10 @@ struct Plan {
 };
 
 /// The model must be valid (packed::ValidateModel) and outlive the plan. Without `fuse` every step
-/// does its own layer only and leaves that layer's output.
-Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse = true);
+/// does its own layer only and leaves that layer's output. `machine` is what times are expected of; its instruction set is
+/// the one in use.
+Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse = true,
+              const CostMachine& machine = ThisMachine());
 
 }  // namespace bisparse
 

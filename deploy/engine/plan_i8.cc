@@ -8,8 +8,8 @@
 #include <string>
 
 #include "deploy/base/check.h"
-#include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
+#include "deploy/kernels/cpu.h"
 #include "deploy/kernels/matmul_i8.h"
 
 namespace bisparse {
@@ -23,15 +23,6 @@ int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int32_t Owner(const packed::Layout& layout, const Layer& layer, int32_t n, int64_t p) {
   if (layout.packing.set_size == 1) return 0;
   return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
-}
-
-/// Takes back that somebody reads the list of the k-WTA in front: the layer behind is planned anew.
-void ReadMap(std::vector<StepI8>& steps) {
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    if (step->kernel == StepKernelI8::kNone) continue;
-    step->emits_winners = false;
-    return;
-  }
 }
 
 /// The k-WTA whose list the layer behind `steps` could read.
@@ -86,16 +77,6 @@ uint8_t InputZero(const packed::Model& model, const std::vector<StepI8>& before)
   return static_cast<uint8_t>(first ? model.input_zero : 0);
 }
 
-/// Channels of a group of the k-WTA that conv_taps_i8 does too: 8 or 16 with one winner; 0 for others.
-int32_t OneWinnerGroup(const Layer& layer) {
-  if (layer.kind != LayerKind::kKwta || layer.kwta.scope != packed::KwtaScope::kLocal ||
-      layer.kwta.chunk != 1 || layer.kwta.winners != layer.kwta.groups) {
-    return 0;
-  }
-  const int32_t width = layer.input.channels / layer.kwta.groups;
-  return width == 8 || width == 16 ? width : 0;
-}
-
 std::string QuadsKernelName(const kernels::ConvQuadsI8& conv, bool winners) {
   const char* form = conv.gathered ? "gathered_" : conv.by_sets ? "sets_" : "";
   return fmt::format("conv_quads_i8/{}{}", form, winners ? "winners" : "dense");
@@ -108,8 +89,9 @@ void PlanConv(const packed::Model& model, const Layer& layer, std::span<const La
   step.zero = InputZero(model, before);
   const bool pool = !behind.empty() && IsPoolOfTwo(behind[0]);
   const bool dense = mode == Mode::kDense;
-  const bool taps_pool = pool && kernels::HasConvTapsI8(layer, true, dense);
-  if (taps_pool || kernels::HasConvTapsI8(layer, false, dense)) {
+  const std::string isa = kernels::IsaName();
+  const bool taps_pool = pool && kernels::HasConvTapsI8(layer, true, dense, isa);
+  if (taps_pool || kernels::HasConvTapsI8(layer, false, dense, isa)) {
     const size_t next = taps_pool ? 1 : 0;
     const int32_t group = behind.size() > next ? OneWinnerGroup(behind[next]) : 0;
     step.taps = kernels::PrepareConvTapsI8(layer, taps_pool, step.zero, dense, group);
@@ -337,22 +319,17 @@ void Measure(PlanI8& plan) {
 
 }  // namespace
 
-PlanI8 MakePlanI8(const packed::Model& model, const EngineOptions& options, bool fuse,
+PlanI8 MakePlanI8(const packed::Model& model, std::span<const Mode> mode_i, bool fuse,
                   std::vector<LayerSummary>& layers) {
   PlanI8 plan{.input_scale = model.input_scale, .input_zero = model.input_zero};
   plan.map_bytes = model.input.elements();
-  const Chooser chooser(model, options);
   plan.steps.reserve(model.layers.size());  // steps point at the ones in front of them
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     const std::span<const Layer> behind =
         fuse ? std::span(model.layers).subspan(i + 1) : std::span<const Layer>();
     LayerSummary summary = Describe(layer);
-    const auto plan_as = [&](Mode mode, LayerSummary& planned) {
-      ReadMap(plan.steps);
-      return PlanLayer(model, i, behind, mode, plan.steps, planned);
-    };
-    plan.steps.push_back(chooser.Plan(i, plan_as, summary));
+    plan.steps.push_back(PlanLayer(model, i, behind, mode_i[i], plan.steps, summary));
     layers.push_back(std::move(summary));
   }
   FuseWinners(plan, layers);

@@ -81,8 +81,8 @@ struct PlanI8 {
   }
 };
 
-/// Also describes the layers. The model must be valid and outlive the plan.
-PlanI8 MakePlanI8(const packed::Model& model, const EngineOptions& options, bool fuse,
+/// mode_i: of each layer; kAuto is none. Also describes the layers. The model must be valid and outlive the plan.
+PlanI8 MakePlanI8(const packed::Model& model, std::span<const Mode> mode_i, bool fuse,
                   std::vector<LayerSummary>& layers);
 
 /// Called behind each step with the map it left as u8 (winners scattered), null for logits and unless `maps`.

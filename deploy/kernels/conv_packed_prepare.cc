@@ -110,8 +110,16 @@ std::vector<Tap> AlignedTaps(const packed::Layout& layout, std::span<const uint8
   return taps;
 }
 
-/// Lists of an aligned form; false if the owners do not allow it.
-bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
+bool IsAligned(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
+               const WinnersPattern& pattern, bool rows) {
+  for (int32_t n = 0; n < layout.sets; ++n) {
+    if (AlignedTaps(layout, owner_nr, pattern, n, rows).empty()) return false;
+  }
+  return true;
+}
+
+/// Lists of an aligned form.
+void MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
                       const WinnersPattern& pattern, bool rows, PreparedConv& conv) {
   const ConvPackedShape& shape = conv.plan.shape;
   const int64_t row =
@@ -121,7 +129,6 @@ bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
   lists.begin_b.push_back(0);
   for (int32_t n = 0; n < layout.sets; ++n) {
     const std::vector<Tap> taps = AlignedTaps(layout, owner_nr, pattern, n, rows);
-    if (taps.empty()) return false;
     for (int32_t s = 0; s < layout.packing.set_size; ++s) {
       for (const Tap& tap : taps) {
         if (tap.owner != s) continue;
@@ -134,7 +141,6 @@ bool MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
     }
   }
   conv.lists = std::move(lists);
-  return true;
 }
 
 /// Lists for kernels that read every activation; input_of(c, ky, kx) is an entry's offset.
@@ -169,6 +175,31 @@ void MakeDenseLists(const packed::Layout& layout, std::span<const uint8_t> owner
 }
 
 }  // namespace
+
+ConvPackedForm ConvPackedWinnersForm(const packed::Layout& layout, const packed::Window& window,
+                                     const WinnersPattern& pattern,
+                                     std::span<const uint8_t> owner_nr) {
+  const bool constant = pattern.per_position > 0 && layout.packing.lanes % 4 == 0 &&
+                        layout.shape.channels <= std::numeric_limits<uint16_t>::max();
+  if (!constant) return ConvPackedForm::kScattered;
+  // Kernel rows of 3 and 5 taps at stride 1 are unrolled; see conv_packed_winners_f32.cc.
+  const bool rows = window.stride_w == 1 && (window.kernel_w == 3 || window.kernel_w == 5);
+  if (rows && IsAligned(layout, owner_nr, pattern, true)) return ConvPackedForm::kAlignedRows;
+  return IsAligned(layout, owner_nr, pattern, false) ? ConvPackedForm::kAlignedTaps
+                                                     : ConvPackedForm::kScattered;
+}
+
+std::optional<ConvPackedForm> ConvPackedPooledForm(const packed::Layout& layout,
+                                                   const packed::Window& window, const Shape& input,
+                                                   const Shape& output) {
+  // Half of the smallest L1 of current CPUs; the weights want some too.
+  constexpr int64_t kMostFloats = 16 * 1024 / 4;
+  if (output.height < 2 || output.width < 2) return std::nullopt;
+  if (layout.packing.lanes == packed::kMaxLanes) return ConvPackedForm::kPooledLanes;
+  const PooledColumns columns(MakeShape(layout, window, input, output));
+  if (columns.floats() > kMostFloats) return std::nullopt;
+  return ConvPackedForm::kPooledColumns;
+}
 
 PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packed::Window& window,
                                        const Shape& input, const Shape& output,
@@ -206,10 +237,9 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
                                                        std::span<const uint8_t> owner_nr,
                                                        std::span<const float> weight_pnl,
                                                        std::span<const float> bias_o) {
-  // Half of the smallest L1 of current CPUs; the weights want some too.
-  constexpr int64_t kMostFloats = 16 * 1024 / 4;
-  if (output.height < 2 || output.width < 2) return std::nullopt;
-  if (layout.packing.lanes == packed::kMaxLanes) {
+  const std::optional<ConvPackedForm> form = ConvPackedPooledForm(layout, window, input, output);
+  if (!form) return std::nullopt;
+  if (*form == ConvPackedForm::kPooledLanes) {
     PreparedConv lanes =
         PrepareConvPackedDenseF32(layout, window, input, output, owner_nr, weight_pnl, bias_o);
     lanes.plan.form = ConvPackedForm::kPooledLanes;
@@ -219,7 +249,6 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
   conv.plan.form = ConvPackedForm::kPooledColumns;
   const ConvPackedShape s = conv.plan.shape = MakeShape(layout, window, input, output);
   const PooledColumns columns(s);
-  if (columns.floats() > kMostFloats) return std::nullopt;
   std::vector<std::vector<int32_t>> position_bp(static_cast<size_t>(s.blocks()));
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int64_t p = 0; p < layout.positions; ++p) {
@@ -257,18 +286,12 @@ PreparedConv PrepareConvPackedWinnersF32(const packed::Layout& layout, const pac
   plan.shape = MakeShape(layout, window, input, output);
   plan.per_position = pattern.per_position;
   ToInt32(layout.slots());
-  int32_t taps_per_entry = 1;
-  const bool constant = pattern.per_position > 0 && layout.packing.lanes % 4 == 0 &&
-                        input.channels <= std::numeric_limits<uint16_t>::max();
-  // Kernel rows of 3 and 5 taps at stride 1 are unrolled; see conv_packed_winners_f32.cc.
-  const bool rows = window.stride_w == 1 && (window.kernel_w == 3 || window.kernel_w == 5);
-  if (constant && rows && MakeAlignedLists(layout, owner_nr, pattern, true, conv)) {
-    plan.form = ConvPackedForm::kAlignedRows;
-    taps_per_entry = window.kernel_w;
-  } else if (constant && MakeAlignedLists(layout, owner_nr, pattern, false, conv)) {
-    plan.form = ConvPackedForm::kAlignedTaps;
+  plan.form = ConvPackedWinnersForm(layout, window, pattern, owner_nr);
+  const bool rows = plan.form == ConvPackedForm::kAlignedRows;
+  const int32_t taps_per_entry = rows ? window.kernel_w : 1;
+  if (plan.form != ConvPackedForm::kScattered) {
+    MakeAlignedLists(layout, owner_nr, pattern, rows, conv);
   } else {
-    plan.form = ConvPackedForm::kScattered;
     if (layout.packing.set_size > 1) {
       for (int64_t p = 0; p < layout.positions; ++p) {
         for (int32_t n = 0; n < layout.sets; ++n) {

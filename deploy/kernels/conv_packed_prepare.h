@@ -31,6 +31,15 @@ struct WinnersPattern {
   int32_t groups = 1;  ///< each group of in_c/groups channels has per_position/groups of them
 };
 
+/// The forms that the functions below give a convolution of winners, and one with a pool behind (nothing where L < 16 and
+/// the shifted rows would not fit into L1): they follow from shapes and owners alone, the same on every machine.
+ConvPackedForm ConvPackedWinnersForm(const packed::Layout& layout, const packed::Window& window,
+                                     const WinnersPattern& pattern,
+                                     std::span<const uint8_t> owner_nr);
+std::optional<ConvPackedForm> ConvPackedPooledForm(const packed::Layout& layout,
+                                                   const packed::Window& window, const Shape& input,
+                                                   const Shape& output);
+
 /// weight_pnl and bias_o are used in place and must outlive the plan. Throws Error (kInternal)
 /// where sizes exceed 31 bits.
 PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packed::Window& window,

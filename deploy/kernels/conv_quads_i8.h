@@ -27,6 +27,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "bisparse/shape.h"
@@ -97,8 +98,8 @@ struct ConvQuadsI8 {
 /// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
 bool FitsConvQuadsI8(const packed::Layer& layer);
 
-/// Of those the ones that are taken by sets on this CPU where quads are read in place and no pool is behind.
-bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots);
+/// Of those the ones that are taken by sets on that instruction set where quads are read in place and no pool is behind.
+bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_view isa);
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
@@ -106,6 +107,9 @@ bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots);
 /// four taps (channels × kernel rows × 4·L).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
                                               int32_t groups, uint8_t zero, bool pool);
+/// Which form it would have on that instruction set; without what only a run reads (weights, biases, sums).
+std::optional<ConvQuadsI8> OutlineConvQuadsI8(const packed::Layer& layer, int32_t slots,
+                                              int32_t groups, bool pool, std::string_view isa);
 
 struct ConvQuadsI8Args {
   const ConvQuadsI8* conv = nullptr;

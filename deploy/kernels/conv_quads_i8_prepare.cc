@@ -101,17 +101,20 @@ bool FitsConvQuadsI8(const packed::Layer& layer) {
          w.stride_w == 1 && (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
 }
 
-bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots) {
+bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_view isa) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   const packed::Window& w = layer.window;
   if (!FitsConvQuadsI8(layer) || layer.packing.lanes != 16 || w.kernel_w != 1) return false;
   // Registers of 16 sums take single taps fast enough where few quads or sets share the way to memory.
-  const bool wide = std::string_view(IsaName()).starts_with("AVX3");
-  return wide ? layout.sets % 4 == 0 && w.kernel_h * ((slots + 3) / 4) >= 8 : layout.sets >= 3;
+  return IsAvx3(isa) ? layout.sets % 4 == 0 && w.kernel_h * ((slots + 3) / 4) >= 8
+                     : layout.sets >= 3;
 }
 
-std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
-                                              int32_t groups, uint8_t zero, bool pool) {
+namespace {
+
+/// weights: false leaves out what only a run reads.
+std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, int32_t groups,
+                                   uint8_t zero, bool pool, std::string_view isa, bool weights) {
   const packed::Window& w = layer.window;
   const packed::Layout layout(layer.kernel(), layer.packing);
   if (!FitsConvQuadsI8(layer) || slots <= 0 || layer.shift_o.empty()) return std::nullopt;
@@ -133,7 +136,7 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   std::vector<std::vector<RowOfSlots>> rows_b;
   conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
   if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;
-  conv.by_sets = !conv.gathered && !pool && FitsConvQuadsBySets(layer, slots);
+  conv.by_sets = !conv.gathered && !pool && FitsConvQuadsBySets(layer, slots, isa);
   // Lines of taps have a quarter as much behind them for single last taps.
   conv.line_bytes = conv.by_sets ? set_bytes : layout.sets * set_bytes;
   const int64_t bytes = conv.by_sets ? (layout.sets + 3) / 4 * set_bytes
@@ -152,6 +155,8 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
   // Copies of that size (also keeps places within 32 bits) would take longer than they spare.
   constexpr int64_t kMostGatheredBytes = 1 << 24;
   if (conv.gathered && conv.scratch_bytes() > kMostGatheredBytes) return std::nullopt;
+
+  if (!weights) return conv;
 
   if (conv.by_sets) FindSums(rows_b, layout.sets, conv);
 
@@ -182,6 +187,18 @@ std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_
     conv.bias_o.data()[o] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
   }
   return conv;
+}
+
+}  // namespace
+
+std::optional<ConvQuadsI8> OutlineConvQuadsI8(const packed::Layer& layer, int32_t slots,
+                                              int32_t groups, bool pool, std::string_view isa) {
+  return Prepare(layer, slots, groups, 0, pool, isa, false);
+}
+
+std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
+                                              int32_t groups, uint8_t zero, bool pool) {
+  return Prepare(layer, slots, groups, zero, pool, IsaName(), true);
 }
 
 }  // namespace bisparse::kernels

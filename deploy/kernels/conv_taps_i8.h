@@ -29,6 +29,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "deploy/base/aligned_buffer.h"
@@ -92,13 +93,18 @@ struct ConvTapsI8 {
   }
 };
 
-/// True where the layer is one that the kernel computes and the CPU (and BISPARSE_ISA) has what it is made for, with these
+/// True where the layer is one that the kernel computes and the instruction set is one that it is made for, with these
 /// owners (dense: without). pool: a 2×2 max-pool of stride 2 follows. The layer has one input channel, kernels of at most 7
 /// rows and columns, one stride for both (1 with a pool), and is not the last with weights.
-bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense);
+bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense, std::string_view isa);
+
+/// Whether the kernel can make the winners of a k-WTA after it where it has so many output channels.
+constexpr bool ConvTapsMakesWinners(int32_t channels) {
+  return channels % 64 == 0 && channels <= 256;
+}
 
 /// dense: every tap, owned or not. group: a k-WTA of one winner in each group of 8 or 16 channels follows, 0: none; kept
-/// where there are 64, 128, 192 or 256. Nothing where HasConvTapsI8 says no whatever the CPU has.
+/// where ConvTapsMakesWinners. Nothing where HasConvTapsI8 says no whatever the CPU has.
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool pool, uint8_t zero,
                                             bool dense, int32_t group);
 

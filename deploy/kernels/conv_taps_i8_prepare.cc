@@ -4,11 +4,12 @@
 #include <array>
 #include <numeric>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "deploy/kernels/conv_taps_i8.h"
+#include "deploy/kernels/cpu.h"
 #include "deploy/packed/layout.h"
-#include "hwy/highway.h"
 
 namespace bisparse::kernels {
 namespace {
@@ -154,13 +155,12 @@ bool Fits(const packed::Layer& layer, bool pool) {
 
 }  // namespace
 
-bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense) {
+bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense, std::string_view isa) {
   if (!Fits(layer, pool)) return false;
-  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
-  if ((targets & HWY_AVX3_DL) != 0) return true;
+  if (IsAvx3Dl(isa)) return true;
   const bool shared = dense || layer.packing.set_size == 1 || layer.packing.lanes == 16;
   const bool pairs = shared && (pool || layer.window.stride_h == 2);
-  return pairs && (targets & (HWY_AVX2 | HWY_AVX3)) != 0;
+  return pairs && (isa == "AVX2" || IsAvx3(isa));
 }
 
 std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool pool, uint8_t zero,
@@ -179,7 +179,7 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool poo
   conv.pad_h = w.pad_h;
   conv.pad_w = w.pad_w;
   conv.zero = zero;
-  conv.group = conv.output.channels % 64 == 0 && conv.output.channels <= 256 ? group : 0;
+  conv.group = ConvTapsMakesWinners(conv.output.channels) ? group : 0;
   const std::vector<Taps> taps_o = TapsOfOutputs(layer, dense);
   conv.shared = BlocksShareTaps(taps_o);
   // In chunks of 64 outputs, so that a chunk's order is undone in one register.

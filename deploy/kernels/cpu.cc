@@ -65,4 +65,7 @@ std::string IsaName() {
   return hwy::TargetName(targets & -targets);
 }
 
+bool IsAvx3(std::string_view isa) { return isa.starts_with("AVX3"); }
+bool IsAvx3Dl(std::string_view isa) { return IsAvx3(isa) && isa != "AVX3"; }
+
 }  // namespace bisparse::kernels

@@ -6,6 +6,7 @@
 #define BISPARSE_DEPLOY_KERNELS_CPU_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bisparse::kernels {
@@ -24,6 +25,11 @@ void ApplyIsaFromEnvironment();
 
 /// The instruction set in use, e.g. "AVX3".
 std::string IsaName();
+
+/// Of an instruction set by its name: vectors of 512 bits; those with dot products of bytes and permutations of bytes too
+/// (AVX3_DL and better).
+bool IsAvx3(std::string_view isa);
+bool IsAvx3Dl(std::string_view isa);
 
 }  // namespace bisparse::kernels
 

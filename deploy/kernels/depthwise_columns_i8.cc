@@ -2,6 +2,8 @@
 // Read first: depthwise_columns_i8.h.
 #include "deploy/kernels/depthwise_columns_i8.h"
 
+#include "deploy/kernels/cpu.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/depthwise_columns_i8.cc"
 #include "hwy/foreach_target.h"
@@ -120,8 +122,7 @@ std::optional<DepthwiseColumnsI8> PrepareDepthwiseColumnsI8(const PoolShape& sha
                                                             int64_t weight_stride,
                                                             const int32_t* bias_c,
                                                             const int32_t* shift_c) {
-  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
-  if ((targets & HWY_AVX3_DL) == 0) return std::nullopt;
+  if (!IsAvx3Dl(IsaName())) return std::nullopt;
   DepthwiseColumnsI8 conv;
   conv.shape = shape;
   conv.zero = zero;

@@ -22,7 +22,7 @@ namespace bisparse {
 
 /// How weights and activations are used. Every mode computes the same network.
 enum class Mode {
-  kAuto,   ///< for each layer the one of the others that is expected to be fastest
+  kAuto,   ///< for each layer one of the others, such that the network is expected to be fastest
   kDense,  ///< packed weights unpacked to dense ones, every activation multiplied: the baseline
   kSparseDense,   ///< only weights that are not zero, every activation
   kSparseSparse,  ///< only weights that are not zero, only winners
@@ -46,8 +46,8 @@ struct EngineOptions {
   /// With Mode::kAuto, for the layers named; the others are chosen by expected time. Load throws Error
   /// (kConfiguration) for a layer that the model lacks.
   std::vector<LayerChoice> choices;
-  /// With threads: a layer of one sample that is expected to take so many µs is shared by them. Waking threads costs
-  /// some 10 µs.
+  /// With threads: a layer of one sample that is expected to take so many µs at 3 GHz is shared by them. Waking threads
+  /// costs some 10 µs.
   double parallel_us = 50;
 };
 
