@@ -146,35 +146,36 @@ void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const 
   if (with_band_limit) BandLimit(sample_rate_hz, low_hz, high_hz, out);
 }
 
-AugmentConfig PerturbationOf(int64_t index) {
+Perturbation PerturbationOf(int64_t index) {
+  return static_cast<Perturbation>(index % kPerturbations);
+}
+
+void PerturbWaveform(Perturbation kind, int32_t sample_rate_hz, const NoiseBank& noise,
+                     std::span<const float> source, int64_t first, CounterRandom& random,
+                     std::span<float> out) {
   AugmentConfig config{.time_shift_ms = 100.0,
                        .gain_db = 10.0,
                        .speed_min = 0.9,
                        .speed_max = 1.1,
                        .background_probability = 0.0,
                        .background_snr_db_min = 5.0,
-                       .background_snr_db_max = 5.0,
-                       .white_noise_snr_db_min = 10.0,
-                       .white_noise_snr_db_max = 10.0};
-  switch (index % 5) {
-    case 0:
-      config.background_probability = 1.0;
-      break;
-    case 1:
-      config.white_noise_probability = 1.0;
-      break;
-    case 2:
-      config.band_limit_probability = 1.0;
-      break;
-    case 3:
-      config.reverb_probability = 1.0;
-      break;
-    default:
-      config.background_probability = config.band_limit_probability = config.reverb_probability =
-          1.0;
-      config.background_snr_db_min = config.background_snr_db_max = 10.0;
+                       .background_snr_db_max = 5.0};
+  if (kind == Perturbation::kBackground || kind == Perturbation::kRoom) {
+    config.background_probability = 1.0;
   }
-  return config;
+  if (kind == Perturbation::kRoom) {
+    config.band_limit_probability = config.reverb_probability = 1.0;
+    config.background_snr_db_min = config.background_snr_db_max = 10.0;
+  }
+  AugmentWaveform(config, sample_rate_hz, noise, source, first, random, out);
+  if (kind == Perturbation::kTelephone) Telephone(sample_rate_hz, out);
+  if (kind == Perturbation::kOverdriven) {
+    Clip(0.25, out);
+    const double mains_hz = random.Uniform() < 0.5 ? 50.0 : 60.0;
+    Hum(random, sample_rate_hz, mains_hz, /*snr_db=*/10.0, kQuietest, out);
+  }
+  // (1/18) / (1/18 + 1/2): a tenth of the packets.
+  if (kind == Perturbation::kPacketsLost) LosePackets(random, sample_rate_hz, 1.0 / 18.0, out);
 }
 
 void MaskFeatures(const AugmentConfig& config, Shape shape, CounterRandom& random,

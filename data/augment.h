@@ -66,10 +66,25 @@ void AugmentWaveform(const AugmentConfig& config, int32_t sample_rate_hz, const 
 void MaskFeatures(const AugmentConfig& config, Shape shape, CounterRandom& random,
                   std::span<float> features_hwc);
 
-/// What copy `index` of the perturbed validation clips goes through. All have shift, gain and speed
-/// within ± 100 ms, ± 10 dB and ± 10 %; besides, in turn: background at 5 dB, white noise at 10 dB,
-/// band limits, an echo, and background at 10 dB with an echo and band limits.
-AugmentConfig PerturbationOf(int64_t index);
+/// Kinds of perturbed validation clips. Training's own augmentation knows those of the first two;
+/// no setting gives it the other three, so a network can't be trained for them.
+enum class Perturbation : uint8_t {
+  kBackground,   ///< background at 5 dB
+  kRoom,         ///< background at 10 dB, an echo and band limits
+  kTelephone,    ///< Telephone (effects.h)
+  kOverdriven,   ///< cut off at a quarter of the peak, and mains hum (50 or 60 Hz) at 10 dB
+  kPacketsLost,  ///< one packet of 20 ms in ten, losses in bursts
+};
+inline constexpr int64_t kPerturbations = 5;
+
+/// The kinds take turns.
+Perturbation PerturbationOf(int64_t index);
+
+/// A perturbed clip: shift, gain and speed within ± 100 ms, ± 10 dB and ± 10 %, and its kind. The
+/// rest as for AugmentWaveform.
+void PerturbWaveform(Perturbation kind, int32_t sample_rate_hz, const NoiseBank& noise,
+                     std::span<const float> source, int64_t first, CounterRandom& random,
+                     std::span<float> out);
 
 }  // namespace bisparse::data
 

@@ -168,14 +168,26 @@ TEST(AugmentWaveform, EchoAndBandLimitsAreAddedWhereAsked) {
   }
 }
 
-TEST(AugmentWaveform, PerturbationsTakeTurns) {
-  for (int64_t i = 0; i < 10; ++i) {
-    const AugmentConfig config = PerturbationOf(i);
-    EXPECT_EQ(config.background_probability, i % 5 == 0 || i % 5 == 4);
-    EXPECT_EQ(config.white_noise_probability, i % 5 == 1);
-    EXPECT_EQ(config.band_limit_probability, i % 5 == 2 || i % 5 == 4);
-    EXPECT_EQ(config.reverb_probability, i % 5 == 3 || i % 5 == 4);
-    EXPECT_EQ(config.background_snr_db_min, i % 5 == 4 ? 10.0 : 5.0);
+TEST(PerturbWaveform, KindsTakeTurnsAndAreUnlike) {
+  EXPECT_EQ(PerturbationOf(0), Perturbation::kBackground);
+  EXPECT_EQ(PerturbationOf(4), Perturbation::kPacketsLost);
+  EXPECT_EQ(PerturbationOf(7), Perturbation::kTelephone);
+  NoiseBank noise;
+  noise.Add(Tone(30000, 50.0));
+  const std::vector<float> source = Tone(16000, 300.0);
+  std::vector<std::vector<float>> outs;
+  for (int64_t i = 0; i < kPerturbations; ++i) {
+    SCOPED_TRACE(i);
+    const auto perturbed = [&](uint64_t seed) {
+      CounterRandom random(seed, {});
+      std::vector<float> out(source.size());
+      PerturbWaveform(PerturbationOf(i), 16000, noise, source, 0, random, out);
+      return out;
+    };
+    outs.push_back(perturbed(1));
+    EXPECT_EQ(outs.back(), perturbed(1));
+    EXPECT_NE(outs.back(), perturbed(2));
+    for (int64_t j = 0; j < i; ++j) EXPECT_NE(outs[j], outs[i]) << j;
   }
 }
 

@@ -2,6 +2,7 @@
 // Read first: effects.h. Tested in: effects_test.cc.
 #include "data/effects.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -62,6 +63,68 @@ void Reverberate(CounterRandom& random, int32_t sample_rate_hz, double decay_ms,
   for (const Pulse& pulse : pulses) {
     const auto factor = static_cast<float>(gain * pulse.amplitude);
     for (int64_t i = pulse.delay; i < count; ++i) samples[i] += factor * direct[i - pulse.delay];
+  }
+}
+
+void Telephone(int32_t sample_rate_hz, std::span<float> samples) {
+  constexpr double kMu = 255.0, kSteps = 127.0, kLineHz = 8000.0;
+  BandLimit(sample_rate_hz, 300.0, 3400.0, samples);
+  const double step = std::max(1.0, sample_rate_hz / kLineHz);  // samples for each of the line's
+  int64_t taken = -1;
+  float held = 0.0f;
+  for (int64_t i = 0; i < std::ssize(samples); ++i) {
+    const auto turn = static_cast<int64_t>(static_cast<double>(i) / step);
+    if (turn != taken) {
+      taken = turn;
+      const double x = std::clamp<double>(samples[i], -1.0, 1.0);
+      const double code =
+          std::round(kSteps * std::log1p(kMu * std::abs(x)) / std::log1p(kMu)) / kSteps;
+      held = static_cast<float>(std::copysign(std::expm1(code * std::log1p(kMu)) / kMu, x));
+    }
+    samples[i] = held;
+  }
+}
+
+void Clip(double fraction, std::span<float> samples) {
+  float peak = 0.0f;
+  for (const float sample : samples) peak = std::max(peak, std::abs(sample));
+  const auto limit = static_cast<float>(fraction * peak);
+  for (float& sample : samples) sample = std::clamp(sample, -limit, limit);
+}
+
+void Hum(CounterRandom& random, int32_t sample_rate_hz, double mains_hz, double snr_db,
+         double quietest, std::span<float> samples) {
+  if (samples.empty()) return;
+  constexpr int kHarmonics = 10;
+  std::vector<double> hum(samples.size());
+  for (int n = 1; n <= kHarmonics; ++n) {
+    const double phase = 2.0 * std::numbers::pi * random.Uniform();
+    const double w = 2.0 * std::numbers::pi * n * mains_hz / sample_rate_hz;
+    for (size_t i = 0; i < hum.size(); ++i) {
+      hum[i] += std::sin(phase + w * static_cast<double>(i)) / n;
+    }
+  }
+  double signal = 0.0, of_hum = 0.0;
+  for (size_t i = 0; i < hum.size(); ++i) {
+    signal += static_cast<double>(samples[i]) * samples[i];
+    of_hum += hum[i] * hum[i];
+  }
+  if (of_hum == 0.0) return;
+  const double loudness = std::max(std::sqrt(signal / static_cast<double>(hum.size())), quietest);
+  const double gain = loudness * std::pow(10.0, -snr_db / 20.0) /
+                      std::sqrt(of_hum / static_cast<double>(hum.size()));
+  for (size_t i = 0; i < hum.size(); ++i) samples[i] += static_cast<float>(gain * hum[i]);
+}
+
+void LosePackets(CounterRandom& random, int32_t sample_rate_hz, double loss,
+                 std::span<float> samples) {
+  const size_t packet = static_cast<size_t>(std::max(1, sample_rate_hz / 50));
+  bool lost = false;
+  for (size_t begin = 0; begin < samples.size(); begin += packet) {
+    lost = random.Uniform() < (lost ? 0.5 : loss);
+    if (!lost) continue;
+    const auto from = samples.begin() + static_cast<int64_t>(begin);
+    std::fill_n(from, std::min(packet, samples.size() - begin), 0.0f);
   }
 }
 

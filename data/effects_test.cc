@@ -82,5 +82,86 @@ TEST(Reverberate, IsAFunctionOfItsGeneratorAndKeepsSilence) {
   EXPECT_NE(a, b);
 }
 
+std::vector<float> Tone(double hz, double amplitude, int32_t rate_hz = kRateHz) {
+  std::vector<float> tone(rate_hz);
+  for (size_t i = 0; i < tone.size(); ++i) {
+    tone[i] = static_cast<float>(
+        amplitude * std::sin(2 * std::numbers::pi * hz * static_cast<double>(i) / rate_hz));
+  }
+  return tone;
+}
+
+TEST(Telephone, IsOfEightKilohertzAndEightBits) {
+  std::vector<float> x = Tone(1000, 0.5);
+  const double before = RootMeanSquare(x);
+  Telephone(kRateHz, x);
+  EXPECT_NEAR(RootMeanSquare(x) / before, 1.0, 0.1);
+  for (size_t i = 0; i < x.size(); i += 2) {
+    ASSERT_EQ(x[i], x[i + 1]) << i;
+    // G.711: |x| = (256^(n/127) - 1)/255 for a whole n.
+    const double n = 127 * std::log1p(255 * std::abs(x[i])) / std::log(256.0);
+    ASSERT_NEAR(n, std::round(n), 1e-3) << i;
+  }
+  // Of 100 Hz, 1.6 octaves below the band, a second-order edge leaves less than a fifth.
+  std::vector<float> low = Tone(100, 0.5);
+  Telephone(kRateHz, low);
+  EXPECT_LT(RootMeanSquare(std::span(low).subspan(kRateHz / 2)), 0.2 * before);
+  // Louder than full scale stays finite and in range; a rate below the line's is kept.
+  std::vector<float> loud = Tone(1000, 50.0, 6000);
+  Telephone(6000, loud);
+  for (const float sample : loud) ASSERT_LE(std::abs(sample), 1.0f);
+  std::vector<float> slow = Tone(700, 0.5, 6000);
+  Telephone(6000, slow);
+  EXPECT_NE(slow[1], slow[2]);
+}
+
+TEST(Clip, CutsAtAPartOfThePeak) {
+  std::vector<float> x = {0.1f, -0.8f, 0.3f, 0.0f, -0.2f};
+  Clip(0.25, x);
+  EXPECT_EQ(x, (std::vector<float>{0.1f, -0.2f, 0.2f, 0.0f, -0.2f}));
+  std::vector<float> silence(3);
+  Clip(0.25, silence);
+  EXPECT_EQ(silence, std::vector<float>(3));
+}
+
+TEST(Hum, HasItsRatioAndTheMainsPeriod) {
+  for (const double mains_hz : {50.0, 62.5}) {  // 320 and 256 samples a period
+    CounterRandom random(3, {});
+    const std::vector<float> clean = Tone(1000, 0.5);
+    std::vector<float> x = clean;
+    Hum(random, kRateHz, mains_hz, 10.0, 1e-3, x);
+    for (size_t i = 0; i < x.size(); ++i) x[i] -= clean[i];
+    EXPECT_NEAR(20 * std::log10(RootMeanSquare(clean) / RootMeanSquare(x)), 10.0, 0.01);
+    const auto period = static_cast<size_t>(kRateHz / mains_hz);
+    for (size_t i = period; i < x.size(); ++i) ASSERT_NEAR(x[i], x[i - period], 1e-4) << i;
+  }
+  CounterRandom random(3, {});
+  std::vector<float> silence(kRateHz), nothing;
+  Hum(random, kRateHz, 50.0, 10.0, 1e-3, silence);
+  EXPECT_NEAR(RootMeanSquare(silence), 1e-3 * std::pow(10.0, -0.5), 1e-7);
+  Hum(random, kRateHz, 50.0, 10.0, 1e-3, nothing);
+}
+
+TEST(LosePackets, LosesWholePacketsInBursts) {
+  int64_t lost = 0, bursts = 0, packets = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    CounterRandom random(seed, {});
+    std::vector<float> x(kRateHz + 7, 1.0f);  // 50 packets and a short one
+    LosePackets(random, kRateHz, 1.0 / 18.0, x);
+    bool before = false;
+    for (size_t begin = 0; begin < x.size(); begin += 320) {
+      const bool now = x[begin] == 0.0f;
+      for (size_t i = begin; i < std::min(begin + 320, x.size()); ++i) ASSERT_EQ(x[i], x[begin]);
+      lost += now;
+      bursts += now && !before;
+      before = now;
+      ++packets;
+    }
+  }
+  const double part = static_cast<double>(lost) / static_cast<double>(packets);
+  EXPECT_NEAR(part, 0.1, 0.01);  // 20,400 packets, bursts of two: 4 standard errors
+  EXPECT_NEAR(static_cast<double>(lost) / static_cast<double>(bursts), 2.0, 0.2);
+}
+
 }  // namespace
 }  // namespace bisparse::data

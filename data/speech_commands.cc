@@ -367,18 +367,19 @@ class SpeechCommands : public Dataset {
     const int32_t clip = ClipOf(split, index, epoch);
     if (clip < 0) CutSilence(split, index, random, cut);
     const std::span<const float> source = clip < 0 ? cut : FloatsOf(store_.clips[clip].pcm);
-    const auto change = [&](const AugmentConfig& how) {
+    const auto change = [&](const auto& how) {
       waveform.resize(front_end.clip_samples);
-      AugmentWaveform(how, front_end.sample_rate_hz, Samples(split).noise, source,
-                      ClipStart(front_end.align, std::ssize(source), front_end.clip_samples),
-                      random, waveform);
+      how(front_end.sample_rate_hz, Samples(split).noise, source,
+          ClipStart(front_end.align, std::ssize(source), front_end.clip_samples), random, waveform);
       log_mel_.Compute(waveform, features_hwc);
     };
     if (split == Split::kPerturbed) {
       // Each copy of a clip goes through another perturbation.
-      change(PerturbationOf(index + index / Samples(split).size()));
+      const int64_t size = Samples(split).size();
+      const Perturbation kind = PerturbationOf(index % size + index / size);
+      change([&](auto&&... rest) { PerturbWaveform(kind, rest...); });
     } else if (augmented && clip >= 0) {
-      change(augment_);
+      change([&](auto&&... rest) { AugmentWaveform(augment_, rest...); });
     } else {
       log_mel_.Compute(source, features_hwc);
     }
