@@ -24,6 +24,9 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "Validation samples to verify on")
       ->check(CLI::Range(train::kVerifySamples, int64_t{1} << 20))
       ->capture_default_str();
+  bool last = false;
+  app.add_flag("--last", last,
+               "The weights' average behind the last epoch, whatever the run's train.keep says");
   std::string format = "f32";
   app.add_option("--format", format, "Numbers: f32, or int8 (smaller and faster)")
       ->check(CLI::IsMember({"f32", "int8"}))
@@ -39,6 +42,7 @@ int main(int argc, char** argv) {
 #endif
   return apps::RunProgram(app, argc, argv, [&] {
     if (format == "int8") options.format = packed::NumberFormat::kI8;
+    if (last) options.weights = train::Weights::kLast;
     const train::ExportResult result = train::ExportRun(options);
     fmt::print("{}\n", apps::FormatLayers(result.model));
     for (const train::Verification& v : result.verifications) {

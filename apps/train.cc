@@ -92,9 +92,10 @@ int main(int argc, char** argv) {
                  config.train.epochs);
       return 130;
     }
-    fmt::print("{}: best validation accuracy {:.2f} % in epoch {} of {}, {:.1f} minutes\n",
-               result.run_folder, 100 * result.best_accuracy, result.best_epoch + 1, result.epochs,
-               result.minutes);
+    fmt::print(
+        "{}: validation accuracy {:.2f} % in epoch {} of {}, which is kept; {:.1f} minutes\n",
+        result.run_folder, 100 * result.best_accuracy, result.best_epoch + 1, result.epochs,
+        result.minutes);
     fmt::print("next: bisparse-export {} -o {}.bisparse\n", result.run_folder, config.name);
     return 0;
   });

@@ -84,8 +84,8 @@ struct DatasetConfig {
   NpyConfig npy;
   AugmentConfig augment;
   /// Perturbed copies of each validation clip (PerturbationOf in augment.h): the split kPerturbed.
-  /// Speech only.
-  int32_t perturbed_copies = 1;
+  /// Five are one of each kind. Speech only.
+  int32_t perturbed_copies = 5;
   bool strict =
       false;  ///< the first broken recording is an error instead of being skipped and counted
 };

@@ -161,6 +161,10 @@ struct ScheduleConfig {
 
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
 
+/// Which epoch's network a run keeps: for export, as a teacher, to begin with. kAuto is kLast, and
+/// kBest with early stopping, which ends behind epochs without a gain.
+enum class Keep : uint8_t { kAuto, kLast, kBest };
+
 /// Trained runs whose classes are learned beside the labels: loss = (1 − weight)·cross entropy +
 /// weight·T²·KL(mean of the teachers ‖ network), all softened by T. Hinton et al. 2015.
 struct TeacherConfig {
@@ -188,9 +192,13 @@ struct TrainConfig {
   int32_t threads = 0;            ///< LibTorch's threads; 0 = one per core
   int32_t workers = 1;            ///< threads that load, augment and compute features
   int32_t worker_timeout_s = 60;  ///< data-parallel: how long processes wait for one another
+  Keep keep = Keep::kAuto;
   int32_t early_stop_epochs =
       0;                      ///< stop after so many epochs without a better validation; 0 = never
   std::string runs = "runs";  ///< folder of the run folders; a run's folder is runs/<name>
+  bool KeepsBest() const {
+    return keep == Keep::kBest || (keep == Keep::kAuto && early_stop_epochs > 0);
+  }
   bool operator==(const TrainConfig&) const = default;
 };
 

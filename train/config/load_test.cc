@@ -159,5 +159,26 @@ TEST(Load, AFileThatIsNotThere) {
   }
 }
 
+TEST(LoadConfig, AnEpochIsKeptThatEarlyStoppingDoesNotSpoil) {
+  const std::string text =
+      "data: {type: npy, train_x: x, train_y: y, input: [1, 1, 4], class_names: [a, b]}\n"
+      "network: [flatten, {linear: {units: classes}}]\n";
+  const auto keeps_best = [&](const std::string& train) {
+    return ParseConfig(text + "train: {" + train + "}\n", "c.yaml").train.KeepsBest();
+  };
+  EXPECT_FALSE(keeps_best(""));
+  EXPECT_TRUE(keeps_best("early_stop_epochs: 3"));
+  EXPECT_TRUE(keeps_best("keep: best"));
+  EXPECT_FALSE(keeps_best("keep: last"));
+  try {
+    keeps_best("keep: last, early_stop_epochs: 3");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(),
+                testing::HasSubstr("c.yaml:3:15: train.keep = last keeps an epoch "
+                                   "without a gain where train.early_stop_epochs = 3"));
+  }
+}
+
 }  // namespace
 }  // namespace bisparse::train

@@ -44,6 +44,7 @@ constexpr const char* kScopeWords[] = {"local", "global"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
 constexpr const char* kDeviceWords[] = {"auto", "cpu", "cuda"};
+constexpr const char* kKeepWords[] = {"auto", "last", "best"};
 constexpr const char* kClassesWord[] = {"classes"};
 
 void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra,
@@ -133,10 +134,10 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
   v.Bool("strict", d.strict,
          "A broken recording is an error instead of being left out and counted.");
   v.Only(speech, "type: speech_commands", [&] {
-    v.Int(
-        "perturbed_copies", d.perturbed_copies, {0, 100},
-        "Perturbed copies of each validation clip, the same in every run: a second score; the best "
-        "epoch has the largest mean of both.");
+    v.Int("perturbed_copies", d.perturbed_copies, {0, 100},
+          "Perturbed copies of each validation clip, the same in every run: a second score. Five "
+          "copies "
+          "are one of each kind (`PerturbationOf` in data/augment.h).");
     v.Section("augment", "Changes to training clips, drawn anew in each epoch.",
               [&] { VisitAugment(v, d.augment); });
   });
@@ -306,6 +307,10 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Int("workers", t.workers, {0, 1024}, "Threads that load and augment; 0: the trainer's own.");
   v.Int("worker_timeout_s", t.worker_timeout_s, {1, 86400},
         "How long the processes of data-parallel training wait for one another.");
+  v.Choice(
+      "keep", t.keep, kKeepWords,
+      "The epoch whose network is exported: the last one, or the one with the best mean of clean "
+      "and perturbed validation. auto: last, with early_stop_epochs best.");
   v.Int("early_stop_epochs", t.early_stop_epochs, {0, 100000},
         "Stop after so many epochs without a better validation; 0: never.");
   v.Text("runs", t.runs, "Folder of the run folders; a run lives in runs/name.", Need::kOptional);

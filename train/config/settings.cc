@@ -76,6 +76,13 @@ void CheckSettings(const Config& config, Faults& faults) {
         "train.schedule.warmup_epochs",
         fmt::format("= {} exceeds the {} epochs", train.schedule.warmup_epochs, train.epochs));
   }
+  if (train.keep == Keep::kLast && train.early_stop_epochs > 0) {
+    faults.Add(
+        "train.keep",
+        fmt::format("= last keeps an epoch without a gain where train.early_stop_epochs = {} "
+                    "(hint: keep: best)",
+                    train.early_stop_epochs));
+  }
   if (train.runs.empty()) faults.Add("train.runs", "is empty (hint: runs: .)");
 }
 

@@ -225,7 +225,7 @@ void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc
 }
 
 ExportResult ExportRun(const ExportOptions& options) {
-  TrainedRun run = LoadTrainedRun(options.run);
+  TrainedRun run = LoadTrainedRun(options.run, options.weights);
   if (!options.data.empty()) run.config.data.speech_commands.root = options.data;
   const bool i8 = options.format == packed::NumberFormat::kI8;
   const std::unique_ptr<data::Dataset> dataset = Open(run.config, /*train=*/i8);

@@ -17,6 +17,7 @@
 
 #include "bisparse/engine.h"
 #include "deploy/packed/model.h"
+#include "train/loop/trained_run.h"
 #include "train/model/network.h"
 
 namespace bisparse::train {
@@ -73,6 +74,7 @@ void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc
 
 struct ExportOptions {
   std::string run, output;
+  Weights weights = Weights::kKept;
   std::string data;       ///< recordings; empty: where the run's configuration says
   int64_t samples = 512;  ///< validation samples to verify on
   packed::NumberFormat format = packed::NumberFormat::kF32;

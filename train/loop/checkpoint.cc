@@ -153,11 +153,11 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
       torch::Tensor generator;
       archive.read("generator", generator);
       SetCpuGeneratorState(generator);
-      for (size_t i = 0; average != nullptr && i < average->size(); ++i) {
-        torch::Tensor stored;
-        archive.read(AverageKey(i), stored);
-        (*average)[i].copy_(stored);
-      }
+    }
+    for (size_t i = 0; average != nullptr && i < average->size(); ++i) {
+      torch::Tensor stored;
+      archive.read(AverageKey(i), stored);
+      (*average)[i].copy_(stored);
     }
     return ReadProgress(state_row, table.contiguous());
   } catch (const c10::Error& error) {

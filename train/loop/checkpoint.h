@@ -36,7 +36,7 @@ struct EpochMetrics {
   std::vector<double> measures;  ///< of the layers, in the order of NetworkImpl::Measures
 };
 
-/// What the best epoch is chosen by: the mean of the accuracies on validation and on its perturbed
+/// What the best epoch is chosen by, where train.keep asks for it: the mean of the accuracies on validation and on its perturbed
 /// copies, where there are any.
 double Score(const EpochMetrics& metrics);
 
@@ -47,8 +47,9 @@ struct Progress {
   double loss_sum = 0;     ///< over the samples of that epoch so far
   int64_t correct = 0, samples = 0;
   EpochTime seconds;  ///< of that epoch so far
-  int64_t best_epoch = -1;
-  double best_score = -1.0;                            ///< see Score; a tie keeps the earlier epoch
+  int64_t best_epoch =
+      -1;  ///< whose network best.pt holds (train.keep); a tie of Score keeps the earlier
+  double best_score = -1.0;
   double best_accuracy = -1.0, best_perturbed = -1.0;  ///< on validation in that epoch; fractions
   std::vector<EpochMetrics> history;
 };
@@ -59,8 +60,8 @@ void SaveCheckpoint(const std::string& path, const Network& network,
                     const torch::optim::Optimizer* optimiser, const Progress& progress,
                     const std::vector<torch::Tensor>& average = {});
 
-/// Loads into a network (and an average) of the same configuration. `optimiser` null: network and progress only, the
-/// generator stays. Throws Error (kData) for a file that is missing, damaged or of another network.
+/// Loads into a network (and an average) of the same configuration. `optimiser` null: its state and the
+/// generator's stay. Throws Error (kData) for a file that is missing, damaged or of another network.
 Progress LoadCheckpoint(const std::string& path, Network& network,
                         torch::optim::Optimizer* optimiser,
                         std::vector<torch::Tensor>* average = nullptr);

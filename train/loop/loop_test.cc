@@ -101,7 +101,8 @@ TEST(Trainer, ChoosesTheBestEpochByCleanAndPerturbedValidation) {
   MemoryDataset clean_only;
   clean_only.perturbed = 0;
   const std::string folder = NewFolder("score"), plain = NewFolder("plain");
-  const TrainResult result = Train(MakeConfig({"train.epochs=6"}), dataset, {.run_folder = folder});
+  const TrainResult result =
+      Train(MakeConfig({"train.epochs=6", "train.keep=best"}), dataset, {.run_folder = folder});
   Progress progress;
   StateOf(MakeConfig(), folder, &progress);
   ASSERT_EQ(progress.history.size(), 6u);
@@ -129,9 +130,67 @@ TEST(Trainer, ChoosesTheBestEpochByCleanAndPerturbedValidation) {
                    .contains("validation_perturbed"));
 }
 
+std::vector<torch::Tensor> TensorsOf(const TrainedRun& run) {
+  std::vector<torch::Tensor> tensors = run.network->parameters();
+  for (const torch::Tensor& buffer : run.network->buffers()) tensors.push_back(buffer);
+  return tensors;
+}
+
+TEST(Trainer, KeepsTheLastEpochWhateverItsScore) {
+  const MemoryDataset dataset;
+  const std::string last = NewFolder("last"), best = NewFolder("best");
+  // A rate this large makes the score go up and down.
+  const std::vector<std::string> settings = {"train.epochs=6", "train.learning_rate=0.1",
+                                             "train.ema_decay=0.9"};
+  const auto with = [&](const std::string& setting) {
+    std::vector<std::string> all = settings;
+    all.push_back(setting);
+    return MakeConfig(all);
+  };
+  const TrainResult result = Train(MakeConfig(settings), dataset, {.run_folder = last});
+  EXPECT_EQ(result.best_epoch, 5);
+  Progress progress;
+  StateOf(MakeConfig(settings), last, &progress);
+  for (const EpochMetrics& m : progress.history) {
+    EXPECT_EQ(m.validation_perturbed >= 0.0, m.epoch == 5) << "epoch " << m.epoch;
+  }
+  EXPECT_EQ(result.best_accuracy, progress.history[5].validation_accuracy);
+  const auto summary = nlohmann::json::parse(ReadTextFile(RunPaths(last).summary()));
+  EXPECT_EQ(summary["keep"], "last");
+  EXPECT_EQ(summary["best_epoch"], 6);
+  EXPECT_EQ(summary["validation_perturbed"], progress.history[5].validation_perturbed);
+  EXPECT_THAT(summary["code"], testing::StartsWith("0."));
+  EXPECT_EQ(summary["teachers"], nlohmann::json::array());
+  EXPECT_GE(summary["machine_load"], 0.0);
+
+  // The last epoch of a run that keeps its best one is there too, and is the average.
+  ASSERT_LT(Train(with("train.keep=best"), dataset, {.run_folder = best}).best_epoch, 5);
+  const TrainedRun kept = LoadTrainedRun(last), of_best = LoadTrainedRun(best, Weights::kLast);
+  EXPECT_EQ(of_best.epoch, 5);
+  EXPECT_EQ(of_best.validation_accuracy, result.best_accuracy);
+  ExpectSameBits(TensorsOf(kept), TensorsOf(of_best));
+  ExpectSameBits(TensorsOf(kept), TensorsOf(LoadTrainedRun(last, Weights::kLast)));
+  EXPECT_FALSE(torch::equal(TensorsOf(kept)[0], TensorsOf(LoadTrainedRun(best))[0]));
+  Network raw(kept.config.network, 1);
+  LoadCheckpoint(RunPaths(last).last(), raw, nullptr);
+  EXPECT_FALSE(torch::equal(TensorsOf(kept)[0], raw->parameters()[0]));
+}
+
+TEST(TrainedRun, RefusesTheWeightsOfHalfAnEpoch) {
+  MemoryDataset dataset;
+  std::atomic<bool> stop{false};
+  int left = 130;  // 80 samples an epoch
+  dataset.on_train = [&](uint64_t) { stop = stop || --left <= 0; };
+  const std::string folder = NewFolder("half");
+  Train(MakeConfig(), dataset, {.run_folder = folder, .stop = &stop});
+  EXPECT_THAT(ErrorOf([&] { LoadTrainedRun(folder, Weights::kLast); }),
+              HasSubstr("last.pt: is from the middle of epoch 2"));
+  EXPECT_EQ(LoadTrainedRun(folder).epoch, 0);
+}
+
 TEST(Trainer, LearnsAndWritesTheRun) {
   const MemoryDataset dataset;
-  const Config config = MakeConfig({"train.epochs=8"});
+  const Config config = MakeConfig({"train.epochs=8", "train.keep=best"});
   const std::string folder = NewFolder("learns");
   const TrainResult result = Train(config, dataset, {.run_folder = folder});
   EXPECT_FALSE(result.stopped);
@@ -512,6 +571,19 @@ TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
     Train(MakeConfig({"train.epochs=1", run == runs[0] ? "seed=1" : "seed=2"}), dataset,
           {.run_folder = run});
   }
+  // The summary says which teacher it was.
+  const std::string taught = NewFolder("taught");
+  Train(MakeConfig({"train.epochs=1", "train.teacher=" + runs[1]}), dataset,
+        {.run_folder = taught});
+  const auto teachers = nlohmann::json::parse(ReadTextFile(RunPaths(taught).summary()))["teachers"];
+  ASSERT_EQ(teachers.size(), 1u);
+  EXPECT_EQ(teachers[0]["run"], runs[1]);
+  EXPECT_EQ(teachers[0]["digest"].get<std::string>().size(), 16u);
+  EXPECT_EQ(teachers[0]["digest"],
+            Teacher(MakeConfig({"train.teacher=" + runs[1]}), torch::kCPU).digests()[0]);
+  EXPECT_NE(teachers[0]["digest"],
+            Teacher(MakeConfig({"train.teacher=" + runs[0]}), torch::kCPU).digests()[0]);
+
   const torch::Tensor x = torch::rand({5, 6, 6, 1}), logits = torch::randn({5, 3});
   const torch::Tensor q = torch::softmax(logits / 3, 1);
   const auto classes = [&](const std::string& run) {

@@ -3,8 +3,8 @@
 //   runs/<name>/ config.yaml   the configuration with every default
 //                metrics.csv   one row an epoch: losses, accuracies, throughput and where the time goes
 //                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
-//                best.pt       the network with the best score (checkpoint.h) on validation
-//                log/summary.json   best epoch, accuracy, seed, minutes, non-zeros, skipped clips
+//                best.pt       the network of the epoch that train.keep says
+//                log/summary.json   epoch kept, accuracy, seed, minutes, code and teachers, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
 // Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_

@@ -3,11 +3,14 @@
 #include "train/loop/teacher.h"
 
 #include <fmt/ranges.h>
+#include <nettle/sha2.h>
 
 #include <limits>
 
 #include "deploy/base/check.h"
+#include "deploy/base/file.h"
 #include "train/config/network.h"
+#include "train/loop/run_folder.h"
 #include "train/loop/trained_run.h"
 
 namespace bisparse::train {
@@ -15,6 +18,17 @@ namespace {
 
 std::string Text(const Shape& shape) {
   return fmt::format("{}x{}x{}", shape.height, shape.width, shape.channels);
+}
+
+/// The first 16 hexadecimal digits of the file's SHA-256.
+std::string DigestOf(const std::string& path) {
+  const std::string bytes = ReadTextFile(path);
+  sha256_ctx context;
+  sha256_init(&context);
+  sha256_update(&context, bytes.size(), reinterpret_cast<const uint8_t*>(bytes.data()));
+  uint8_t digest[8];
+  sha256_digest(&context, sizeof digest, digest);
+  return fmt::format("{:02x}", fmt::join(digest, ""));
 }
 
 }  // namespace
@@ -44,6 +58,7 @@ Teacher::Teacher(const Config& config, torch::Device device) : config_(config.tr
     run.network->eval();
     run.network->to(device);
     networks_.push_back(run.network);
+    digests_.push_back(DigestOf(RunPaths(folder).best()));
   }
 }
 

@@ -26,8 +26,12 @@ class Teacher {
   torch::Tensor Mix(const torch::Tensor& loss, const torch::Tensor& logits_bo,
                     const torch::Tensor& x_bhwc);
 
+  /// Of each run in config order: a digest of the file with its network.
+  const std::vector<std::string>& digests() const { return digests_; }
+
  private:
   TeacherConfig config_;
+  std::vector<std::string> digests_;
   std::vector<Network> networks_;
 };
 

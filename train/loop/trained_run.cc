@@ -8,21 +8,45 @@
 #include "train/config/load.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/run_folder.h"
+#include "train/loop/weight_average.h"
 
 namespace bisparse::train {
+namespace {
 
-TrainedRun LoadTrainedRun(const std::string& run_folder) {
+/// The network with the average of its weights, where the run has one.
+Progress LoadLast(const std::string& path, const Config& config, Network& network) {
+  WeightAverage average(network, config.train.ema_decay);
+  Progress progress = LoadCheckpoint(path, network, nullptr, &average.tensors());
+  if (progress.next_batch > 0 || progress.history.empty()) {
+    Fail(ErrorKind::kData, path, "is from the middle of epoch {} (hint: finish the run, --resume)",
+         progress.epoch + 1);
+  }
+  average.Adopt();
+  return progress;
+}
+
+}  // namespace
+
+TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights) {
   const RunPaths paths(run_folder);
-  if (!std::filesystem::exists(paths.best())) {
+  const std::string file = weights == Weights::kKept ? paths.best() : paths.last();
+  if (!std::filesystem::exists(file)) {
     Fail(ErrorKind::kData, run_folder,
-         "holds no best.pt (hint: give a run folder in which bisparse-train finished an epoch)");
+         "holds no {} (hint: give a run folder in which bisparse-train finished an epoch)",
+         std::filesystem::path(file).filename().string());
   }
   TrainedRun run;
   run.config = LoadConfig(paths.config());
   run.network = Network(run.config.network, run.config.seed);
-  const Progress progress = LoadCheckpoint(paths.best(), run.network, nullptr);
-  run.epoch = progress.best_epoch;
-  run.validation_accuracy = progress.best_accuracy;
+  if (weights == Weights::kKept) {
+    const Progress progress = LoadCheckpoint(file, run.network, nullptr);
+    run.epoch = progress.best_epoch;
+    run.validation_accuracy = progress.best_accuracy;
+  } else {
+    const EpochMetrics last = LoadLast(file, run.config, run.network).history.back();
+    run.epoch = last.epoch;
+    run.validation_accuracy = last.validation_accuracy;
+  }
   run.network->eval();
   return run;
 }

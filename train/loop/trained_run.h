@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run that was trained, for the exporter: its configuration and the network with the best
-// validation accuracy. Tested in: loop_test.cc.
+// A run that was trained, for the exporter: its configuration and a network of it. Tested in:
+// loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_TRAINED_RUN_H_
 #define BISPARSE_TRAIN_LOOP_TRAINED_RUN_H_
 
@@ -22,9 +22,14 @@ struct TrainedRun {
   double validation_accuracy = -1.0;  ///< fraction
 };
 
-/// Reads config.yaml and best.pt of a run folder. Throws Error (kData) where they are missing or
-/// damaged.
-TrainedRun LoadTrainedRun(const std::string& run_folder);
+enum class Weights : uint8_t {
+  kKept,  ///< best.pt: those that the run chose (train.keep)
+  kLast,  ///< last.pt: the average of the weights (train.ema_decay) behind the last epoch
+};
+
+/// Reads config.yaml and best.pt or last.pt of a run folder. Throws Error (kData) where they are
+/// missing, damaged, or last.pt is from the middle of an epoch.
+TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights = Weights::kKept);
 
 /// Logits [batch][classes] of `batch` samples back to back, channels last. Evaluation mode, no
 /// gradients.

@@ -19,6 +19,7 @@
 #include "deploy/base/progress.h"
 #include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
+#include "train/loop/code_version.h"
 #include "train/loop/mixup.h"
 #include "train/loop/optimiser.h"
 #include "train/loop/teacher.h"
@@ -101,6 +102,10 @@ class Trainer {
   std::optional<Teacher> teacher_;
   Progress progress_;
   double learning_rate_ = 0.0;
+  // Of the machine, by its load average at the ends of this session's epochs: whether a run had it
+  // to itself.
+  double load_sum_ = 0.0;
+  int load_epochs_ = 0;
 };
 
 Trainer::Trainer(const Config& config, const data::Dataset& dataset, const TrainOptions& options,
@@ -311,12 +316,14 @@ void Trainer::Validate(EpochMetrics& metrics) {
   const SplitResult clean = Evaluate(data::Split::kValidation);
   metrics.validation_loss = clean.loss;
   metrics.validation_accuracy = clean.accuracy;
-  if (dataset_.size(data::Split::kPerturbed) > 0) {
+  // Several copies of each clip take their time, so only where they choose or are the run's result.
+  const bool wanted = config_.train.KeepsBest() || progress_.epoch + 1 == config_.train.epochs;
+  if (wanted && dataset_.size(data::Split::kPerturbed) > 0) {
     metrics.validation_perturbed = Evaluate(data::Split::kPerturbed).accuracy;
   }
 }
 
-/// Books the epoch, writes best.pt where it is the best so far, then last.pt, metrics.csv and
+/// Books the epoch, writes best.pt where it is the one to keep so far, then last.pt, metrics.csv and
 /// summary.json. In this order a kill between two files loses nothing: the epoch is trained again,
 /// to the same bits.
 void Trainer::EndEpoch(EpochMetrics metrics) {
@@ -329,8 +336,13 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
     metrics.measures.push_back(measure.value);
   }
   network_->BeginEpoch();
-  const bool best = Score(metrics) > progress_.best_score;
-  if (best) {
+  if (double load = 0; ::getloadavg(&load, 1) == 1) {
+    load_sum_ += load;
+    ++load_epochs_;
+  }
+  const bool keeps_best = config_.train.KeepsBest();
+  const bool keep = !keeps_best || Score(metrics) > progress_.best_score;
+  if (keep) {
     progress_.best_score = Score(metrics);
     progress_.best_accuracy = metrics.validation_accuracy;
     progress_.best_perturbed = metrics.validation_perturbed;
@@ -345,7 +357,7 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
         progress_to_,
         "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
-        100 * metrics.validation_accuracy, perturbed, best ? " (best)" : "");
+        100 * metrics.validation_accuracy, perturbed, keeps_best && keep ? " (best)" : "");
     const EpochTime& t = metrics.seconds;
     const double percent = 100.0 / std::max(t.total, 1e-9);
     fmt::print(progress_to_,
@@ -361,7 +373,7 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
                 .history = std::move(progress_.history)};
   next.history.push_back(std::move(metrics));
   progress_ = std::move(next);
-  if (best) {
+  if (keep) {
     const WeightAverage::InPlace average(*average_);
     Save(paths_.best(), nullptr);
   }
@@ -491,17 +503,24 @@ void Trainer::WriteSummary() const {
                                     {"epochs", progress_.epoch},
                                     {"finished", Finished()},
                                     {"best_epoch", progress_.best_epoch + 1},
+                                    {"keep", config_.train.KeepsBest() ? "best" : "last"},
                                     {"validation_accuracy", progress_.best_accuracy},
                                     {"minutes", Minutes()},
                                     {"clips_per_second", clips / std::max(seconds, 1e-9)},
-
                                     {"nonzeros", network_->NonZeroWeights()},
                                     {"weights_dense", network_->DenseWeights()},
                                     {"train_samples", dataset_.size(data::Split::kTrain)},
                                     {"validation_samples", dataset_.size(data::Split::kValidation)},
                                     {"skipped_clips", dataset_.skipped().size()},
                                     {"device", device_.str()},
-                                    {"threads", at::get_num_threads()}};
+                                    {"threads", at::get_num_threads()},
+                                    {"code", CodeVersion()},
+                                    {"teachers", nlohmann::ordered_json::array()}};
+  for (size_t i = 0; teacher_ && i < teacher_->digests().size(); ++i) {
+    summary["teachers"].push_back(nlohmann::ordered_json{{"run", config_.train.teacher.runs[i]},
+                                                         {"digest", teacher_->digests()[i]}});
+  }
+  if (load_epochs_ > 0) summary["machine_load"] = load_sum_ / load_epochs_;
   if (progress_.best_perturbed >= 0.0) summary["validation_perturbed"] = progress_.best_perturbed;
   WriteFileAtomically(paths_.summary(), summary.dump(2) + "\n");
 }

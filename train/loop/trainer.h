@@ -3,9 +3,8 @@
 //
 //   Train(LoadConfig("configs/gsc_dense.yaml"), {.progress = stderr});
 //
-// The winner (best.pt) is chosen on validation accuracy, clean and perturbed (Score); test data is
-// not opened. On the CPU,
-// with the same number of threads, a run that was stopped or killed anywhere and resumed gives the
+// best.pt holds the network of the epoch that train.keep says: the last one, or the best on
+// validation, clean and perturbed (Score). Test data is not opened. On the CPU, with the same number of threads, a run that was stopped or killed anywhere and resumed gives the
 // same bits as one that was not. Read first: trainer.cc (one epoch in reading order). Tested in:
 // loop_test.cc, tests/resume_kill, tests/signature.
 #ifndef BISPARSE_TRAIN_LOOP_TRAINER_H_
@@ -35,8 +34,8 @@ struct TrainResult {
   std::string run_folder;
   bool stopped = false;         ///< by `stop`: resume to go on
   int64_t epochs = 0;           ///< trained, earlier sessions of the run included
-  int64_t best_epoch = -1;      ///< 0-based
-  double best_accuracy = -1.0;  ///< on validation, fraction
+  int64_t best_epoch = -1;      ///< the one that is kept, 0-based
+  double best_accuracy = -1.0;  ///< its validation accuracy, fraction
   double minutes = 0;
   bool leads = true;  ///< of several processes the one that writes the run's files
 };

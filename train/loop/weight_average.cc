@@ -24,6 +24,11 @@ void WeightAverage::Update(int64_t step) {
   for (size_t i = 0; i < weights_.size(); ++i) averages_[i].lerp_(weights_[i], 1.0 - decay);
 }
 
+void WeightAverage::Adopt() {
+  const torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < weights_.size(); ++i) weights_[i].copy_(averages_[i]);
+}
+
 void WeightAverage::Swap() {
   const torch::NoGradGuard no_grad;
   for (size_t i = 0; i < weights_.size(); ++i) {

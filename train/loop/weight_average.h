@@ -36,6 +36,9 @@ class WeightAverage {
     WeightAverage& average_;
   };
 
+  /// Puts the averages into the network for good.
+  void Adopt();
+
   /// For checkpoints; empty without an average.
   std::vector<torch::Tensor>& tensors() { return averages_; }
   const std::vector<torch::Tensor>& tensors() const { return averages_; }
