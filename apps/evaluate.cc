@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
       apps::Footer("bisparse-evaluate models/gsc_aligned.bisparse --data speech_commands_test "
                    "--json result.json"));
   std::vector<std::string> paths;
-  std::string json, plot, mode = "auto", split = "test";
+  std::string json, predictions, plot, mode = "auto", split = "test";
   bool noise = false;
   apps::EvaluationData data;
   EngineOptions options{.threads = 0};
@@ -97,6 +97,9 @@ int main(int argc, char** argv) {
   app.add_option("--tune-file", tuning.file,
                  "Compute each layer as bisparse-inspect --tune found to be fastest");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
+  app.add_option("--predictions", predictions,
+                 "Also write each sample's recording, class and predicted class to this JSON file")
+      ->excludes(sweep);
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
     options.mode = ParseMode(mode);
@@ -118,6 +121,7 @@ int main(int argc, char** argv) {
     Remark(*dataset);
     if (json != "-") fmt::print("{}: {}", paths[0], apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);
+    if (!predictions.empty()) apps::WriteJson(apps::PredictionsJson(evaluation), predictions);
     return 0;
   });
 }

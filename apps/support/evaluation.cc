@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
 #include "train/config/load.h"
@@ -91,6 +92,8 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
           "and y.npy as --labels)");
     }
     config.kind = data::DatasetKind::kSpeechCommands;
+    // A yardstick is the same for every model, whatever it was trained with.
+    config.perturbed_copies = data::DatasetConfig{}.perturbed_copies;
     config.speech_commands.root = config.speech_commands.test_root = "";
     (test_set ? config.speech_commands.test_root : config.speech_commands.root) = data.path;
   }
@@ -144,6 +147,9 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
     const auto predicted =
         static_cast<size_t>(std::max_element(row, row + static_cast<int64_t>(classes)) - row);
     const auto label = static_cast<size_t>(dataset.Label(split, b));
+    evaluation.clips.push_back(dataset.Describe(split, b, 0));
+    evaluation.labels.push_back(static_cast<int32_t>(label));
+    evaluation.predictions.push_back(static_cast<int32_t>(predicted));
     ++evaluation.confusion[label][predicted];
     evaluation.correct += label == predicted ? 1 : 0;
   }
@@ -183,12 +189,51 @@ nlohmann::ordered_json NoiseJson(const NoiseSweep& sweep) {
           {"score", sweep.score}};
 }
 
+Recall RecallOf(const Evaluation& evaluation) {
+  Recall recall;
+  std::vector<double> all, words;
+  bool special = false;
+  for (size_t c = 0; c < evaluation.class_names.size(); ++c) {
+    const bool unknown = evaluation.class_names[c] == data::kUnknownClass;
+    const bool word = !unknown && evaluation.class_names[c] != data::kSilenceClass;
+    special = special || !word;
+    const auto& row = evaluation.confusion[c];
+    const auto of_class = static_cast<double>(std::accumulate(row.begin(), row.end(), int64_t{0}));
+    recall.of_class.emplace_back();
+    if (of_class == 0) continue;
+    recall.of_class.back() = static_cast<double>(row[c]) / of_class;
+    all.push_back(*recall.of_class.back());
+    if (word) words.push_back(all.back());
+    if (!unknown) continue;
+    int64_t rejected = 0;
+    for (size_t p = 0; p < row.size(); ++p) {
+      const std::string& name = evaluation.class_names[p];
+      if (name == data::kUnknownClass || name == data::kSilenceClass) rejected += row[p];
+    }
+    recall.unknown_rejected = static_cast<double>(rejected) / of_class;
+  }
+  const auto mean = [](const std::vector<double>& x) -> std::optional<double> {
+    if (x.empty()) return std::nullopt;
+    return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
+  };
+  recall.macro = mean(all);
+  if (special) recall.words = mean(words);
+  return recall;
+}
+
 std::string FormatEvaluation(const Evaluation& evaluation) {
   std::string text =
       fmt::format("accuracy {:.2f} % ({} of {}), {:.0f} samples/s", 100 * evaluation.accuracy(),
                   evaluation.correct, evaluation.samples, evaluation.samples_per_second);
   if (evaluation.skipped > 0)
     text += fmt::format(", {} broken recordings skipped", evaluation.skipped);
+  const Recall recall = RecallOf(evaluation);
+  const auto part = [&](const char* name, const std::optional<double>& value) {
+    if (value) text += fmt::format(", {} {:.1f} %", name, 100 * *value);
+  };
+  if (recall.macro) text += fmt::format("\nrecall of all classes {:.1f} %", 100 * *recall.macro);
+  part("of words", recall.words);
+  part("unknown words rejected", recall.unknown_rejected);
   text += fmt::format("\n\n{:<16}{:>9}{:>11}{:>9}\n", "class", "samples", "precision", "recall");
   const size_t classes = evaluation.class_names.size();
   std::string matrix =
@@ -218,12 +263,28 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
 }
 
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation) {
-  return {{"accuracy", evaluation.accuracy()},
-          {"samples", evaluation.samples},
-          {"samples_per_second", evaluation.samples_per_second},
-          {"classes", evaluation.class_names},
-          {"confusion", evaluation.confusion},
-          {"skipped", evaluation.skipped}};
+  const Recall recall = RecallOf(evaluation);
+  nlohmann::ordered_json json = {{"accuracy", evaluation.accuracy()},
+                                 {"samples", evaluation.samples},
+                                 {"samples_per_second", evaluation.samples_per_second}};
+  if (recall.macro) json["macro_recall"] = *recall.macro;
+  if (recall.words) json["words_recall"] = *recall.words;
+  if (recall.unknown_rejected) json["unknown_rejected"] = *recall.unknown_rejected;
+  json["classes"] = evaluation.class_names;
+  nlohmann::ordered_json& of_class = json["recall"] = nlohmann::ordered_json::array();
+  for (const auto& value : recall.of_class) {
+    of_class.push_back(value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json());
+  }
+  json["confusion"] = evaluation.confusion;
+  json["skipped"] = evaluation.skipped;
+  return json;
+}
+
+nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation) {
+  return {{"classes", evaluation.class_names},
+          {"clips", evaluation.clips},
+          {"labels", evaluation.labels},
+          {"predictions", evaluation.predictions}};
 }
 
 std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -32,7 +33,9 @@ struct Evaluation {
   std::vector<std::string> class_names;
   std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class], samples
   int64_t samples = 0, correct = 0, skipped = 0;
-  double samples_per_second = 0;  ///< of the engine alone, features ready
+  std::vector<std::string> clips;            ///< names of the samples' recordings
+  std::vector<int32_t> labels, predictions;  ///< classes, one a sample
+  double samples_per_second = 0;             ///< of the engine alone, features ready
 
   double accuracy() const {
     return samples == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(samples);
@@ -55,10 +58,24 @@ nlohmann::ordered_json NoiseJson(const NoiseSweep& sweep);
 /// Features of a split's samples back to back, samples × input floats (at most `limit`).
 std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split, int64_t limit);
 
+/// What a user feels; fractions. Of classes without a sample nothing is said.
+struct Recall {
+  std::vector<std::optional<double>> of_class;
+  std::optional<double> macro;  ///< mean over the classes
+  /// Where the model has the class _unknown_ or _silence_: the mean over the other classes.
+  std::optional<double> words;
+  /// Part of the samples of _unknown_ that are not taken for a word.
+  std::optional<double> unknown_rejected;
+};
+Recall RecallOf(const Evaluation& evaluation);
+
 /// Accuracy, precision and recall of each class, the confusion matrix.
 std::string FormatEvaluation(const Evaluation& evaluation);
-/// {"accuracy" (fraction), "samples", "samples_per_second", "classes", "confusion", "skipped"}
+/// {"accuracy" (fraction), "samples", "samples_per_second", "macro_recall", "words_recall",
+/// "unknown_rejected" (where they mean something), "classes", "recall", "confusion", "skipped"}
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
+/// {"classes", "clips", "labels", "predictions"}: indices of classes, one a sample.
+nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation);
 
 /// The `top` classes by softmax, best first, ties to the lowest index.
 std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,

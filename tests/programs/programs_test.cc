@@ -181,24 +181,43 @@ TEST_F(Programs, EvaluateCountsWhatTheEngineAnswers) {
   }
   WriteText("test/no/broken.wav", "this is not sound");
   WriteTone("test/maybe/1.wav", 500);
-  const Result result = Run("bisparse-evaluate", "model.bisparse --data test --json result.json");
+  const Result result = Run("bisparse-evaluate",
+                            "model.bisparse --data test --json result.json "
+                            "--predictions clips.json");
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.err,
               AllOf(HasSubstr("skipped test/no/broken.wav: not a readable recording"),
                     HasSubstr("test: left out recordings of what is no class: maybe (1)")));
   const Json json = Json::parse(ReadTextFile(Path("result.json")));
-  EXPECT_THAT(KeysOf(json), ElementsAre("accuracy", "samples", "samples_per_second", "classes",
-                                        "confusion", "skipped"));
+  EXPECT_THAT(KeysOf(json),
+              ElementsAre("accuracy", "samples", "samples_per_second", "macro_recall",
+                          "words_recall", "classes", "recall", "confusion", "skipped"));
   EXPECT_EQ(json["accuracy"], static_cast<double>(correct) / 12);
   EXPECT_EQ(json["samples"], 12);
   EXPECT_GT(json["samples_per_second"], 0.0);
   EXPECT_EQ(json["classes"], classes);
   EXPECT_EQ(json["confusion"], confusion);
   EXPECT_EQ(json["skipped"], 1);
+  const auto recall = [&](size_t c) { return static_cast<double>(confusion[c][c]) / 4; };
+  EXPECT_EQ(json["recall"], (std::vector<double>{recall(0), recall(1), recall(2)}));
+  EXPECT_DOUBLE_EQ(json["macro_recall"], (recall(0) + recall(1) + recall(2)) / 3);
+  EXPECT_DOUBLE_EQ(json["words_recall"], (recall(0) + recall(1)) / 2);
+  const Json clips = Json::parse(ReadTextFile(Path("clips.json")));
+  EXPECT_THAT(KeysOf(clips), ElementsAre("classes", "clips", "labels", "predictions"));
+  ASSERT_EQ(clips["clips"].size(), 12u);
+  for (size_t i = 0; i < 12; ++i) {
+    const std::string clip = clips["clips"][i];
+    EXPECT_THAT(clip, StartsWith("test/" + classes[clips["labels"][i].get<size_t>()] + "/"));
+    EXPECT_EQ(clips["predictions"][i], Answer(Path(clip))) << clip;
+  }
 
   EXPECT_THAT(result.out,
               HasSubstr(fmt::format("accuracy {:.2f} % ({} of 12)", correct / 0.12, correct)));
   EXPECT_THAT(result.out, HasSubstr("1 broken recordings skipped"));
+  EXPECT_THAT(result.out,
+              HasSubstr(fmt::format("\nrecall of all classes {:.1f} %, of words {:.1f} %\n",
+                                    100 * json["macro_recall"].get<double>(),
+                                    100 * json["words_recall"].get<double>())));
   for (size_t c = 0; c < 3; ++c) {
     int64_t predicted = 0;
     for (const auto& row : confusion) predicted += row[c];
@@ -236,7 +255,7 @@ TEST_F(Programs, EvaluateTakesTheSplitsOfAnArchive) {
   };
   EXPECT_THAT(samples("test"), ElementsAre(1, 2, 2));  // of _silence_ as many as a word has
   EXPECT_THAT(samples("validation"), ElementsAre(1, 1, 1));
-  EXPECT_THAT(samples("perturbed"), ElementsAre(1, 1, 1));
+  EXPECT_THAT(samples("perturbed"), ElementsAre(5, 5, 5));
 }
 
 TEST_F(Programs, EvaluateSweepsNoiseWithTheSameNoiseForEveryModel) {
