@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What write_results.py and write_ablation.py share: statistics over seeds, and parts of documents."""
+"""What write_results.py, results_statistics.py and write_ablation.py share: statistics over seeds, and parts of documents."""
 import hashlib
 import json
 import math
@@ -13,6 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom.
 T_QUANTILES = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
                2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086]
+
+
+def t_quantile(freedom):
+    return T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1]
 
 
 def folders_by_name(runs):
@@ -74,8 +78,7 @@ def paired_difference(ours, theirs):
         return None
     if len(differences) == 1:
         return differences[0], None, 1
-    quantile = T_QUANTILES[min(len(differences) - 1, len(T_QUANTILES)) - 1]
-    half = quantile * statistics.stdev(differences) / math.sqrt(len(differences))
+    half = t_quantile(len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
     return statistics.mean(differences), half, len(differences)
 
 

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Trains, exports (f32 and int8) and evaluates the networks of the results table over seeds, measures them against noise,
-# times the first seed beside other engines, then writes docs/results.{md,json} and docs/noise.svg.
+# times the first seed beside other engines, then writes docs/results.{md,json}, docs/{runs,predictions}.json and
+# docs/noise.svg.
 #   configs/train_results.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/ and speech_commands_test/; RUNS is a folder for the runs (kept, resumable: what is done is
-# not done again). The test set is read once for each network, number format and seed, after training and export.
-# Variables: CONFIGS, the networks; TAUGHT, those whose teacher is gsc_dense of the same seed, or the run TEACHER; NOISE,
-# those of the noise curves; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
-# BENCH=no leaves the timing out, which wants a machine with nothing else to do.
+# not done again). The test set is read once for each network, number format and seed, after training and export. All
+# networks are alike: taught by gsc_dense of the same seed, and of the last epoch.
+# Variables: CONFIGS, the networks; TAUGHT, those that are taught, or by the run TEACHER; NOISE, those of the noise curves,
+# all seeds; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
+# BIN (build/release/bin), where the programs are; TRAIN=no takes the runs that are finished and trains none; BENCH=no
+# leaves the timing out, which wants a machine with
+# nothing else to do.
 set -euo pipefail
 data=$(realpath -e "${1:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}")
 mkdir -p "${2:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}"
@@ -16,33 +20,54 @@ shift 2
 [[ -n ${TEACHER:-} ]] && TEACHER=$(realpath -e "$TEACHER")
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
-bin=build/release/bin
+bin=${BIN:-build/release/bin}
 configs=${CONFIGS:-gsc_dense gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_coarse}
+# gsc_coarse hears other features than gsc_dense, so it can't be taught by it.
+taught=${TAUGHT:-gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast}
 
-evaluate() { # model, file, further flags
-  [[ -e $2 ]] || $bin/bisparse-evaluate "$1" --json "$2" "${@:3}"
+finished() { grep -qs '"finished": true' "$1/log/summary.json"; }
+
+evaluate() { # model, file without its ending, further flags
+  [[ -e $2.json && -e $2_clips.json ]] || $bin/bisparse-evaluate "$1" --json "$2.json" --predictions "$2_clips.json" "${@:3}" >/dev/null
+}
+
+evaluate_all() { # f32 model, int8 model, folder
+  evaluate "$1" "$3/test_f32" --data "$data/speech_commands_test"
+  evaluate "$1" "$3/validation" --data "$data/speech_commands" --split validation
+  evaluate "$1" "$3/perturbed" --data "$data/speech_commands" --split perturbed
+  [[ -e $2 ]] || return 0
+  evaluate "$2" "$3/test_int8" --data "$data/speech_commands_test"
+  evaluate "$2" "$3/validation_int8" --data "$data/speech_commands" --split validation
 }
 
 for seed in "${seeds[@]}"; do
   for config in $configs; do
     run=$runs/$config-seed$seed
-    echo "== $config, seed $seed"
     teacher=()
-    [[ " ${TAUGHT:-gsc_aligned gsc_sparser gsc_pooled gsc_fast} " == *" $config "* ]] && teacher=(--set "train.teacher=${TEACHER:-$runs/gsc_dense-seed$seed}")
-    grep -qs '"finished": true' "$run/log/summary.json" ||
+    [[ " $taught " == *" $config "* ]] && teacher=(--set "train.teacher=${TEACHER:-$runs/gsc_dense-seed$seed}")
+    if ! finished "$run"; then
+      [[ ${TRAIN:-yes} == no ]] && continue
+      echo "== $config, seed $seed"
       $bin/bisparse-train "configs/$config.yaml" --data "$data/speech_commands" --seed "$seed" --threads "${THREADS:-0}" \
         --out "$run" --resume "${teacher[@]}"
+    fi
+    echo "== $config, seed $seed: export and evaluation"
     for format in f32 int8; do
       model=$run/model_$format.bisparse
-      [[ -e $model ]] || $bin/bisparse-export "$run" --format $format --max-loss "${MAX_LOSS:-5}" -o "$model" \
-        --data "$data/speech_commands" || { [[ $format == int8 ]] && continue; exit 1; }
-      evaluate "$model" "$run/test_$format.json" --data "$data/speech_commands_test"
+      [[ -e $model ]] || $bin/bisparse-export "$run" --last --format $format --max-loss "${MAX_LOSS:-5}" -o "$model" \
+        --data "$data/speech_commands" >/dev/null || { [[ $format == int8 ]] && continue; exit 1; }
     done
-    evaluate "$run/model_f32.bisparse" "$run/validation.json" --data "$data/speech_commands" --split validation
-    [[ -e $run/model_int8.bisparse ]] &&
-      evaluate "$run/model_int8.bisparse" "$run/validation_int8.json" --data "$data/speech_commands" --split validation
-    evaluate "$run/model_f32.bisparse" "$run/perturbed.json" --data "$data/speech_commands" --split perturbed
+    evaluate_all "$run/model_f32.bisparse" "$run/model_int8.bisparse" "$run"
   done
+done
+
+# The shipped files stand in for networks without a run.
+for config in $configs; do
+  if [[ -e models/$config.bisparse ]] && ! compgen -G "$runs/$config-seed*/test_f32_clips.json" >/dev/null; then
+    echo "== models/$config.bisparse"
+    mkdir -p "$runs/models/$config"
+    evaluate_all "models/$config.bisparse" "models/${config}_int8.bisparse" "$runs/models/$config"
+  fi
 done
 
 bench() { # file, model, further flags
@@ -61,10 +86,14 @@ if [[ ${BENCH:-yes} == yes ]]; then
 fi
 
 models=()
-for config in ${NOISE:-gsc_dense gsc_aligned}; do
-  [[ -e $runs/$config-seed${seeds[0]}/model_f32.bisparse ]] && models+=("$runs/$config-seed${seeds[0]}/model_f32.bisparse")
+for config in ${NOISE:-gsc_dense gsc_aligned gsc_pooled}; do
+  for seed in "${seeds[@]}"; do
+    [[ -e $runs/$config-seed$seed/model_f32.bisparse ]] && models+=("$runs/$config-seed$seed/model_f32.bisparse")
+  done
 done
-if ((${#models[@]} > 0)); then
-  $bin/bisparse-evaluate "${models[@]}" --data "$data/speech_commands_test" --noise --json "$runs/noise.json" --plot docs/noise.svg
+if ((${#models[@]} > 0)) && [[ $(cat "$runs/noise.models" 2>/dev/null) != "${models[*]}" ]]; then
+  echo "== noise, ${#models[@]} models"
+  $bin/bisparse-evaluate "${models[@]}" --data "$data/speech_commands_test" --noise --json "$runs/noise.json" >/dev/null
+  echo "${models[*]}" >"$runs/noise.models"
 fi
 configs/write_results.py "$runs"
