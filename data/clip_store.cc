@@ -14,6 +14,7 @@
 
 #include "bisparse/error.h"
 #include "data/audio.h"
+#include "deploy/base/cores.h"
 #include "deploy/frontend/log_mel.h"
 
 namespace bisparse::data {
@@ -81,7 +82,7 @@ ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& fro
     const std::lock_guard lock(mutex);
     idle.notify_one();
   };
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int cores = UsableCores();
   const auto worker_count = std::min<int64_t>(options.workers > 0 ? options.workers : cores, count);
   std::vector<std::jthread> workers;
   for (int64_t worker = 0; worker < worker_count; ++worker) workers.emplace_back(work);

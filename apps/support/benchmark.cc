@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <functional>
-#include <thread>
 
 #include "apps/peers/peer.h"
 #include "apps/peers/turn.h"
 #include "apps/support/model_source.h"
+#include "deploy/base/cores.h"
 #include "deploy/engine/engine_access.h"
 
 namespace bisparse::apps {
@@ -163,7 +163,7 @@ std::vector<std::pair<int, int64_t>> OneRun(const BenchmarkOptions& options) {
 }
 
 std::vector<std::pair<int, int64_t>> SweepRuns() {
-  const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int all = UsableCores();
   return {{1, 1}, {1, 64}, {all, 1}, {all, 64}};
 }
 

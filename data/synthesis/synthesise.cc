@@ -18,6 +18,7 @@
 
 #include "data/audio.h"
 #include "deploy/base/check.h"
+#include "deploy/base/cores.h"
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
 
@@ -258,7 +259,7 @@ SynthesisResult Synthesise(const SynthesisConfig& config) {
   for (const Clip& clip : clips) fs::create_directories(partial / clip.word);
   WriteNoises(partial / "_background_noise_", config.seed);
 
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int cores = UsableCores();
   std::vector<char> made(clips.size(), 0);
   InParallel(static_cast<int64_t>(clips.size()), config.jobs > 0 ? config.jobs : cores,
              config.progress, [&](int64_t i) { made[i] = MakeClip(clips[i], partial) ? 1 : 0; });

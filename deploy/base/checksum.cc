@@ -2,6 +2,7 @@
 // Read first: checksum.h.
 #include "deploy/base/checksum.h"
 
+#define XXH_INLINE_ALL  // no symbols that a program's own xxHash could replace
 #include <xxhash.h>
 
 namespace bisparse {

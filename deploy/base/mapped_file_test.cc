@@ -8,8 +8,10 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "bisparse/error.h"
+#include "deploy/base/regular_file.h"
 
 namespace bisparse {
 namespace {
@@ -52,11 +54,34 @@ TEST(MappedFile, RefusesWhatCannotBeMapped) {
   ExpectRefused(WriteTestFile("empty", ""), "is empty, 0 bytes");
   ExpectRefused(testing::TempDir(), "not a regular file");
   ExpectRefused("/dev/null", "not a regular file");
-  // Nobody ever writes to this pipe.
   const std::string pipe = testing::TempDir() + "mapped_file_test_pipe";
   std::filesystem::remove(pipe);
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
-  ExpectRefused(pipe, "not a regular file but a pipe");
+  ExpectRefused(pipe, "not a regular file but a pipe");  // and not waited for, though nobody writes
+}
+
+TEST(RegularFile, ReadsFromTheStart) {
+  const std::string path = WriteTestFile("regular", "abcdef");
+  const RegularFile file(path);
+  EXPECT_EQ(file.size(), 6u);
+  std::vector<uint8_t> bytes(4);
+  file.Read(bytes);
+  file.Read(bytes);
+  EXPECT_THAT(bytes, testing::ElementsAre('a', 'b', 'c', 'd'));
+}
+
+TEST(RegularFile, SaysThatItShrank) {
+  const std::string path = WriteTestFile("shrinks", "abcdef");
+  const RegularFile file(path);
+  std::filesystem::resize_file(path, 2);
+  std::vector<uint8_t> bytes(file.size());
+  try {
+    file.Read(bytes);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_THAT(error.what(), HasSubstr("has 2 bytes, had 6 when it was opened"));
+  }
 }
 
 }  // namespace

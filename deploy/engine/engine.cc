@@ -3,6 +3,7 @@
 // Read first: deploy/include/bisparse/engine.h, plan.h, execute.h. Tested in: engine_test.cc.
 #include "bisparse/engine.h"
 
+#include <tbb/global_control.h>
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/partitioner.h>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "deploy/base/check.h"
+#include "deploy/base/cores.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/execute.h"
 #include "deploy/engine/parallel.h"
@@ -35,9 +37,15 @@ int ThreadCount(int asked) {
     Fail(ErrorKind::kConfiguration, "EngineOptions",
          "threads = {}, allowed are 0 (all cores) to {}", asked, kMaxThreads);
   }
+  // TBB can't start threads any more.
+  if (ThreadsWereLostToFork()) return 1;
   // More threads than cores only take turns, and TBB would say so on stderr.
   const int cores = tbb::info::default_concurrency();
-  return asked == 0 ? cores : std::min(asked, cores);
+  if (asked != 0) return std::min(asked, cores);
+  const size_t host_allows =
+      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  return std::min(
+      {cores, UsableCores(), static_cast<int>(std::min<size_t>(host_allows, kMaxThreads))});
 }
 
 EngineOptions WithThreads(EngineOptions options) {
@@ -52,7 +60,13 @@ void CheckSize(const char* function, const char* argument, size_t size, int64_t 
   }
 }
 
+packed::ModelStorage Storage(const EngineOptions& options) {
+  return options.in_place ? packed::ModelStorage::kInPlace : packed::ModelStorage::kCopy;
+}
+
 }  // namespace
+
+inline namespace BISPARSE_VERSION_NAMESPACE {
 
 const char* ModeName(Mode mode) {
   switch (mode) {
@@ -76,6 +90,8 @@ Mode ParseMode(const std::string& name) {
        "'{}' is no mode (allowed: auto, dense, sparse_dense, sparse_sparse)", name);
 }
 
+}  // namespace BISPARSE_VERSION_NAMESPACE
+
 struct Engine::Impl {
   Impl(packed::Model the_model, const EngineOptions& the_options)
       : model(std::move(the_model)),
@@ -84,7 +100,11 @@ struct Engine::Impl {
         plan(MakePlan(model, options)),
         pool(plan, threads) {
     if (threads > 1) parallel.emplace(threads);
-    if (model.front_end) log_mel.emplace(*model.front_end);
+    if (model.front_end) log_mel.emplace(*model.front_end, threads);
+  }
+
+  void CheckProcess(const char* function) const {
+    if (parallel) parallel->CheckProcess(function);
   }
 
   void RunOne(const float* x_i, float* y_o, Workspace& workspace) {
@@ -116,8 +136,20 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
+Engine::Impl& Engine::impl() const {
+  if (!impl_) Fail(ErrorKind::kConfiguration, "Engine", "holds no model: it was moved from");
+  return *impl_;
+}
+
 Engine Engine::Load(const std::string& path, const EngineOptions& options) {
-  return EngineAccess::FromModel(packed::ReadModel(path), options, path);
+  return EngineAccess::FromModel(packed::ReadModel(path, Storage(options)), options, path);
+}
+
+Engine Engine::Load(std::span<const std::byte> bytes, const EngineOptions& options) {
+  const std::string location = "a model in memory";
+  const std::span<const uint8_t> read(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  return EngineAccess::FromModel(packed::ParseModel(read, location, Storage(options)), options,
+                                 location);
 }
 
 Engine EngineAccess::FromModel(packed::Model model, const EngineOptions& options,
@@ -127,11 +159,11 @@ Engine EngineAccess::FromModel(packed::Model model, const EngineOptions& options
   return Engine(std::make_unique<Engine::Impl>(std::move(model), options));
 }
 
-const packed::Model& EngineAccess::model(const Engine& engine) { return engine.impl_->model; }
+const packed::Model& EngineAccess::model(const Engine& engine) { return engine.impl().model; }
 
 void EngineAccess::RunTraced(const Engine& engine, std::span<const float> features,
                              const TraceCallback& callback) {
-  Engine::Impl& impl = *engine.impl_;
+  Engine::Impl& impl = engine.impl();
   std::call_once(impl.tracing_once, [&] {
     impl.tracing_plan.emplace(MakePlan(impl.model, impl.options, /*fuse=*/false));
     impl.tracing_pool.emplace(*impl.tracing_plan, 0);
@@ -143,25 +175,28 @@ void EngineAccess::RunTraced(const Engine& engine, std::span<const float> featur
   ExecuteTraced(plan, features.data(), logits.data(), *workspace, callback);
 }
 
-Shape Engine::input_shape() const { return impl_->model.input; }
-int64_t Engine::output_count() const { return impl_->plan.output_elements; }
-const std::vector<std::string>& Engine::class_names() const { return impl_->model.class_names; }
-const EngineOptions& Engine::options() const { return impl_->options; }
-const std::vector<LayerSummary>& Engine::layers() const { return impl_->plan.layers; }
-int64_t Engine::workspace_bytes() const { return impl_->plan.workspace_bytes(); }
+Shape Engine::input_shape() const { return impl().model.input; }
+int64_t Engine::output_count() const { return impl().plan.output_elements; }
+const std::vector<std::string>& Engine::class_names() const { return impl().model.class_names; }
+const EngineOptions& Engine::options() const { return impl().options; }
+const std::vector<LayerSummary>& Engine::layers() const { return impl().plan.layers; }
+int64_t Engine::workspace_bytes() const { return impl().plan.workspace_bytes(); }
 std::string Engine::isa() const { return kernels::IsaName(); }
 
 void Engine::Run(std::span<const float> features, std::span<float> logits) const {
-  const Plan& plan = impl_->plan;
+  Impl& impl = this->impl();
+  const Plan& plan = impl.plan;
   CheckSize("Engine::Run", "features", features.size(), plan.input_elements);
   CheckSize("Engine::Run", "logits", logits.size(), plan.output_elements);
-  WorkspacePool::Loan workspace(impl_->pool);
-  impl_->RunOne(features.data(), logits.data(), *workspace);
+  impl.CheckProcess("Engine::Run");
+  WorkspacePool::Loan workspace(impl.pool);
+  impl.RunOne(features.data(), logits.data(), *workspace);
 }
 
 void Engine::RunBatch(std::span<const float> features, int64_t batch,
                       std::span<float> logits) const {
-  const Plan& plan = impl_->plan;
+  Impl& impl = this->impl();
+  const Plan& plan = impl.plan;
   // So that batch times elements cannot overflow.
   const auto most = static_cast<int64_t>(features.size());
   if (batch < 0 || batch > most) {
@@ -173,7 +208,7 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
   CheckSize("Engine::RunBatch", "features", features.size(), batch * plan.input_elements);
   CheckSize("Engine::RunBatch", "logits", logits.size(), batch * plan.output_elements);
   if (batch == 0) return;
-  Impl& impl = *impl_;
+  impl.CheckProcess("Engine::RunBatch");
   if (batch == 1) {
     WorkspacePool::Loan workspace(impl.pool);
     return impl.RunOne(features.data(), logits.data(), *workspace);
@@ -208,36 +243,40 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
 }
 
 int32_t Engine::sample_rate_hz() const {
-  return impl_->model.front_end ? impl_->model.front_end->sample_rate_hz : 0;
+  return impl().model.front_end ? impl().model.front_end->sample_rate_hz : 0;
 }
 
 void Engine::ComputeFeatures(std::span<const float> samples, std::span<float> features) const {
-  if (!impl_->log_mel) {
+  Impl& impl = this->impl();
+  if (!impl.log_mel) {
     Fail(ErrorKind::kConfiguration, "Engine::ComputeFeatures",
          "the model has no front end (hint: give features to Run)");
   }
-  CheckSize("Engine::ComputeFeatures", "features", features.size(), impl_->plan.input_elements);
-  impl_->log_mel->Compute(samples, features);
+  CheckSize("Engine::ComputeFeatures", "features", features.size(), impl.plan.input_elements);
+  impl.log_mel->Compute(samples, features);
 }
 
 void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) const {
-  const Plan& plan = impl_->plan;
+  Impl& impl = this->impl();
+  const Plan& plan = impl.plan;
   CheckSize("Engine::RunPcm", "logits", logits.size(), plan.output_elements);
-  WorkspacePool::Loan workspace(impl_->pool);
+  impl.CheckProcess("Engine::RunPcm");
+  WorkspacePool::Loan workspace(impl.pool);
   ComputeFeatures(samples, workspace->features.span());
-  impl_->RunOne(workspace->features.data(), logits.data(), *workspace);
+  impl.RunOne(workspace->features.data(), logits.data(), *workspace);
 }
 
 void Engine::RunProfiled(std::span<const float> features, std::span<float> logits,
                          std::span<int64_t> layer_ns) const {
-  const Plan& plan = impl_->plan;
+  Impl& impl = this->impl();
+  const Plan& plan = impl.plan;
   CheckSize("Engine::RunProfiled", "features", features.size(), plan.input_elements);
   CheckSize("Engine::RunProfiled", "logits", logits.size(), plan.output_elements);
   if (layer_ns.size() != plan.layers.size()) {
     Fail(ErrorKind::kConfiguration, "Engine::RunProfiled",
          "layer_ns has {} entries, the model has {} layers", layer_ns.size(), plan.layers.size());
   }
-  WorkspacePool::Loan workspace(impl_->pool);
+  WorkspacePool::Loan workspace(impl.pool);
   ExecuteProfiled(plan, features.data(), logits.data(), *workspace, layer_ns);
 }
 

@@ -6,13 +6,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <tbb/global_control.h>
+
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "deploy/base/aligned_buffer.h"
+#include "deploy/base/cores.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
@@ -175,6 +182,121 @@ TEST(Engine, LoadsAFileAndRunsTheSame) {
   EXPECT_EQ(EngineAccess::model(loaded).name, model.name);
 }
 
+template <class Call>
+std::string ErrorOf(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+std::vector<float> LogitsOf(const Engine& engine, const std::vector<float>& x) {
+  std::vector<float> y(static_cast<size_t>(engine.output_count()), NAN);
+  engine.Run(x, y);
+  return y;
+}
+
+TEST(Engine, IsItsOwnWhateverBecomesOfTheFile) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const std::vector<uint8_t> bytes = packed::SerialiseModel(model);
+  const std::vector<float> x = Features(model, 1, 1, false);
+  const std::string path = testing::TempDir() + "/engine_test_own.bisparse";
+  const auto write = [&](const std::vector<uint8_t>& content) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        .write(reinterpret_cast<const char*>(content.data()),
+               static_cast<std::streamsize>(content.size()));
+  };
+  for (const Mode mode : kModes) {
+    write(bytes);
+    const Engine engine = Engine::Load(path, {.mode = mode});
+    const std::vector<float> expected = LogitsOf(engine, x);
+    write(std::vector<uint8_t>(bytes.size(), 0x3f));  // in place, as `cp` does
+    EXPECT_EQ(LogitsOf(engine, x), expected) << ModeName(mode);
+    write({});
+    EXPECT_EQ(LogitsOf(engine, x), expected) << ModeName(mode);
+    std::filesystem::remove(path);
+    EXPECT_EQ(LogitsOf(engine, x), expected) << ModeName(mode);
+  }
+}
+
+TEST(Engine, MapsTheFileWhereAsked) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const std::vector<float> x = Features(model, 1, 1, false);
+  const std::string path = testing::TempDir() + "/engine_test_mapped.bisparse";
+  packed::WriteModel(model, path);
+  const Engine engine = Engine::Load(path, {.in_place = true});
+  packed::WriteModel(packed::MakeExampleModel(2), path);  // by rename: the old file lives on
+  EXPECT_EQ(LogitsOf(engine, x), LogitsOf(EngineAccess::FromModel(model), x));
+}
+
+TEST(Engine, LoadsFromMemory) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const std::vector<float> x = Features(model, 1, 1, false);
+  const std::vector<float> expected = LogitsOf(EngineAccess::FromModel(model), x);
+  std::vector<uint8_t> bytes = packed::SerialiseModel(model);
+  const Engine copied = Engine::Load(std::as_bytes(std::span(bytes)));
+  AlignedBuffer<uint8_t> aligned(bytes.size() + 64);
+  std::copy(bytes.begin(), bytes.end(), aligned.begin());
+  const std::span<const std::byte> in_place = std::as_bytes(aligned.span().first(bytes.size()));
+  const Engine viewing = Engine::Load(in_place, {.in_place = true});
+  std::fill(bytes.begin(), bytes.end(), 0);
+  EXPECT_EQ(LogitsOf(copied, x), expected);
+  EXPECT_EQ(LogitsOf(viewing, x), expected);
+  const auto* first = reinterpret_cast<const uint8_t*>(in_place.data());
+  const auto* weights =
+      reinterpret_cast<const uint8_t*>(EngineAccess::model(viewing).layers[0].weight_pnl.data());
+  EXPECT_TRUE(weights > first && weights < first + in_place.size());
+  EXPECT_THAT(ErrorOf([&] {
+                Engine::Load(std::as_bytes(aligned.span()).subspan(4, bytes.size()),
+                             {.in_place = true});
+              }),
+              testing::HasSubstr("a model in memory: does not begin at a multiple of 64 bytes"));
+  try {
+    Engine::Load(in_place.first(in_place.size() / 2));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_THAT(error.what(), testing::HasSubstr("a model in memory: payload bytes"));
+  }
+  EXPECT_THROW(Engine::Load(std::span<const std::byte>()), Error);
+}
+
+TEST(Engine, WhatWasMovedFromSaysSo) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const std::vector<float> x = Features(model, 1, 1, false);
+  Engine from = EngineAccess::FromModel(model);
+  const std::vector<float> expected = LogitsOf(from, x);
+  Engine to = std::move(from);
+  EXPECT_EQ(LogitsOf(to, x), expected);
+  std::vector<float> y(expected.size());
+  std::vector<int64_t> layer_ns;
+  for (const std::function<void()>& use : std::vector<std::function<void()>>{
+           [&] { from.Run(x, y); }, [&] { from.RunBatch(x, 1, y); },
+           [&] { from.RunBatch({}, 0, {}); }, [&] { from.RunPcm(x, y); },
+           [&] { from.ComputeFeatures(x, y); }, [&] { from.RunProfiled(x, y, layer_ns); },
+           [&] { from.input_shape(); }, [&] { from.output_count(); }, [&] { from.class_names(); },
+           [&] { from.options(); }, [&] { from.layers(); }, [&] { from.workspace_bytes(); },
+           [&] { from.sample_rate_hz(); }, [&] { EngineAccess::model(from); },
+           [&] { EngineAccess::RunTraced(from, x, [](size_t, std::span<const float>) {}); }}) {
+    EXPECT_EQ(ErrorOf(use), "Engine: holds no model: it was moved from");
+  }
+  from = std::move(to);
+  EXPECT_EQ(LogitsOf(from, x), expected);
+}
+
+TEST(Engine, ZeroThreadsAreAsManyAsTheHostAllows) {
+  const packed::Model model = packed::MakeExampleModel(1);
+  const int all = EngineAccess::FromModel(model, {.threads = 0}).options().threads;
+  EXPECT_GE(all, 1);
+  EXPECT_LE(all, UsableCores());
+  const tbb::global_control one(tbb::global_control::max_allowed_parallelism, 1);
+  EXPECT_EQ(EngineAccess::FromModel(model, {.threads = 0}).options().threads, 1);
+}
+
 TEST(Engine, RunsRawSamplesThroughTheModelsFrontEnd) {
   packed::Model model = packed::MakeExampleModel(1);
   model.front_end = FrontEnd{.mel_count = model.input.height, .frame_count = model.input.width};
@@ -205,18 +327,6 @@ TEST(Engine, SparserModesMultiplyLess) {
   }
   EXPECT_GT(executed[0], executed[1]);
   EXPECT_GT(executed[1], executed[2]);
-}
-
-template <class Call>
-std::string ErrorOf(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 TEST(Engine, RefusesWrongArgumentsWithNumbers) {

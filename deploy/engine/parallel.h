@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -38,9 +39,19 @@ class ParallelOrder {
 #endif
 };
 
+/// fork() leaves the child without TBB's threads, while TBB believes that they are there, perhaps with a lock that nobody
+/// will release. Engines of one thread don't reach TBB.
+bool ThreadsWereLostToFork();
+
 class Parallel {
  public:
-  explicit Parallel(int threads) : arena_(threads), threads_(threads) {}
+  explicit Parallel(int threads);
+  Parallel(const Parallel&) = delete;
+  Parallel& operator=(const Parallel&) = delete;
+  ~Parallel();
+
+  /// Throws Error (kConfiguration) in a child that was forked from the process that made this.
+  void CheckProcess(const char* function) const;
 
   /// f(begin, end, slot) on parts of [0, count) that begin at multiples of `grain`; slot < threads is nobody else's
   /// meanwhile. About four parts a thread even out what cores differ in.
@@ -55,13 +66,13 @@ class Parallel {
       ParallelOrder::PartEnds();
     };
     const ParallelOrder order;  // behind what the parts read, their closure as well
-    arena_.execute([&] { tbb::parallel_for(int64_t{0}, parts, part, tbb::simple_partitioner()); });
+    arena_->execute([&] { tbb::parallel_for(int64_t{0}, parts, part, tbb::simple_partitioner()); });
   }
 
-  tbb::task_arena& arena() { return arena_; }
+  tbb::task_arena& arena() { return *arena_; }
 
  private:
-  tbb::task_arena arena_;  // private: an engine's threads are its own
+  std::unique_ptr<tbb::task_arena> arena_;  // private: an engine's threads are its own
   const int threads_;
 };
 

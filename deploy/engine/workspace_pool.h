@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Workspaces that concurrent callers borrow: as many as there are threads at once, made at load as
-// far as the engine's own threads go, kept for the next run. Taking one is a lock and a pop, once a
-// block of samples. Tested in: engine_test.cc.
+// Workspaces that concurrent callers borrow: made at load as far as the engine's own threads go, then one for each caller
+// more. As many as there are cores are kept for the next run, since no more can run at once; 300 callers of a moment do
+// not hold 300 workspaces for ever. Read first: deploy/base/loan_pool.h. Tested in: allocation_test.cc.
 #ifndef BISPARSE_DEPLOY_ENGINE_WORKSPACE_POOL_H_
 #define BISPARSE_DEPLOY_ENGINE_WORKSPACE_POOL_H_
 
+#include <algorithm>
 #include <memory>
-#include <mutex>
-#include <utility>
-#include <vector>
 
+#include "deploy/base/cores.h"
+#include "deploy/base/loan_pool.h"
 #include "deploy/engine/execute.h"
 #include "deploy/engine/plan.h"
 
@@ -17,49 +17,22 @@ namespace bisparse {
 
 class WorkspacePool {
  public:
-  /// `plan` must outlive the pool and stay where it is.
-  WorkspacePool(const Plan& plan, int count) : plan_(plan) {
-    for (int i = 0; i < count; ++i) free_.push_back(std::make_unique<Workspace>(plan));
+  /// `count` are made at once. `plan` must outlive the pool and stay where it is.
+  WorkspacePool(const Plan& plan, int count)
+      : plan_(plan), pool_(static_cast<size_t>(std::max(count, UsableCores()))) {
+    for (int i = 0; i < count; ++i) pool_.Keep(std::make_unique<Workspace>(plan));
   }
 
-  class Loan {
+  class Loan : public LoanPool<Workspace>::Loan {
    public:
-    explicit Loan(WorkspacePool& pool) : pool_(pool), workspace_(pool.Take()) {}
-    ~Loan() { pool_.Return(std::move(workspace_)); }
-    Loan(const Loan&) = delete;
-    Loan& operator=(const Loan&) = delete;
-    Workspace& operator*() { return *workspace_; }
-    Workspace* operator->() { return workspace_.get(); }
-
-   private:
-    WorkspacePool& pool_;
-    std::unique_ptr<Workspace> workspace_;
+    explicit Loan(WorkspacePool& pool)
+        : LoanPool<Workspace>::Loan(pool.pool_,
+                                    [&pool] { return std::make_unique<Workspace>(pool.plan_); }) {}
   };
 
  private:
-  std::unique_ptr<Workspace> Take() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!free_.empty()) {
-        std::unique_ptr<Workspace> workspace = std::move(free_.back());
-        free_.pop_back();
-        return workspace;
-      }
-      // Room for its return, so that giving back cannot throw.
-      ++lent_past_stock_;
-      free_.reserve(free_.capacity() + lent_past_stock_);
-    }
-    return std::make_unique<Workspace>(plan_);
-  }
-  void Return(std::unique_ptr<Workspace> workspace) noexcept {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(workspace));
-  }
-
   const Plan& plan_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> free_;
-  size_t lent_past_stock_ = 0;
+  LoanPool<Workspace> pool_;
 };
 
 }  // namespace bisparse

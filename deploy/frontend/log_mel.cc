@@ -8,9 +8,13 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <new>
 #include <numbers>
 
 #include "deploy/base/check.h"
+#include "deploy/base/cores.h"
+#include "deploy/base/loan_pool.h"
 
 namespace bisparse {
 namespace {
@@ -48,24 +52,19 @@ std::vector<MelBand> MelBands(const FrontEnd& front_end) {
   return bands;
 }
 
-/// What one thread needs to compute clips. A kiss_fftr plan holds a work buffer, so it can't be
-/// shared by threads.
+/// What one caller needs to compute clips. A kiss_fftr plan holds a work buffer, so two callers can't share it.
 struct Scratch {
-  int32_t fft_samples = 0;
-  std::unique_ptr<std::remove_pointer_t<kiss_fftr_cfg>, void (*)(void*)> plan{nullptr, std::free};
+  explicit Scratch(int32_t fft_samples)
+      : plan(kiss_fftr_alloc(fft_samples, /*inverse_fft=*/0, nullptr, nullptr), std::free),
+        frame(fft_samples),
+        spectrum(fft_samples / 2 + 1),
+        power(fft_samples / 2 + 1) {
+    if (plan == nullptr) throw std::bad_alloc();
+  }
+  std::unique_ptr<std::remove_pointer_t<kiss_fftr_cfg>, void (*)(void*)> plan;
   std::vector<float> frame;            // [fft_samples]
   std::vector<kiss_fft_cpx> spectrum;  // [fft_samples/2 + 1]
   Eigen::VectorXf power;               // [fft_samples/2 + 1]
-
-  void Prepare(int32_t samples) {
-    if (fft_samples == samples) return;
-    plan.reset(kiss_fftr_alloc(samples, /*inverse_fft=*/0, nullptr, nullptr));
-    BISPARSE_CHECK(plan != nullptr);
-    frame.assign(samples, 0.0f);
-    spectrum.resize(samples / 2 + 1);
-    power.resize(samples / 2 + 1);
-    fft_samples = samples;
-  }
 };
 
 using MapRows = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
@@ -172,19 +171,22 @@ int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples) {
 }
 
 struct LogMel::Impl {
+  explicit Impl(int callers) : scratches(static_cast<size_t>(std::max(callers, UsableCores()))) {}
+
   FrontEnd front_end;
   std::vector<float> window;  // [window_samples]
   std::vector<MelBand> bands;
+  LoanPool<Scratch> scratches;
 };
 
-LogMel::LogMel(const FrontEnd& front_end) {
+LogMel::LogMel(const FrontEnd& front_end, int callers) {
   const std::vector<std::string> faults = FrontEndFaults(front_end);
   if (!faults.empty()) {
     std::string all = faults[0];
     for (size_t i = 1; i < faults.size(); ++i) all.append("; ").append(faults[i]);
     Fail(ErrorKind::kConfiguration, "front_end", "{}", all);
   }
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Impl>(callers);
   impl->front_end = front_end;
   impl->window.resize(front_end.window_samples);
   for (int j = 0; j < front_end.window_samples; ++j) {
@@ -192,6 +194,9 @@ LogMel::LogMel(const FrontEnd& front_end) {
     impl->window[j] = static_cast<float>(0.5 - 0.5 * std::cos(phase));
   }
   impl->bands = MelBands(front_end);
+  for (int caller = 0; caller < callers; ++caller) {
+    impl->scratches.Keep(std::make_unique<Scratch>(front_end.fft_samples));
+  }
   impl_ = std::move(impl);
 }
 
@@ -207,8 +212,9 @@ Shape LogMel::shape() const {
 void LogMel::Compute(std::span<const float> samples, std::span<float> features_mt) const {
   const FrontEnd& f = impl_->front_end;
   BISPARSE_CHECK(static_cast<int64_t>(features_mt.size()) == shape().elements());
-  static thread_local Scratch scratch;
-  scratch.Prepare(f.fft_samples);
+  LoanPool<Scratch>::Loan loan(impl_->scratches,
+                               [&f] { return std::make_unique<Scratch>(f.fft_samples); });
+  Scratch& scratch = *loan;
   MapRows features(features_mt.data(), f.mel_count, f.frame_count);
   const int64_t start = ClipStart(f.align, static_cast<int64_t>(samples.size()), f.clip_samples);
   const int64_t left = (f.fft_samples - f.window_samples) / 2;

@@ -29,8 +29,9 @@ int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples);
 
 class LogMel {
  public:
-  /// Throws Error (kConfiguration) that lists all faults of the parameters.
-  explicit LogMel(const FrontEnd& front_end);
+  /// Throws Error (kConfiguration) that lists all faults of the parameters. `callers`: so many at a time find their
+  /// memory ready; more of them allocate, and what as many of them needed as there are cores is kept.
+  explicit LogMel(const FrontEnd& front_end, int callers = 1);
   LogMel(LogMel&&) noexcept;
   LogMel& operator=(LogMel&&) noexcept;
   ~LogMel();
@@ -39,14 +40,13 @@ class LogMel {
   /// {mel_count, frame_count, 1}
   Shape shape() const;
 
-  /// samples: mono in [-1, 1] at sample_rate_hz, any number of them; features_mt:
-  /// shape().elements() floats. Thread-safe; allocates nothing after a thread's first call with
-  /// these sizes.
+  /// samples: mono in [-1, 1] at sample_rate_hz, any number of them; features_mt: shape().elements() floats.
+  /// Thread-safe. Keeps nothing in the thread. Throws std::bad_alloc, and nothing has changed then.
   void Compute(std::span<const float> samples, std::span<float> features_mt) const;
 
  private:
   struct Impl;
-  std::unique_ptr<const Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace bisparse

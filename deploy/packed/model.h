@@ -128,7 +128,7 @@ struct Model {
   std::vector<std::string> class_names;  ///< empty or one per output
   std::optional<FrontEnd> front_end;
   Provenance provenance;
-  /// Keeps what the spans point into alive: a mapped file, or vectors of the builder.
+  /// Keeps what the spans point into alive: a copy or mapping of the file, or vectors of the builder.
   std::shared_ptr<const void> storage;
 
   int64_t output_count() const {

@@ -18,6 +18,7 @@
 #include "deploy/base/checksum.h"
 #include "deploy/base/file.h"
 #include "deploy/base/mapped_file.h"
+#include "deploy/base/regular_file.h"
 #include "deploy/packed/model_generated.h"
 
 namespace bisparse::packed {
@@ -54,8 +55,9 @@ struct Checked {
   std::span<const uint8_t> payload;
 };
 
-/// The payload of a file whose header and checksum are right.
-Checked CheckHeader(std::span<const uint8_t> bytes, const std::string& location) {
+/// The header of a file of `file_bytes`, of which `bytes` are the first (all, or the header's at least).
+Header CheckHeader(std::span<const uint8_t> bytes, uint64_t file_bytes,
+                   const std::string& location) {
   const auto refuse = [&location](auto format, const auto&... args) {
     throw Error(ErrorKind::kData, location, fmt::format(fmt::runtime(format), args...));
   };
@@ -79,7 +81,7 @@ Checked CheckHeader(std::span<const uint8_t> bytes, const std::string& location)
     refuse("header bytes = {}, {} expected: altered", header.header_bytes, sizeof header);
   }
   if (header.zero != expected.zero) refuse("bytes 32 to 63 of the header are not zero: altered");
-  const uint64_t payload_bytes = bytes.size() - sizeof header;
+  const uint64_t payload_bytes = file_bytes - sizeof header;
   if (header.payload_bytes != payload_bytes) {
     refuse("payload bytes = {} in the header, {} in the file: {}", header.payload_bytes,
            payload_bytes,
@@ -89,11 +91,18 @@ Checked CheckHeader(std::span<const uint8_t> bytes, const std::string& location)
   if (payload_bytes > kMaxPayloadBytes) {
     refuse("payload bytes = {}, at most {} are allowed", payload_bytes, kMaxPayloadBytes);
   }
+  return header;
+}
+
+/// The payload of a file whose header and checksum are right.
+Checked CheckBytes(std::span<const uint8_t> bytes, const std::string& location) {
+  const Header header = CheckHeader(bytes, bytes.size(), location);
   const std::span<const uint8_t> payload = bytes.subspan(sizeof header);
   const uint64_t checksum = XxHash64(payload);
   if (checksum != header.payload_xxhash64) {
-    refuse("checksum = {:016x}, the header says {:016x}: altered (hint: copy or export it again)",
-           checksum, header.payload_xxhash64);
+    Fail(ErrorKind::kData, location,
+         "checksum = {:016x}, the header says {:016x}: altered (hint: copy or export it again)",
+         checksum, header.payload_xxhash64);
   }
   return {header.format_version, payload};
 }
@@ -184,7 +193,7 @@ FrontEnd ReadFrontEnd(const schema::FrontEnd& stored, const std::string& model_l
 /// `bytes` lie at a 64-byte boundary and live as long as `storage`.
 Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
                    std::shared_ptr<const void> storage) {
-  const auto [format_version, payload] = CheckHeader(bytes, location);
+  const auto [format_version, payload] = CheckBytes(bytes, location);
   // Tables: the model, its provenance and front end, and for each of at most 4096 layers three.
   // Without a limit many offsets to one table would cost more time than the file has bytes.
   flatbuffers::Verifier verifier(payload.data(), payload.size(), /*max_depth=*/8,
@@ -326,13 +335,33 @@ void WriteModel(const Model& model, const std::string& path) {
   WriteFileAtomically(path, std::as_bytes(std::span(bytes)));
 }
 
-Model ReadModel(const std::string& path) {
-  auto file = std::make_shared<const MappedFile>(path);
-  const std::span<const uint8_t> bytes = file->bytes();
-  return ParseInPlace(bytes, path, std::move(file));
+Model ReadModel(const std::string& path, ModelStorage storage) {
+  if (storage == ModelStorage::kInPlace) {
+    auto file = std::make_shared<const MappedFile>(path);
+    const std::span<const uint8_t> bytes = file->bytes();
+    return ParseInPlace(bytes, path, std::move(file));
+  }
+  const RegularFile file(path);
+  // Before the memory is asked for: a file that is no model may be large.
+  std::array<uint8_t, sizeof(Header)> head;
+  const std::span<uint8_t> first(head.data(), std::min(head.size(), file.size()));
+  file.Read(first);
+  CheckHeader(first, file.size(), path);
+  auto copy = std::make_shared<AlignedBuffer<uint8_t>>(file.size());
+  file.Read(copy->span());
+  const std::span<const uint8_t> copied = copy->span();
+  return ParseInPlace(copied, path, std::move(copy));
 }
 
-Model ParseModel(std::span<const uint8_t> bytes, const std::string& location) {
+Model ParseModel(std::span<const uint8_t> bytes, const std::string& location,
+                 ModelStorage storage) {
+  if (storage == ModelStorage::kInPlace) {
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment != 0) {
+      Fail(ErrorKind::kConfiguration, location,
+           "does not begin at a multiple of {} bytes, as in_place needs", kAlignment);
+    }
+    return ParseInPlace(bytes, location, nullptr);
+  }
   auto copy = std::make_shared<AlignedBuffer<uint8_t>>(bytes.size());
   std::copy(bytes.begin(), bytes.end(), copy->begin());
   const std::span<const uint8_t> copied = copy->span();

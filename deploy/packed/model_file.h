@@ -20,12 +20,19 @@ std::vector<uint8_t> SerialiseModel(const Model& model);
 /// Error (kData).
 void WriteModel(const Model& model, const std::string& path);
 
-/// Maps the file; the model's spans point into the mapping. Refuses (Error, kData) what is too new,
-/// truncated, altered or inconsistent, naming the file, layer and field.
-Model ReadModel(const std::string& path);
+/// Where the weights of a model that is read lie.
+enum class ModelStorage : uint8_t {
+  kCopy,  ///< in memory of the model's own: what becomes of the file or the bytes afterwards doesn't matter
+  kInPlace,  ///< the file is mapped, the bytes are used where they are: they must not change while the model lives
+};
 
-/// The same from bytes in memory (copied to aligned storage); `location` names them in errors.
-Model ParseModel(std::span<const uint8_t> bytes, const std::string& location);
+/// Refuses (Error, kData) what is too new, truncated, altered or inconsistent, naming the file, layer and field.
+Model ReadModel(const std::string& path, ModelStorage storage = ModelStorage::kCopy);
+
+/// The same from bytes in memory; `location` names them in errors. kInPlace: they begin at a multiple of 64 bytes and
+/// outlive the model.
+Model ParseModel(std::span<const uint8_t> bytes, const std::string& location,
+                 ModelStorage storage = ModelStorage::kCopy);
 
 }  // namespace bisparse::packed
 

@@ -182,8 +182,9 @@ TEST(ModelFile, OutlivesWhatItWasReadFrom) {
   const std::string path = NewFolder("outlives") + "/a.bisparse";
   const Model expected = MakeExampleModel(1);
   WriteModel(expected, path);
-  const Model mapped = ReadModel(path);
+  const Model read = ReadModel(path), mapped = ReadModel(path, ModelStorage::kInPlace);
   fs::remove(path);
+  ExpectSame(read, expected);
   ExpectSame(mapped, expected);
   std::vector<uint8_t> bytes = ExampleBytes();
   // Not at a 64-byte boundary, and overwritten once read.
@@ -321,6 +322,18 @@ TEST(ReadModel, NamesTheFile) {
   EXPECT_THAT(ErrorOf([&] { ReadModel(path); }), HasSubstr(path + ": "));
   WriteFileAtomically(path, std::string_view("name: example\n"));
   EXPECT_THAT(ErrorOf([&] { ReadModel(path); }), HasSubstr(path + ": does not begin with"));
+}
+
+TEST(ReadModel, AsksForNoMemoryBeforeItKnowsTheHeader) {
+  const std::string folder = NewFolder("large"), path = folder + "/a.bisparse";
+  const std::vector<uint8_t> bytes = ExampleBytes();
+  WriteFileAtomically(path, std::as_bytes(std::span(bytes)));
+  fs::resize_file(path, uint64_t{1} << 38);  // takes no space on the disk
+  EXPECT_THAT(ErrorOf([&] { ReadModel(path); }),
+              HasSubstr("bytes were added, or the header altered"));
+  fs::resize_file(path, 63);
+  EXPECT_THAT(ErrorOf([&] { ReadModel(path); }), HasSubstr("has 63 bytes, a header alone has 64"));
+  fs::remove_all(folder);
 }
 
 TEST(WriteModel, WritesNothingThatWouldNotBeRead) {

@@ -12,10 +12,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 
 #include "data/loader.h"
 #include "deploy/base/check.h"
+#include "deploy/base/cores.h"
 #include "deploy/base/progress.h"
 #include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
@@ -117,9 +117,7 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
       group_(group),
       progress_to_(Leads() ? options.progress : nullptr),
       device_(ChooseDevice(config)) {
-  const int threads = config.train.threads > 0
-                          ? config.train.threads
-                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = config.train.threads > 0 ? config.train.threads : UsableCores();
   at::set_num_threads(threads);
   // Moments of weights that get no gradient any more decay into denormal numbers, which are slow.
   at::globalContext().setFlushDenormal(true);

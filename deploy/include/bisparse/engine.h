@@ -5,10 +5,28 @@
 //   std::vector<float> logits(engine.output_count());
 //   engine.Run(features, logits);        // features: engine.input_shape(), channels last
 //
-// Read first: README.md (the API in one snippet). Tested in: deploy/engine/engine_test.cc.
+// The contract:
+// - Model files. Load copies the model: what becomes of the file afterwards doesn't matter. With EngineOptions::in_place
+//   it does: read there before you use it.
+// - Threads. Const members may be called from any number of threads at once. Nothing is kept in a thread, so that a
+//   call in the destructor of a static or thread_local object is like any other.
+// - Errors. Wrong arguments and files throw Error, lack of memory std::bad_alloc; the engine is as before the call, what
+//   the output then holds is not said. Only memory for more callers at once than there are threads is allocated in a run.
+// - fork(). A child has none of its parent's threads. An engine of one thread goes on working in the child. An engine of
+//   several throws Error (kConfiguration) from Run, RunBatch and RunPcm there. Once a process has loaded such an engine,
+//   those that its children load have one thread (options().threads says so).
+// - dlclose(). The shared library stays in the process, since TBB's threads may still be running. A plug-in that holds the
+//   static library has to see to that itself (-Wl,-z,nodelete).
+// - Moved from. An engine that was moved from can be destroyed or assigned to; all else throws Error (kConfiguration).
+//
+// Read first: README.md (the API in one snippet). Tested in: deploy/engine/engine_test.cc, fork_test.cc,
+// allocation_test.cc.
 #ifndef BISPARSE_ENGINE_H_
 #define BISPARSE_ENGINE_H_
 
+#include "bisparse/version.h"  // first: says what is needed where the compiler would not
+
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,6 +38,10 @@
 
 namespace bisparse {
 
+class EngineAccess;  // of the library's own
+
+inline namespace BISPARSE_VERSION_NAMESPACE {
+
 /// How weights and activations are used. Every mode computes the same network.
 enum class Mode {
   kAuto,   ///< for each layer one of the others, such that the network is expected to be fastest
@@ -29,26 +51,34 @@ enum class Mode {
 };
 
 /// "auto", "dense", "sparse_dense" or "sparse_sparse"; the inverse throws Error on any other name.
-const char* ModeName(Mode mode);
-Mode ParseMode(const std::string& name);
+BISPARSE_API const char* ModeName(Mode mode);
+BISPARSE_API Mode ParseMode(const std::string& name);
 
 /// How one layer is computed, decided beforehand: by measurement (bisparse-inspect --tune), or by hand.
 struct LayerChoice {
-  std::string layer;  ///< LayerSummary::name
+  std::string layer = {};  ///< LayerSummary::name
   Mode mode = Mode::kAuto;
-  std::string reason;  ///< what LayerSummary::reason then says; empty: what the engine says itself
+  std::string reason =
+      {};  ///< what LayerSummary::reason then says; empty: what the engine says itself
 };
 
 struct EngineOptions {
-  int threads =
-      1;  ///< over the samples of a batch, and of one sample over its large layers; 0 = all cores
+  /// Over the samples of a batch, and of one sample over its large layers. 0: as many as can run at once, by the CPUs
+  /// that the process may run on, its control group's quota of CPU time and tbb::global_control. More than those CPUs
+  /// are not made.
+  int threads = 1;
   Mode mode = Mode::kAuto;
   /// With Mode::kAuto, for the layers named; the others are chosen by expected time. Load throws Error
   /// (kConfiguration) for a layer that the model lacks.
-  std::vector<LayerChoice> choices;
+  std::vector<LayerChoice> choices = {};
   /// With threads: a layer of one sample that is expected to take so many µs at 3 GHz is shared by them. Waking threads
   /// costs some 10 µs.
   double parallel_us = 50;
+  /// For large models and for memory that processes share: the file is mapped, or the bytes are used where they lie,
+  /// instead of being copied. Neither may change while the engine exists. A mapped file that is written in place (`cp`
+  /// over it, a download) gives wrong logits without a word; one that is cut short ends the process (SIGBUS). Replace
+  /// it by renaming a new file over it, or remove it first. Bytes begin at a multiple of 64 and outlive the engine.
+  bool in_place = false;
 };
 
 /// One layer of the plan with what it does for one sample.
@@ -70,21 +100,31 @@ struct LayerSummary {
       0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
 };
 
-class Engine {
+class BISPARSE_API Engine {
  public:
-  /// Maps, validates and plans. Throws Error (kData) naming the file, layer and field at fault.
+  /// Reads, validates and plans. Throws Error (kData) naming the file, layer and field at fault, or (kConfiguration)
+  /// the option. `path` is a regular file; a pipe or device is refused.
   static Engine Load(const std::string& path, const EngineOptions& options = {});
+  /// The same from the bytes of a model file: embedded in the program, decrypted, received. Copies them, unless
+  /// EngineOptions::in_place. Other containers' bytes: std::as_bytes(std::span(container)).
+  static Engine Load(std::span<const std::byte> bytes, const EngineOptions& options = {});
 
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
   ~Engine();
 
+  /// Of one sample's features, channels last.
   Shape input_shape() const;
+  /// Logits of one sample.
   int64_t output_count() const;
+  /// One for each logit, or empty.
   const std::vector<std::string>& class_names() const;
+  /// As given to Load, but `threads` as many as there are.
   const EngineOptions& options() const;
+  /// In the order of the network.
   const std::vector<LayerSummary>& layers() const;
-  /// Bytes of one thread's workspace, known at load; nothing is allocated in Run.
+  /// Bytes of one thread's workspace. Those of the engine's threads are allocated at load, one more for each further
+  /// caller at once; no more than the machine's cores are kept.
   int64_t workspace_bytes() const;
   /// The instruction set that the kernels run on, e.g. "AVX3_DL".
   std::string isa() const;
@@ -110,12 +150,14 @@ class Engine {
                    std::span<int64_t> layer_ns) const;
 
  private:
-  friend class EngineAccess;  // engines of models that exist in memory only (tests, benchmarks)
-  struct Impl;
-  explicit Engine(std::unique_ptr<Impl> impl);
+  friend class ::bisparse::EngineAccess;  // engines of models without a file (tests, benchmarks)
+  struct BISPARSE_HIDDEN Impl;
+  BISPARSE_HIDDEN explicit Engine(std::unique_ptr<Impl> impl);
+  BISPARSE_HIDDEN Impl& impl() const;  // throws Error where this was moved from
   std::unique_ptr<Impl> impl_;
 };
 
+}  // namespace BISPARSE_VERSION_NAMESPACE
 }  // namespace bisparse
 
 #endif  // BISPARSE_ENGINE_H_

@@ -5,10 +5,13 @@
 #ifndef BISPARSE_ERROR_H_
 #define BISPARSE_ERROR_H_
 
+#include "bisparse/version.h"  // first: says what is needed where the compiler would not
+
 #include <stdexcept>
 #include <string>
 
 namespace bisparse {
+inline namespace BISPARSE_VERSION_NAMESPACE {
 
 /// What kind of thing was wrong; programs map it to their exit code.
 enum class ErrorKind {
@@ -17,7 +20,8 @@ enum class ErrorKind {
   kInternal,       ///< a defect of bisparse itself: exit 1
 };
 
-class Error : public std::runtime_error {
+/// Default visibility: what the library throws is caught outside of it.
+class BISPARSE_API Error : public std::runtime_error {
  public:
   /// `location` is a file (with line:column where known), a layer, or empty; what() is "location:
   /// message".
@@ -34,6 +38,7 @@ class Error : public std::runtime_error {
   std::string location_;
 };
 
+}  // namespace BISPARSE_VERSION_NAMESPACE
 }  // namespace bisparse
 
 #endif  // BISPARSE_ERROR_H_

@@ -2,9 +2,12 @@
 #ifndef BISPARSE_SHAPE_H_
 #define BISPARSE_SHAPE_H_
 
+#include "bisparse/version.h"  // first: says what is needed where the compiler would not
+
 #include <cstdint>
 
 namespace bisparse {
+inline namespace BISPARSE_VERSION_NAMESPACE {
 
 /// A map of activations, channels last: element (y, x, c) is at (y·width + x)·channels + c.
 struct Shape {
@@ -13,6 +16,7 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
+}  // namespace BISPARSE_VERSION_NAMESPACE
 }  // namespace bisparse
 
 #endif  // BISPARSE_SHAPE_H_
