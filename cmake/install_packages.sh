@@ -22,7 +22,7 @@ peers=false
 arm=false
 for flag in "$@"; do
   case $flag in
-    --tests) packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3) ;;
+    --tests) packages+=(make libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3) ;;
     --peers)
       packages+=(libdnnl-dev libonnx-dev libprotobuf-dev protobuf-compiler)
       # A node from elsewhere brings its npm and conflicts with Debian's.

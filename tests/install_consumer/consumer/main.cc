@@ -3,6 +3,12 @@
 // output; without the model it says what the library said.
 #include <bisparse/engine.h>
 
+// What the library's dependencies define for themselves is not for consumers.
+#if defined(kiss_fft_scalar) || defined(KISS_FFT_SHARED) || defined(FMT_SHARED) || \
+    defined(HWY_SHARED_DEFINE)
+#error "a definition of a dependency reached a consumer"
+#endif
+
 #include <cmath>
 #include <cstdio>
 #include <vector>

@@ -1,0 +1,27 @@
+# cmake -D … -P install_parent.cmake: a project that contains bisparse builds, installs and is consumed, with Makefiles,
+# shared by FetchContent, then static by add_subdirectory. One build folder: the second reuses the objects.
+include(${CMAKE_CURRENT_LIST_DIR}/package_checks.cmake)
+file(REMOVE_RECURSE ${WORK_DIR})
+set(build ${WORK_DIR}/build)
+foreach(kind shared static)
+  set(prefix ${WORK_DIR}/${kind})
+  if(kind STREQUAL "shared")
+    set(how -D FETCH=ON -D BUILD_SHARED_LIBS=ON)
+  else()
+    set(how -D FETCH=OFF -U BUILD_SHARED_LIBS)  # as a parent that does not care
+  endif()
+  run(${CMAKE_COMMAND} -G "Unix Makefiles" -S ${here}/parent -B ${build} -D BISPARSE_SOURCE=${SOURCE_DIR}
+      -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_INSTALL_LIBDIR=${LIBDIR} -D BISPARSE_WERROR=${WERROR} ${how})
+  run(${CMAKE_COMMAND} --build ${build} --parallel 2)
+  same_logits(${build}/use)
+  run(${CMAKE_COMMAND} --install ${build} --prefix ${prefix})
+  consumer(find_${kind} ${prefix} ${CXX} -D CMAKE_CXX_VISIBILITY_PRESET=hidden)
+  pkg_config_consumer(pkg_${kind} ${prefix} ${CXX} ${kind})
+  if(CLANGXX)
+    consumer(find_clang_${kind} ${prefix} ${CLANGXX} -D CMAKE_CXX_STANDARD=17)
+  endif()
+endforeach()
+check_exports(${WORK_DIR}/shared/${LIBDIR}/libbisparse.so)
+if(NOT EXISTS ${WORK_DIR}/static/${LIBDIR}/libbisparse.a OR EXISTS ${WORK_DIR}/static/${LIBDIR}/libbisparse.so)
+  message(FATAL_ERROR "the parent that said nothing of shared libraries did not get a static one")
+endif()
