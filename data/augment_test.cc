@@ -191,6 +191,39 @@ TEST(PerturbWaveform, KindsTakeTurnsAndAreUnlike) {
   }
 }
 
+TEST(PerturbWaveform, EachKindShowsWhatItIs) {
+  NoiseBank noise;
+  noise.Add(Tone(30000, 50.0));
+  const std::vector<float> tone = Tone(16000, 300.0), silence(16000);
+  const auto perturbed = [&](Perturbation kind, const std::vector<float>& source, uint64_t seed) {
+    CounterRandom random(seed, {});
+    std::vector<float> out(source.size());
+    PerturbWaveform(kind, 16000, noise, source, 0, random, out);
+    return out;
+  };
+  int lost = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    // Noise and hum are heard in silence too.
+    for (const Perturbation kind :
+         {Perturbation::kBackground, Perturbation::kRoom, Perturbation::kOverdriven}) {
+      EXPECT_GT(RootMeanSquare(perturbed(kind, silence, seed)), 0.0);
+    }
+    for (const Perturbation kind : {Perturbation::kTelephone, Perturbation::kPacketsLost}) {
+      EXPECT_EQ(RootMeanSquare(perturbed(kind, silence, seed)), 0.0);
+    }
+    const std::vector<float> line = perturbed(Perturbation::kTelephone, tone, seed);
+    for (size_t i = 0; i < line.size(); i += 2) ASSERT_EQ(line[i], line[i + 1]) << i;
+    // Packets in the middle, which no shift or speed empties.
+    const std::vector<float> packets = perturbed(Perturbation::kPacketsLost, tone, seed);
+    for (size_t begin = 20 * 320; begin < 30 * 320; begin += 320) {
+      lost += RootMeanSquare(std::span(packets).subspan(begin, 320)) == 0.0;
+    }
+  }
+  EXPECT_GT(lost, 5);  // of 200, a tenth is lost
+  EXPECT_LT(lost, 50);
+}
+
 TEST(AugmentWaveform, ProbabilityIsKept) {
   NoiseBank noise;
   noise.Add(std::vector<float>(100, 0.5f));
