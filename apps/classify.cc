@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-classify: the top classes of recordings, with the time of front end and network apart.
+// bisparse-classify: the top classes of recordings, in a long one with the place where each is
+// heard best, and the time of front end and network apart.
 #include <fmt/format.h>
 
-#include <chrono>
+#include <algorithm>
 
-#include "apps/support/evaluation.h"
+#include "apps/support/listening.h"
 #include "apps/support/program.h"
 #include "bisparse/engine.h"
 #include "data/audio.h"
 #include "deploy/base/check.h"
 
-namespace {
-
-double MicrosecondsOf(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
-      .count();
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
-  CLI::App app("Classifies recordings (WAV, FLAC; any rate and number of channels).",
-               "bisparse-classify");
-  app.footer(bisparse::apps::Footer("bisparse-classify models/gsc_aligned.bisparse hello.wav"));
+  CLI::App app(
+      "Classifies recordings (WAV, FLAC, MP3, Ogg …; any length, rate and number "
+      "of channels; a pipe too).",
+      "bisparse-classify");
+  app.footer(
+      bisparse::apps::Footer("bisparse-classify models/gsc_aligned.bisparse hello.wav") +
+      "\nThrough a recording longer than the model's clip a window slides: 'yes 98 % at 1.25 s' "
+      "is\nheard in the window that begins there.");
   std::string model_path;
   std::vector<std::string> files;
   int top = 3;
@@ -40,20 +35,28 @@ int main(int argc, char** argv) {
                      "the model has no front end, so it can't classify recordings (hint: it takes "
                      "features through the API)");
     }
-    std::vector<float> features(static_cast<size_t>(engine.input_shape().elements()));
-    std::vector<float> logits(static_cast<size_t>(engine.output_count()));
+    const double rate_hz = engine.sample_rate_hz();
+    std::vector<float> samples;
     for (const std::string& file : files) {
       const auto audio = bisparse::data::ReadAudio(file, engine.sample_rate_hz());
-      engine.ComputeFeatures(audio.samples, features);  // the first call warms caches up
-      engine.Run(features, logits);
-      const double front_end_us =
-          MicrosecondsOf([&] { engine.ComputeFeatures(audio.samples, features); });
-      const double network_us = MicrosecondsOf([&] { engine.Run(features, logits); });
-      fmt::print("{}:", file);
-      for (const auto& [name, score] : bisparse::apps::TopClasses(engine, logits, top)) {
-        fmt::print("  {} {:.1f} %", name, 100.0 * score);
+      for (const std::string& remark : bisparse::data::Remarks(audio)) {
+        fmt::print(stderr, "{} {}\n", file, remark);
       }
-      fmt::print("  (front end {:.0f} us, network {:.1f} us)\n", front_end_us, network_us);
+      bisparse::data::ToFloats(bisparse::data::ToPcm16(audio.samples), samples);
+      const auto heard = bisparse::apps::Listen(engine, samples);
+      const bool slid = heard.windows > 1;
+      fmt::print("{}:", file);
+      for (size_t i = 0; i < std::min(heard.classes.size(), static_cast<size_t>(top)); ++i) {
+        const auto& [name, score, at] = heard.classes[i];
+        fmt::print("  {} {:.1f} %", name, 100.0 * score);
+        if (slid) fmt::print(" at {:.2f} s", static_cast<double>(at) / rate_hz);
+      }
+      fmt::print("  (");
+      if (slid) {
+        fmt::print("{} windows in {:.2f} s; each: ", heard.windows,
+                   static_cast<double>(samples.size()) / rate_hz);
+      }
+      fmt::print("front end {:.0f} us, network {:.1f} us)\n", heard.front_end_us, heard.network_us);
     }
     return 0;
   });

@@ -3,16 +3,23 @@
 // Read first: audio.h. Tested in: audio_test.cc.
 #include "data/audio.h"
 
+#include <fcntl.h>
 #include <samplerate.h>
 #include <sndfile.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <utility>
 
 #include "deploy/base/check.h"
 
@@ -25,38 +32,254 @@ struct CloseSound {
 using SoundFile = std::unique_ptr<SNDFILE, CloseSound>;
 
 constexpr int64_t kMaxSeconds = 3600;
+constexpr int64_t kMaxPipeBytes = int64_t{1} << 30;
+/// A file may lack so much of what its header promises: writers count padding or the header itself
+/// (44 to 104 bytes) into the data. 4 ms at 16 kHz and 16 bits.
+constexpr int64_t kExcessBytes = 128;
+/// Who writes to a pipe does not know the length and promises this or more.
+constexpr int64_t kUnknownBytes = 0x7F00'0000;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  int get() const { return number_; }
+
+ private:
+  int number_;
+};
+
+[[noreturn]] void FailToRead(const std::string& path, int error) {
+  Fail(ErrorKind::kData, path, "not a readable recording: {}", std::strerror(error));
+}
+
+/// A copy in memory that can be sought and written, of what is left in `source`.
+Descriptor CopyToMemory(const std::string& path, const Descriptor& source) {
+  Descriptor copy(::memfd_create("recording", MFD_CLOEXEC));
+  if (copy.get() < 0) FailToRead(path, errno);
+  std::vector<char> block(1 << 16);
+  for (int64_t total = 0;;) {
+    const ssize_t count = ::read(source.get(), block.data(), block.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) FailToRead(path, errno);
+    if (count == 0) break;
+    for (ssize_t done = 0; done < count;) {
+      const ssize_t written = ::write(copy.get(), block.data() + done, count - done);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) FailToRead(path, errno);
+      done += written;
+    }
+    total += count;
+    if (total > kMaxPipeBytes) Fail(ErrorKind::kData, path, "a pipe of more than 1 GiB");
+  }
+  return copy;
+}
+
+/// libsndfile seeks, so what is no regular file is copied.
+Descriptor OpenSeekable(const std::string& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status = {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) FailToRead(path, errno);
+  if (S_ISDIR(status.st_mode)) FailToRead(path, EISDIR);
+  return S_ISREG(status.st_mode) ? std::move(file) : CopyToMemory(path, file);
+}
 
 /// libsndfile keeps the reason why a file could not be opened in one variable of the process.
-SoundFile Open(const std::string& path, SF_INFO& format) {
+SoundFile Open(const std::string& path, const Descriptor& source, SF_INFO& format) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  SoundFile file(sf_open(path.c_str(), SFM_READ, &format));
+  ::lseek(source.get(), 0, SEEK_SET);
+  format = {};
+  SoundFile file(sf_open_fd(source.get(), SFM_READ, &format, /*close_desc=*/0));
   if (file == nullptr) {
     Fail(ErrorKind::kData, path, "not a readable recording: {}", sf_strerror(nullptr));
   }
   return file;
 }
 
-/// Bytes that a WAV's data chunk claims beyond the end of the file, 0 for other formats. libsndfile
-/// reads such a file up to its end and says nothing.
-int64_t MissingWavBytes(const std::string& path) {
-  constexpr int64_t kUnknownLength = 0x7FFF'0000;  // and above: written to a pipe
-  std::ifstream file(path, std::ios::binary);
-  char riff[12] = {};
-  file.read(riff, sizeof riff);
-  if (std::string_view(riff, 4) != "RIFF" || std::string_view(riff + 8, 4) != "WAVE") return 0;
-  for (int64_t at = sizeof riff;;) {
-    unsigned char chunk[8];
-    if (!file.seekg(at).read(reinterpret_cast<char*>(chunk), sizeof chunk)) return 0;
-    int64_t bytes = 0;
-    for (int i = 7; i >= 4; --i) bytes = bytes << 8 | chunk[i];
-    at += static_cast<int64_t>(sizeof chunk);
-    if (std::equal(chunk, chunk + 4, "data")) {
-      const auto file_bytes = static_cast<int64_t>(std::filesystem::file_size(path));
-      return bytes >= kUnknownLength ? 0 : std::max<int64_t>(0, at + bytes - file_bytes);
-    }
-    at += bytes + (bytes & 1);
+/// Where the length of a RIFF file's data stands, if its writer left both lengths at the beginning
+/// (0, or that of an empty file) because it could not go back or was killed; else −1. libsndfile
+/// reads such a file as empty.
+int64_t UnfinishedWavLength(const Descriptor& file) {
+  const auto number = [&](int64_t at) {
+    unsigned char bytes[4] = {};
+    if (::pread(file.get(), bytes, sizeof bytes, at) != sizeof bytes) return int64_t{-1};
+    return int64_t{bytes[0]} | bytes[1] << 8 | bytes[2] << 16 | int64_t{bytes[3]} << 24;
+  };
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0 || number(0) != 0x46464952 /* RIFF */ ||
+      number(4) + 8 >= status.st_size) {
+    return -1;
   }
+  for (int64_t at = 12;;) {
+    const int64_t name = number(at), bytes = number(at + 4);
+    if (name < 0 || bytes < 0) return -1;
+    if (name == 0x61746164 /* data */) {
+      return bytes == 0 && at + 8 < status.st_size ? at + 4 : -1;
+    }
+    at += 8 + bytes + (bytes & 1);
+  }
+}
+
+/// The first whole number after `label` in what libsndfile says about a header, −1 if there is none.
+int64_t NumberAfter(std::string_view log, std::string_view label) {
+  const size_t at = log.find(label);
+  if (at == std::string_view::npos) return -1;
+  const size_t digit = log.find_first_of("0123456789\n", at + label.size());
+  if (digit == std::string_view::npos || log[digit] == '\n') return -1;
+  return std::strtoll(log.data() + digit, nullptr, 10);
+}
+
+/// Bytes of a sample of one channel, 0 where samples have no fixed size.
+int64_t SampleBytes(int format) {
+  switch (format & SF_FORMAT_SUBMASK) {
+    case SF_FORMAT_PCM_S8:
+    case SF_FORMAT_PCM_U8:
+    case SF_FORMAT_ULAW:
+    case SF_FORMAT_ALAW:
+      return 1;
+    case SF_FORMAT_PCM_16:
+      return 2;
+    case SF_FORMAT_PCM_24:
+      return 3;
+    case SF_FORMAT_PCM_32:
+    case SF_FORMAT_FLOAT:
+      return 4;
+    case SF_FORMAT_DOUBLE:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+/// "28 of 32 bytes" and so on: what a header promises and the file does not hold; empty if nothing
+/// is missing. libsndfile takes what is there and mends the length silently, but its log has both.
+/// `samples`: how many came out of each channel.
+std::string Missing(SNDFILE* file, const SF_INFO& format, const Descriptor& source,
+                    int64_t samples) {
+  std::array<char, 16384> buffer = {};
+  sf_command(file, SFC_GET_LOG_INFO, buffer.data(), buffer.size() - 1);
+  const std::string_view log(buffer.data());
+  const auto bytes = [](int64_t promised, int64_t there) {
+    const bool whole = promised - there <= kExcessBytes || promised >= kUnknownBytes;
+    return whole ? "" : fmt::format("{} of {} bytes are missing", promised - there, promised);
+  };
+  const auto frames = [&](int64_t promised) {
+    const int64_t allowed = kExcessBytes / (std::max<int64_t>(SampleBytes(format.format), 1) *
+                                            std::max(format.channels, 1));
+    return promised - samples <= allowed
+               ? ""
+               : fmt::format("{} of {} samples are missing", promised - samples, promised);
+  };
+  // "data : 32000 (should be 19168)"
+  const auto mended = [&](std::string_view label) -> std::string {
+    const size_t line = log.find(label);
+    if (line == std::string_view::npos) return "";
+    const std::string_view rest = log.substr(line, log.find('\n', line + 1) - line);
+    const int64_t there = NumberAfter(rest, "(should be ");
+    return there < 0 ? "" : bytes(NumberAfter(rest, ":"), there);
+  };
+  if (log.find("truncated") != std::string_view::npos) return "its end is missing";  // MAT, VOC
+  std::string missing;
+  switch (format.format & SF_FORMAT_TYPEMASK) {
+    case SF_FORMAT_WAV:
+    case SF_FORMAT_WAVEX:
+    case SF_FORMAT_CAF:
+      missing = mended("\ndata :");
+      break;
+    case SF_FORMAT_AIFF:
+      missing = mended("SSND :");
+      break;
+    case SF_FORMAT_AU:
+      missing = mended("Data Size ");
+      break;
+    case SF_FORMAT_SVX:
+      missing = mended("BODY :");
+      break;
+    case SF_FORMAT_W64:
+      missing = mended("riff :");
+      break;
+    case SF_FORMAT_RF64: {
+      const int64_t size = SampleBytes(format.format) * format.channels;
+      if (size > 0) missing = bytes(NumberAfter(log, "Data size "), samples * size);
+      break;
+    }
+    case SF_FORMAT_AVR:
+    case SF_FORMAT_MPC2K:
+      missing = frames(NumberAfter(log, "Frames  "));
+      break;
+    case SF_FORMAT_NIST: {
+      std::array<char, 1025> header = {};
+      if (::pread(source.get(), header.data(), header.size() - 1, 0) > 0) {
+        missing = frames(NumberAfter(header.data(), "sample_count -i "));
+      }
+      break;
+    }
+    case SF_FORMAT_OGG:
+      if (format.frames == SF_COUNT_MAX) return "its last page is missing";
+      break;
+    case SF_FORMAT_MPEG:
+      // Without a Xing header the length is a guess.
+      return log.find(": variable") == std::string_view::npos ? "" : frames(format.frames);
+  }
+  return missing.empty() && format.frames != SF_COUNT_MAX ? frames(format.frames) : missing;
+}
+
+struct Mono {
+  std::vector<float> samples;
+  double peak = 0.0;
+  double power = 0.0;          ///< of the mix, summed over samples
+  std::vector<double> powers;  ///< of each channel
+};
+
+/// The mean of all channels, or channel `only` (from 0). A header's frame count is a claim: reads
+/// what is there, block by block.
+Mono Decode(const std::string& path, SNDFILE* file, const SF_INFO& format, int32_t only = -1) {
+  constexpr sf_count_t kBlockFrames = 16384;
+  std::vector<float> block(kBlockFrames * format.channels);
+  Mono mono;
+  mono.powers.resize(format.channels);
+  for (;;) {
+    const sf_count_t frames = sf_readf_float(file, block.data(), kBlockFrames);
+    if (frames <= 0) break;
+    for (sf_count_t frame = 0; frame < frames; ++frame) {
+      double sum = 0.0;
+      for (int channel = 0; channel < format.channels; ++channel) {
+        const double sample = block[frame * format.channels + channel];
+        mono.powers[channel] += sample * sample;
+        if (only < 0 || only == channel) sum += sample;
+      }
+      if (!std::isfinite(sum)) {
+        Fail(ErrorKind::kData, path, "sample {} is not finite", mono.samples.size());
+      }
+      const double mix = only < 0 ? sum / format.channels : sum;
+      mono.power += mix * mix;
+      mono.peak = std::max(mono.peak, std::abs(mix));
+      mono.samples.push_back(static_cast<float>(std::clamp(mix, -1.0, 1.0)));
+    }
+    if (static_cast<int64_t>(mono.samples.size()) > kMaxSeconds * format.samplerate) {
+      Fail(ErrorKind::kData, path, "longer than {} seconds", kMaxSeconds);
+    }
+  }
+  if (sf_error(file) != SF_ERR_NO_ERROR) {
+    Fail(ErrorKind::kData, path, "broken after sample {}: {}", mono.samples.size(),
+         sf_strerror(file));
+  }
+  return mono;
+}
+
+/// Channels in antiphase: the mean of two microphones with crossed wires is silence. 30 dB less than
+/// the loudest channel is more than different voices can lose.
+bool Cancels(const Mono& mono, int channels) {
+  return channels > 1 &&
+         mono.power < 1e-3 * *std::max_element(mono.powers.begin(), mono.powers.end()) / channels;
 }
 
 std::vector<float> Resample(const std::string& path, const std::vector<float>& samples,
@@ -82,55 +305,129 @@ std::vector<float> Resample(const std::string& path, const std::vector<float>& s
   return resampled;
 }
 
+/// Container or codec numbers that libsndfile enumerates.
+std::vector<int> Listed(int count_command, int command) {
+  int count = 0;
+  sf_command(nullptr, count_command, &count, sizeof count);
+  std::vector<int> formats;
+  for (int i = 0; i < count; ++i) {
+    SF_FORMAT_INFO format = {};
+    format.format = i;
+    if (sf_command(nullptr, command, &format, sizeof format) == 0) formats.push_back(format.format);
+  }
+  return formats;
+}
+
 }  // namespace
 
 Audio ReadAudio(const std::string& path, int32_t target_rate_hz) {
+  Descriptor source = OpenSeekable(path);
   SF_INFO format = {};
-  const SoundFile file = Open(path, format);
+  SoundFile file = Open(path, source, format);
+  if (const int64_t length = UnfinishedWavLength(source); format.frames == 0 && length >= 0) {
+    ::lseek(source.get(), 0, SEEK_SET);
+    source = CopyToMemory(path, source);
+    constexpr unsigned char kToTheEnd[] = {0xff, 0xff, 0xff, 0xff};
+    if (::pwrite(source.get(), kToTheEnd, sizeof kToTheEnd, length) != sizeof kToTheEnd) {
+      FailToRead(path, errno);
+    }
+    file = Open(path, source, format);
+  }
   if (format.samplerate <= 0 || format.channels <= 0) {
     Fail(ErrorKind::kData, path, "{} channels at {} Hz", format.channels, format.samplerate);
   }
-  if (const int64_t missing = MissingWavBytes(path); missing > 0) {
-    Fail(ErrorKind::kData, path, "is cut short, {} bytes are missing", missing);
-  }
-  // A header's frame count is a claim: read what is there, block by block.
-  constexpr sf_count_t kBlockFrames = 16384;
-  std::vector<float> block(kBlockFrames * format.channels);
   Audio audio;
   audio.sample_rate_hz = format.samplerate;
-  for (;;) {
-    const sf_count_t frames = sf_readf_float(file.get(), block.data(), kBlockFrames);
-    if (frames <= 0) break;
-    for (sf_count_t frame = 0; frame < frames; ++frame) {
-      float sum = 0.0f;
-      for (int channel = 0; channel < format.channels; ++channel) {
-        sum += block[frame * format.channels + channel];
-      }
-      if (!std::isfinite(sum)) {
-        Fail(ErrorKind::kData, path, "sample {} is not finite", audio.samples.size());
-      }
-      audio.samples.push_back(sum / static_cast<float>(format.channels));
-    }
-    if (static_cast<int64_t>(audio.samples.size()) > kMaxSeconds * format.samplerate) {
-      Fail(ErrorKind::kData, path, "longer than {} seconds", kMaxSeconds);
-    }
+  Mono mono = Decode(path, file.get(), format);
+  if (const std::string missing = Missing(file.get(), format, source, std::ssize(mono.samples));
+      !missing.empty()) {
+    Fail(ErrorKind::kData, path, "is cut short, {}", missing);
   }
-  if (sf_error(file.get()) != SF_ERR_NO_ERROR) {
-    Fail(ErrorKind::kData, path, "broken after sample {}: {}", audio.samples.size(),
-         sf_strerror(file.get()));
+  if (mono.samples.empty()) Fail(ErrorKind::kData, path, "holds no samples");
+  if (Cancels(mono, format.channels)) {
+    const auto loudest = std::max_element(mono.powers.begin(), mono.powers.end());
+    audio.only_channel = static_cast<int32_t>(loudest - mono.powers.begin()) + 1;
+    file = Open(path, source, format);
+    mono = Decode(path, file.get(), format, audio.only_channel - 1);
   }
-  if (audio.samples.empty()) Fail(ErrorKind::kData, path, "holds no samples");
-  if (static_cast<sf_count_t>(audio.samples.size()) < format.frames &&
-      format.frames != SF_COUNT_MAX) {
-    Fail(ErrorKind::kData, path, "ends after {} of {} samples", audio.samples.size(),
-         format.frames);
-  }
+  audio.peak = mono.peak;
+  audio.samples = std::move(mono.samples);
   if (target_rate_hz != 0 && target_rate_hz != audio.sample_rate_hz) {
     audio.samples = Resample(path, audio.samples, audio.sample_rate_hz, target_rate_hz);
     audio.sample_rate_hz = target_rate_hz;
     if (audio.samples.empty()) Fail(ErrorKind::kData, path, "too short to resample");
   }
   return audio;
+}
+
+std::vector<std::string> Remarks(const Audio& audio) {
+  std::vector<std::string> remarks;
+  if (audio.peak > 1.0) {
+    remarks.push_back(
+        fmt::format("peaks at {:.4g} times full scale and is clipped (hint: floats belong into "
+                    "[-1, 1])",
+                    audio.peak));
+  }
+  if (audio.only_channel > 0) {
+    remarks.push_back(
+        fmt::format("has channels that cancel each other out, channel {} alone is "
+                    "heard",
+                    audio.only_channel));
+  }
+  return remarks;
+}
+
+std::vector<int16_t> ToPcm16(std::span<const float> samples) {
+  std::vector<int16_t> pcm(samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const float scaled = std::nearbyint(samples[i] * 32768.0f);
+    pcm[i] = static_cast<int16_t>(std::clamp(scaled, -32768.0f, 32767.0f));
+  }
+  return pcm;
+}
+
+void ToFloats(std::span<const int16_t> pcm, std::vector<float>& samples) {
+  samples.resize(pcm.size());
+  for (size_t i = 0; i < pcm.size(); ++i) samples[i] = pcm[i] * (1.0f / 32768.0f);
+}
+
+const std::vector<std::string>& RecordingExtensions() {
+  static const std::vector<std::string> known = [] {
+    constexpr std::pair<const char*, int> kFormats[] = {
+        {".wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16},
+        {".wave", SF_FORMAT_WAV | SF_FORMAT_PCM_16},
+        {".flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16},
+        {".mp3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III},
+        {".ogg", SF_FORMAT_OGG | SF_FORMAT_VORBIS},
+        {".oga", SF_FORMAT_OGG | SF_FORMAT_VORBIS},
+        {".opus", SF_FORMAT_OGG | SF_FORMAT_OPUS},
+        {".aif", SF_FORMAT_AIFF | SF_FORMAT_PCM_16},
+        {".aiff", SF_FORMAT_AIFF | SF_FORMAT_PCM_16},
+        {".aifc", SF_FORMAT_AIFF | SF_FORMAT_PCM_16},
+        {".au", SF_FORMAT_AU | SF_FORMAT_PCM_16},
+        {".snd", SF_FORMAT_AU | SF_FORMAT_PCM_16},
+        {".caf", SF_FORMAT_CAF | SF_FORMAT_PCM_16},
+        {".w64", SF_FORMAT_W64 | SF_FORMAT_PCM_16},
+        {".rf64", SF_FORMAT_RF64 | SF_FORMAT_PCM_16},
+        {".sph", SF_FORMAT_NIST | SF_FORMAT_PCM_16},
+        {".nist", SF_FORMAT_NIST | SF_FORMAT_PCM_16},
+        {".voc", SF_FORMAT_VOC | SF_FORMAT_PCM_16},
+    };
+    // A libsndfile that was built without a codec does not list it.
+    const std::vector<int> majors = Listed(SFC_GET_FORMAT_MAJOR_COUNT, SFC_GET_FORMAT_MAJOR);
+    const std::vector<int> codecs = Listed(SFC_GET_FORMAT_SUBTYPE_COUNT, SFC_GET_FORMAT_SUBTYPE);
+    const auto has = [](const std::vector<int>& list, int format) {
+      return std::find(list.begin(), list.end(), format) != list.end();
+    };
+    std::vector<std::string> extensions;
+    for (const auto& [extension, format] : kFormats) {
+      if (has(majors, format & SF_FORMAT_TYPEMASK) && has(codecs, format & SF_FORMAT_SUBMASK)) {
+        extensions.emplace_back(extension);
+      }
+    }
+    return extensions;
+  }();
+  return known;
 }
 
 void WriteWav(const std::string& path, std::span<const float> samples, int32_t sample_rate_hz) {
@@ -140,11 +437,7 @@ void WriteWav(const std::string& path, std::span<const float> samples, int32_t s
   format.format = SF_FORMAT_WAV | SF_FORMAT_PCM_16;
   SNDFILE* const file = sf_open(path.c_str(), SFM_WRITE, &format);
   if (file == nullptr) Fail(ErrorKind::kData, path, "cannot be written: {}", sf_strerror(nullptr));
-  std::vector<int16_t> pcm(samples.size());
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const float scaled = std::nearbyint(samples[i] * 32768.0f);
-    pcm[i] = static_cast<int16_t>(std::clamp(scaled, -32768.0f, 32767.0f));
-  }
+  const std::vector<int16_t> pcm = ToPcm16(samples);
   const auto count = static_cast<sf_count_t>(pcm.size());
   const sf_count_t written = sf_write_short(file, pcm.data(), count);
   const std::string reason = sf_strerror(file);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -20,23 +19,22 @@
 namespace bisparse::data {
 namespace {
 
-std::vector<int16_t> DecodeClip(const std::string& path, const FrontEnd& front_end) {
-  const Audio audio = ReadAudio(path, front_end.sample_rate_hz);
-  const int64_t count = std::ssize(audio.samples), clip = front_end.clip_samples;
-  int64_t begin = 0, end = count;
-  if (count > 2 * clip + 1) {
+void DecodeClip(const FrontEnd& front_end, Clip& to) {
+  const Audio audio = ReadAudio(to.path, front_end.sample_rate_hz);
+  const std::vector<int16_t> pcm = ToPcm16(audio.samples);
+  to.remarks = Remarks(audio);
+  to.length = std::ssize(pcm);
+  to.silent = std::all_of(pcm.begin(), pcm.end(), [](int16_t x) { return x >= -1 && x <= 1; });
+  const int64_t clip = front_end.clip_samples;
+  int64_t begin = 0, end = to.length;
+  if (to.length > 2 * clip + 1) {
     // An even number is cut away, so that the front end's own cut of the rest lands where that of
     // the whole would.
-    const int64_t kept = 2 * clip + (count & 1);
-    begin = ClipStart(front_end.align, count, kept);
+    const int64_t kept = 2 * clip + (to.length & 1);
+    begin = ClipStart(front_end.align, to.length, kept);
     end = begin + kept;
   }
-  std::vector<int16_t> pcm(end - begin);
-  for (int64_t i = begin; i < end; ++i) {
-    const float scaled = std::nearbyint(audio.samples[i] * 32768.0f);
-    pcm[i - begin] = static_cast<int16_t>(std::clamp(scaled, -32768.0f, 32767.0f));
-  }
-  return pcm;
+  to.pcm.assign(pcm.begin() + begin, pcm.begin() + end);
 }
 
 }  // namespace
@@ -70,7 +68,7 @@ ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& fro
       if (index >= count) break;
       store.clips[index].path = paths[index];
       try {
-        store.clips[index].pcm = DecodeClip(paths[index], front_end);
+        DecodeClip(front_end, store.clips[index]);
       } catch (const Error& error) {
         reasons[index] = error.what();
         if (strict) fail(index);
@@ -102,8 +100,7 @@ ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& fro
 
 std::span<const float> FloatsOf(const std::vector<int16_t>& pcm) {
   static thread_local std::vector<float> samples;
-  samples.resize(pcm.size());
-  for (size_t i = 0; i < pcm.size(); ++i) samples[i] = pcm[i] * (1.0f / 32768.0f);
+  ToFloats(pcm, samples);
   return samples;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoded recordings in memory, 16 bits a sample (a whole Speech Commands fits: 100,000 clips
-// are 3.2 GB). 16-bit recordings at the target rate are kept exactly; others are rounded to 16
-// bits, −98 dB of full scale. Tested in: speech_commands_test.cc.
+// are 3.2 GB; ToPcm16 in audio.h). Tested in: speech_commands_test.cc.
 #ifndef BISPARSE_DATA_CLIP_STORE_H_
 #define BISPARSE_DATA_CLIP_STORE_H_
 
@@ -17,6 +16,9 @@ namespace bisparse::data {
 struct Clip {
   std::string path;
   std::vector<int16_t> pcm;  ///< empty: broken
+  int64_t length = 0;        ///< samples of the whole recording at the front end's rate
+  bool silent = false;       ///< no sample of it (of the whole recording) exceeds 1 of 32768
+  std::vector<std::string> remarks;  ///< Remarks in audio.h
 };
 
 struct ClipStore {

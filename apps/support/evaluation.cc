@@ -287,23 +287,6 @@ nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation) {
           {"predictions", evaluation.predictions}};
 }
 
-std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,
-                                                       std::span<const float> logits, int top) {
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - logits[order[0]]);
-  std::vector<std::pair<std::string, double>> best;
-  for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(top)); ++i) {
-    const auto& names = engine.class_names();
-    best.emplace_back(names.empty() ? fmt::format("{}", order[i]) : names[order[i]],
-                      std::exp(static_cast<double>(logits[order[i]]) - logits[order[0]]) / sum);
-  }
-  return best;
-}
-
 void WriteJson(const nlohmann::ordered_json& json, const std::string& path) {
   const std::string text = json.dump(2) + "\n";
   if (path == "-") {

@@ -77,10 +77,6 @@ nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
 /// {"classes", "clips", "labels", "predictions"}: indices of classes, one a sample.
 nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation);
 
-/// The `top` classes by softmax, best first, ties to the lowest index.
-std::vector<std::pair<std::string, double>> TopClasses(const Engine& engine,
-                                                       std::span<const float> logits, int top);
-
 /// Writes JSON with two spaces of indentation, whole or not at all; "-" is stdout.
 void WriteJson(const nlohmann::ordered_json& json, const std::string& path);
 

@@ -362,6 +362,78 @@ TEST_F(Programs, ClassifyPrintsTheTopClassesAndBothTimes) {
   }
 }
 
+TEST_F(Programs, ClassifyHearsALongRecordingInWindows) {
+  constexpr int64_t kClip = 2048, kHop = 256, kStep = 256;  // of the example model
+  std::vector<float> samples(8000);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const double hz = 200.0 + 0.2 * static_cast<double>(i);
+    samples[i] = static_cast<float>(0.3 * std::sin(2 * std::numbers::pi * hz * i / 8000.0));
+  }
+  data::WriteWav(Path("long.wav"), samples, 8000);
+  samples = Samples(Path("long.wav"));
+  std::set<int64_t> starts = {0, 8000 - kClip};
+  for (int64_t at = (8000 - kClip) / 2 % kStep; at <= 8000 - kClip; at += kStep) starts.insert(at);
+  double yes = 0, no = 0, word = 0, silence = 0;
+  int64_t yes_at = 0, no_at = 0, word_at = 0;
+  for (const int64_t at : starts) {
+    const std::vector<double> scores = Scores(std::span(samples).subspan(at, kClip));
+    if (scores[0] > yes) yes = scores[0], yes_at = at;
+    if (scores[1] > no) no = scores[1], no_at = at;
+    if (std::max(scores[0], scores[1]) > word) {
+      word = std::max(scores[0], scores[1]), word_at = at, silence = scores[2];
+    }
+  }
+  EXPECT_NE(yes_at, no_at);  // otherwise the test would see little
+  const Result result = Run("bisparse-classify", "model.bisparse long.wav");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto heard = [](const char* name, double score, int64_t at) {
+    return fmt::format("  {} {:.1f} % at {:.2f} s", name, 100 * score, at / 8000.0);
+  };
+  EXPECT_THAT(
+      result.out,
+      AllOf(HasSubstr(heard("yes", yes, yes_at)), HasSubstr(heard("no", no, no_at)),
+            HasSubstr(heard("_silence_", silence, word_at)),
+            HasSubstr(fmt::format("({} windows in 1.00 s; each: front end ", starts.size()))));
+  // Up to a hop more than a clip is a clip.
+  data::WriteWav(Path("clip.wav"), std::span(samples).first(kClip + kHop), 8000);
+  EXPECT_THAT(Run("bisparse-classify", "model.bisparse clip.wav").out,
+              testing::Not(HasSubstr("windows")));
+}
+
+TEST_F(Programs, ClassifyHearsPipesAndWhatEvaluateHears) {
+  WriteTone("a.wav", 700);
+  const std::string plain = "model.bisparse a.wav", piped = "model.bisparse /dev/stdin";
+  const auto answer = [](const std::string& line) {
+    const size_t begin = line.find(":  ");
+    return line.substr(begin, line.find("(front") - begin);
+  };
+  const std::string expected = answer(Run("bisparse-classify", plain).out);
+  EXPECT_THAT(expected, HasSubstr("yes"));
+  EXPECT_EQ(answer(Run("bisparse-classify", piped + " <a.wav").out), expected);
+  WriteText("pipe.sh",
+            fmt::format("cat a.wav | '{}/bisparse-classify' {}", BISPARSE_BIN_DIR, piped));
+  EXPECT_EQ(std::system(fmt::format("cd '{}' && sh pipe.sh >piped", folder_).c_str()), 0);
+  EXPECT_EQ(answer(ReadTextFile(Path("piped"))), expected);
+
+  // Floats above full scale: the same clipping in both programs, and a word about it.
+  WriteTestSet("test");
+  int64_t correct = 0;
+  for (const char* name : {"yes", "no", "_silence_"}) {
+    for (const auto& file : fs::directory_iterator(Path(std::string("test/") + name))) {
+      std::vector<float> samples = Samples(file.path());
+      for (float& x : samples) x *= 12;
+      WriteFloatWav(fs::relative(file.path(), folder_), samples, 8000);
+      const Result result = Run("bisparse-classify",
+                                "model.bisparse --top 1 " + fs::relative(file, folder_).string());
+      EXPECT_THAT(result.err, HasSubstr("peaks at 3.6 times full scale and is clipped"));
+      correct += result.out.find(fmt::format(":  {} ", name)) != std::string::npos;
+    }
+  }
+  const Result evaluated = Run("bisparse-evaluate", "model.bisparse --data test");
+  EXPECT_THAT(evaluated.out, HasSubstr(fmt::format("({} of 12)", correct)));
+  EXPECT_THAT(evaluated.err, HasSubstr("12 recordings"));
+}
+
 TEST_F(Programs, ClassifyRefusesWhatItCannotHear) {
   WriteText("broken.wav", "this is not sound");
   ExpectError("bisparse-classify", "model.bisparse broken.wav", 3,

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <regex>
+#include <span>
 #include <sstream>
 
 #include "bisparse/engine.h"
@@ -99,6 +100,19 @@ class Programs : public testing::Test {
     data::WriteWav(Path(name), samples, rate_hz);
   }
 
+  /// 32-bit floats, also above full scale.
+  void WriteFloatWav(const std::string& name, std::span<const float> samples,
+                     int32_t rate_hz) const {
+    const auto number = [](uint32_t value) {
+      return std::string(reinterpret_cast<const char*>(&value), 4);
+    };
+    const std::string data(reinterpret_cast<const char*>(samples.data()), samples.size_bytes());
+    const auto bytes = static_cast<uint32_t>(data.size()), rate = static_cast<uint32_t>(rate_hz);
+    WriteText(name, "RIFF" + number(36 + bytes) + "WAVEfmt " + number(16) +
+                        number(3 | 1 << 16 /* floats, one channel */) + number(rate) +
+                        number(4 * rate) + number(4 | 32 << 16) + "data" + number(bytes) + data);
+  }
+
   /// Test-set layout: 12 recordings of the example's three classes.
   void WriteTestSet(const std::string& root) const {
     const char* const classes[] = {"yes", "no", "_silence_"};
@@ -107,10 +121,20 @@ class Programs : public testing::Test {
     }
   }
 
-  /// Softmax of the model's answer to a recording.
+  /// A recording as training and evaluation hear it.
+  std::vector<float> Samples(const std::string& recording) const {
+    std::vector<float> samples;
+    data::ToFloats(data::ToPcm16(data::ReadAudio(recording, engine().sample_rate_hz()).samples),
+                   samples);
+    return samples;
+  }
+  /// Softmax of the model's answer to a recording, or to samples.
   std::vector<double> Scores(const std::string& recording) const {
+    return Scores(Samples(recording));
+  }
+  std::vector<double> Scores(std::span<const float> samples) const {
     std::vector<float> logits(3);
-    engine().RunPcm(data::ReadAudio(recording, engine().sample_rate_hz()).samples, logits);
+    engine().RunPcm(samples, logits);
     std::vector<double> scores(logits.begin(), logits.end());
     double sum = 0;
     for (double& score : scores) sum += score = std::exp(score);
