@@ -139,6 +139,23 @@ TEST(Load, FrontEndRulesKeepTheirPlace) {
       HasSubstr("c.yaml:10:29: front_end.window_samples = 2048 exceeds fft_samples = 1024"));
 }
 
+TEST(Load, RefusesFramesThatDoNotCoverTheClip) {
+  const auto faults = [](const std::string& front_end) {
+    return FaultsOf(std::string(kSmall) + "front_end: {" + front_end + "}\n");
+  };
+  EXPECT_THAT(faults("clip_samples: 32000, frames: 32"),
+              HasSubstr("c.yaml:10:45: front_end.frames = 32 hears 16384 of the 32000 samples of a "
+                        "clip (hint: frames: 63, or clip_samples: 16384)"));
+  EXPECT_THAT(faults("clip_samples: 32000"), HasSubstr("front_end.frames = 32 hears 16384"));
+  EXPECT_EQ(faults("clip_samples: 32000, frames: 63"), "");
+  EXPECT_THAT(faults("clip_samples: 32000, frames: 61"), HasSubstr("frames = 61 hears 31232"));
+  EXPECT_EQ(faults("clip_samples: 32000, frames: 62"),
+            "");  // 256 samples, half a hop, are not heard
+  EXPECT_THAT(faults("hop_samples: 2000, frames: 8"),
+              HasSubstr("front_end.hop_samples = 2000 exceeds window_samples = 1024: what lies "
+                        "between two windows is never heard (hint: hop_samples: 512)"));
+}
+
 TEST(Load, Overrides) {
   const Config config = ParseConfig(kSmall, "c.yaml", {"train.epochs=3", "data.path=/speech"});
   EXPECT_EQ(config.train.epochs, 3);

@@ -31,11 +31,33 @@ void CheckOrder(const char* low_key, double low, const char* high_key, double hi
   }
 }
 
+/// All of a clip must reach the features, but for less than a hop at its end, which no frame of its
+/// own would begin. Not a rule of the front end itself: models that hear less still run.
+void CheckFramesCoverTheClip(const FrontEnd& f, Faults& faults) {
+  if (f.hop_samples > f.window_samples) {
+    faults.Add(
+        "front_end.hop_samples",
+        fmt::format("= {} exceeds window_samples = {}: what lies between two windows is never "
+                    "heard (hint: hop_samples: {})",
+                    f.hop_samples, f.window_samples, f.window_samples / 2));
+    return;
+  }
+  const int64_t half = (int64_t{f.window_samples} + 1) / 2;  // frame t is centred at t·hop
+  const int64_t heard = int64_t{f.frame_count - 1} * f.hop_samples + half;
+  if (heard + f.hop_samples > f.clip_samples) return;
+  const int64_t frames = (f.clip_samples - half + f.hop_samples - 1) / f.hop_samples + 1;
+  faults.Add("front_end.frames",
+             fmt::format("= {} hears {} of the {} samples of a clip (hint: frames: {}, or "
+                         "clip_samples: {})",
+                         f.frame_count, heard, f.clip_samples, frames, heard));
+}
+
 void CheckSpeech(const Config& config, Faults& faults) {
   if (!faults.Concerns("front_end")) {
     for (const std::string& fault : FrontEndFaults(config.front_end))
       AddFrontEndFault(fault, faults);
   }
+  if (!faults.Concerns("front_end")) CheckFramesCoverTheClip(config.front_end, faults);
   const data::AugmentConfig& a = config.data.augment;
   CheckOrder("speed_min", a.speed_min, "speed_max", a.speed_max, faults);
   CheckOrder("background_snr_db_min", a.background_snr_db_min, "background_snr_db_max",

@@ -19,7 +19,7 @@ namespace {
 /// Sizes that don't divide, padding and stride, batch norms that fold and one that can't.
 constexpr const char* kConfig = R"(
 data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
-front_end: {mels: 14, frames: 16}
+front_end: {mels: 14, frames: 16, clip_samples: 8192}
 network:
   - conv2d: {channels: 10, kernel: 3, padding: 1, packing: {set_size: 3, lanes: 1}}
   - batch_norm
@@ -75,7 +75,7 @@ TEST(Export, EveryModeComputesWhatLibTorchComputes) {
 /// Depthwise separable: strides, padding, global pooling; 20 channels fill no vector.
 constexpr const char* kSeparable = R"(
 data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
-front_end: {mels: 14, frames: 16}
+front_end: {mels: 14, frames: 16, clip_samples: 8192}
 network:
   - conv2d: {channels: 20, kernel: [4, 5], stride: 2, padding: 1}
   - batch_norm
