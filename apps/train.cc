@@ -7,8 +7,10 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 
 #include "apps/support/program.h"
+#include "deploy/base/print.h"
 #include "train/config/describe.h"
 #include "train/config/load.h"
 #include "train/config/print.h"
@@ -39,6 +41,19 @@ void TuneProcess(char** argv) {
   }
 }
 
+/// Before training, where there is data: what there is of it.
+void LookAtData(const bisparse::train::Config& config) {
+  const bool npy = config.data.kind == bisparse::data::DatasetKind::kNpy;
+  const std::string& path = npy ? config.data.npy.train_x : config.data.speech_commands.root;
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) {
+    bisparse::train::OpenTrainingData(config, stderr);
+  } else {
+    bisparse::PrintRemark(stderr, "data not looked at: {} is not there\n",
+                          path.empty() ? "data.path" : path);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -65,7 +80,7 @@ int main(int argc, char** argv) {
   app.add_flag("--resume", resume, "Go on with the run, or begin it if there is none");
   app.add_flag("--force", force, "Delete the run that is there and begin anew")
       ->excludes("--resume");
-  app.add_flag("--dry-run", dry_run, "Check, print the network's table, stop");
+  app.add_flag("--dry-run", dry_run, "Check, print the network's table and the data's, stop");
   app.add_flag("--print-config", print_config, "Print the configuration with every default, stop");
   apps::AddTextFlag(app, "--document-config", train::DocumentSchema,
                     "Print docs/configuration.md, the reference of all settings, stop");
@@ -79,6 +94,7 @@ int main(int argc, char** argv) {
     const train::Config config = train::LoadConfig(config_path, overrides);
     if (print_config) fmt::print("{}", train::PrintConfig(config));
     if (dry_run) fmt::print("{}", train::DescribeNetwork(config));
+    if (dry_run) LookAtData(config);
     if (print_config || dry_run) return 0;
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, RequestStop);
     std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error like a full disk

@@ -22,7 +22,8 @@ namespace {
 void DecodeClip(const FrontEnd& front_end, Clip& to) {
   const Audio audio = ReadAudio(to.path, front_end.sample_rate_hz);
   const std::vector<int16_t> pcm = ToPcm16(audio.samples);
-  to.remarks = Remarks(audio);
+  to.peak = audio.peak;
+  to.only_channel = audio.only_channel;
   to.length = std::ssize(pcm);
   to.silent = std::all_of(pcm.begin(), pcm.end(), [](int16_t x) { return x >= -1 && x <= 1; });
   const int64_t clip = front_end.clip_samples;

@@ -18,7 +18,8 @@ struct Clip {
   std::vector<int16_t> pcm;  ///< empty: broken
   int64_t length = 0;        ///< samples of the whole recording at the front end's rate
   bool silent = false;       ///< no sample of it (of the whole recording) exceeds 1 of 32768
-  std::vector<std::string> remarks;  ///< Remarks in audio.h
+  double peak = 0.0;         ///< as in Audio
+  int32_t only_channel = 0;  ///< as in Audio
 };
 
 struct ClipStore {

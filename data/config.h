@@ -26,9 +26,17 @@ struct ExtraClassConfig {
   double fraction = 0.1;  ///< with kFraction only; (0, 10]
 };
 
-/// Speech Commands in its official layout: WORD/SPEAKER_nohash_N.wav (or .flac),
-/// _background_noise_/, validation_list.txt and testing_list.txt. Classes: `words` as listed, then
-/// _unknown_, then _silence_.
+/// How it is known who speaks, so that no voice is in two splits.
+enum class SpeakerSource : uint8_t {
+  kAuto,    ///< kFile where the file exists; kFolder for recordings that lie so; else kName
+  kName,    ///< the file name up to "_nohash_"; without that, each name is a speaker of its own
+  kFolder,  ///< WORD/SPEAKER/FILE
+  kFile,    ///< speakers.csv or speakers.txt in the root, a line PATH,SPEAKER for each recording
+};
+
+/// Speech Commands in its official layout, WORD/SPEAKER_nohash_N.wav, or with a folder for each
+/// speaker, WORD/SPEAKER/FILE; _background_noise_/, validation_list.txt and testing_list.txt.
+/// Classes: `words` as listed, then _unknown_, then _silence_.
 struct SpeechCommandsConfig {
   std::string root;
   /// Official test-set layout: one folder a class, _silence_, _unknown_. Empty: the testing split
@@ -39,7 +47,8 @@ struct SpeechCommandsConfig {
   ExtraClassConfig unknown;  ///< every other word; in training another part of them each epoch
   ExtraClassConfig
       silence;  ///< cut from _background_noise_ at a random gain; one in ten is all zeros
-  /// The speaker-hash rule, used where `root` has neither list file.
+  SpeakerSource speakers = SpeakerSource::kAuto;
+  /// Of the rule by speakers, used where `root` lacks a list file.
   double validation_percent = 10.0, testing_percent = 10.0;
 };
 

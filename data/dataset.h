@@ -6,6 +6,7 @@
 #ifndef BISPARSE_DATA_DATASET_H_
 #define BISPARSE_DATA_DATASET_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,6 +31,27 @@ const char* SplitName(Split split);
 /// A recording that could not be read, and why.
 struct SkippedFile {
   std::string path, reason;
+};
+
+/// What became of the samples of one class in one split; of slots of `_unknown_` and `_silence_`,
+/// `used` counts the slots, the rest the recordings that fill them.
+struct ClassCount {
+  int64_t used = 0;
+  int64_t broken = 0;   ///< left out, see Dataset::skipped
+  int64_t longer = 0;   ///< by more than a hop: what lies beyond the clip is not heard
+  int64_t shorter = 0;  ///< by more than a hop: padded with silence
+  int64_t silent = 0;   ///< no sample differs from 0
+};
+
+/// For the table of samples (sample_table.h), which counts labels itself where nothing is filled in.
+struct SampleCounts {
+  std::array<std::vector<ClassCount>, 3> of_split;  ///< [split][class]; empty: not opened
+  std::vector<int64_t>
+      passed_over;  ///< [class]: files in its folder that are no recordings; or empty
+  std::vector<std::string> notes;  ///< one clause each, e.g. "test: 18 recordings, not opened"
+  int64_t recordings = 0;          ///< in the folder, of all splits and words
+  int64_t opened = 0;              ///< of these, those behind the samples
+  int64_t silence_made = 0;        ///< samples of _silence_ that are no recordings of it
 };
 
 class Dataset {
@@ -57,10 +79,12 @@ class Dataset {
   const std::vector<SkippedFile>& skipped() const { return skipped_; }
   /// What a user should know, one sentence each, e.g. that a split has no clips of a class.
   const std::vector<std::string>& warnings() const { return warnings_; }
+  const SampleCounts& counts() const { return counts_; }
 
  protected:
   std::vector<SkippedFile> skipped_;
   std::vector<std::string> warnings_;
+  SampleCounts counts_;
 };
 
 /// Called now and then from the opening thread only while recordings are decoded.
@@ -72,6 +96,8 @@ struct OpenOptions {
   bool train =
       true;  ///< false: leave the training split out (evaluation: nothing of it is decoded)
   bool validation = true, test = true;
+  /// Whether clips of _silence_ are made where there is no background to cut them from.
+  bool digital_silence = true;
   ProgressFunction progress;  ///< may be empty
 };
 

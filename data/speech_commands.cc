@@ -14,6 +14,7 @@
 #include "data/augment.h"
 #include "data/clip_store.h"
 #include "data/feature_cache.h"
+#include "data/sample_table.h"
 #include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
 #include "deploy/base/random.h"
@@ -34,6 +35,7 @@ constexpr std::array kSplits = {Split::kTrain, Split::kValidation, Split::kTest}
 struct SplitPaths {
   std::vector<std::pair<std::string, int32_t>> words;  // path, label
   std::vector<std::string> unknown, silence;
+  int64_t size() const { return std::ssize(words) + std::ssize(unknown) + std::ssize(silence); }
 };
 
 struct SplitSamples {
@@ -89,10 +91,18 @@ class SpeechCommands : public Dataset {
     NameClasses(root ? *root : *test);
     if (root) AddArchive(*root, paths);
     if (test) AddTestSet(*test, paths[Split::kTest]);
-    if (!options.train) paths[Split::kTrain] = {};
-    if (!options.validation) paths[Split::kValidation] = {};
-    if (!options.test) paths[Split::kTest] = {};
+    for (Split split : kSplits) {
+      if (Wanted(split, options)) continue;
+      if (const int64_t count = paths[split].size(); count > 0) {
+        counts_.notes.push_back(
+            fmt::format("{}: {} recordings, not opened", SplitName(split), count));
+      }
+      paths[split] = {};
+    }
     Decode(paths, config.strict, options);
+    for (const auto* folders : {&root, &test}) {
+      if (*folders) CountFiles(**folders);
+    }
     if (root && config_.silence.amount != ExtraAmount::kNone) {
       AddSilenceSlots(*root, config.strict, options, own_test);
     } else if (root && (perturbed_copies_ > 0 || (options.train && augment_.enabled &&
@@ -101,8 +111,14 @@ class SpeechCommands : public Dataset {
     }
     for (Split split : kSplits) {
       if (split != Split::kTrain) Cache(split).Resize(size(split), shape().elements());
-      Warn(split, options);
+      if (!Wanted(split, options)) continue;
+      auto& counts = counts_.of_split[static_cast<size_t>(split)];
+      for (int64_t i = 0; i < size(split); ++i) ++counts[Label(split, i)].used;
+      for (std::string& warning : ClassWarnings(*this, split)) {
+        warnings_.push_back(std::move(warning));
+      }
     }
+    WarnOfRecordings();
     Cache(Split::kPerturbed).Resize(size(Split::kPerturbed), shape().elements());
   }
 
@@ -169,6 +185,11 @@ class SpeechCommands : public Dataset {
   SplitSamples& Samples(Split split) {
     return const_cast<SplitSamples&>(std::as_const(*this).Samples(split));
   }
+  static bool Wanted(Split split, const OpenOptions& options) {
+    return split == Split::kTrain        ? options.train
+           : split == Split::kValidation ? options.validation
+                                         : options.test;
+  }
   FeatureCache& Cache(Split split) const { return caches_[static_cast<size_t>(split)]; }
 
   void NameClasses(const WordFolders& folders) {
@@ -198,25 +219,54 @@ class SpeechCommands : public Dataset {
       Fail(ErrorKind::kData, config_.root, "has no recordings of the word '{}', only of: {}", word,
            known);
     }
-    const SplitRule rule(config_.root, config_.validation_percent, config_.testing_percent);
+    const SplitRule rule(config_, root);
+    warnings_.insert(warnings_.end(), rule.warnings().begin(), rule.warnings().end());
+    int64_t other_words = 0;
     for (const auto& [word, clips] : root.words) {
       const auto label = labels_.find(word);
+      if (label == labels_.end()) {
+        other_words += std::ssize(clips);
+        if (unknown_label_ < 0) continue;
+      }
       for (const std::string& path : clips) {
         SplitPaths& split = paths[rule.Of(path)];
         if (label != labels_.end()) {
           split.words.emplace_back(path, label->second);
-        } else if (unknown_label_ >= 0) {
+        } else {
           split.unknown.push_back(path);
         }
       }
     }
+    if (unknown_label_ >= 0) {
+      for (const std::string& path : root.unknown) paths[rule.Of(path)].unknown.push_back(path);
+      other_words += std::ssize(root.unknown);
+    } else {
+      LeftOut(root.root, kUnknownClass, std::ssize(root.unknown), "no such class");
+    }
+    LeftOut(root.root, kSilenceClass, std::ssize(root.silence),
+            silence_label_ < 0 ? "no such class" : "silence is cut from _background_noise_");
+    int64_t taken = 0;
     for (Split split : kSplits) {
       SplitPaths& of_split = paths[split];
       Shuffle(of_split.unknown, static_cast<uint64_t>(split));
       const int64_t slots = SlotCount(config_.unknown, std::ssize(of_split.words), word_count_);
       const int64_t pool = split == Split::kTrain ? slots * kPoolPerSlot : slots;
       if (std::ssize(of_split.unknown) > pool) of_split.unknown.resize(pool);
+      taken += std::ssize(of_split.unknown);
     }
+    if (other_words > taken) {
+      counts_.notes.push_back(
+          fmt::format("{} of {} recordings of words that are no class are left out{}",
+                      other_words - taken, other_words,
+                      unknown_label_ < 0 ? "" : fmt::format(" ({} has its share)", kUnknownClass)));
+    }
+  }
+
+  /// Recordings of one of the special folders that have no use.
+  void LeftOut(const std::string& root, const char* folder, int64_t count, const char* reason) {
+    if (count == 0) return;
+    warnings_.push_back(
+        fmt::format("{}: left out {} recordings of {}: {}", root, count, folder, reason));
   }
 
   void AddTestSet(const WordFolders& test, SplitPaths& paths) {
@@ -245,6 +295,12 @@ class SpeechCommands : public Dataset {
     } else {
       leave_out(kSilenceClass, test.silence.size());
     }
+    if (paths.size() == 0) {
+      std::string classes;
+      for (const std::string& name : class_names_) classes += " " + name;
+      Fail(ErrorKind::kData, config_.test_root,
+           "has no recordings of the classes{}, only of what is no class: {}", classes, left_out);
+    }
     if (!left_out.empty()) {
       warnings_.push_back(config_.test_root +
                           ": left out recordings of what is no class: " + left_out);
@@ -261,22 +317,27 @@ class SpeechCommands : public Dataset {
     }
     store_ = DecodeClips(all, log_mel_.front_end(), strict, options);
     skipped_ = store_.skipped;
+    counts_.opened = std::ssize(all);
     int32_t clip = 0;
-    const auto take = [&](const auto& add) {
+    const auto take = [&](ClassCount& count, const auto& add) {
       if (!store_.clips[clip].pcm.empty()) add(clip);
+      Count(store_.clips[clip], count);
       ++clip;
     };
     for (Split split : kSplits) {
+      if (!Wanted(split, options)) continue;
       const SplitPaths& from = paths.at(split);
       SplitSamples& to = Samples(split);
+      auto& counts = counts_.of_split[static_cast<size_t>(split)];
+      counts.resize(class_names_.size());
       for (const auto& [path, label] : from.words) {
-        take([&, l = label](int32_t c) { to.words.push_back({c, l}); });
+        take(counts[label], [&, l = label](int32_t c) { to.words.push_back({c, l}); });
       }
       for (size_t i = 0; i < from.unknown.size(); ++i) {
-        take([&](int32_t c) { to.unknown_pool.push_back(c); });
+        take(counts[unknown_label_], [&](int32_t c) { to.unknown_pool.push_back(c); });
       }
       for (size_t i = 0; i < from.silence.size(); ++i) {
-        take([&](int32_t c) { to.silence_clips.push_back(c); });
+        take(counts[silence_label_], [&](int32_t c) { to.silence_clips.push_back(c); });
       }
       to.unknown_slots = std::ssize(to.unknown_pool);
       if (split == Split::kTrain) {
@@ -311,33 +372,88 @@ class SpeechCommands : public Dataset {
   void AddSilenceSlots(const WordFolders& root, bool strict, const OpenOptions& options,
                        bool own_test) {
     LoadBackground(root, strict);
+    if (Samples(Split::kTrain).noise.empty() && !options.digital_silence) return;
     if (Samples(Split::kTrain).noise.empty()) {
       warnings_.push_back(config_.root + ": " + kBackgroundFolder +
                           " holds no recordings, so every clip of _silence_ is digital silence");
     }
     for (Split split : kSplits) {
-      if (split == Split::kTrain && !options.train) continue;
-      if (split == Split::kValidation && !options.validation) continue;
-      if (split == Split::kTest && (!options.test || !own_test)) continue;
-      Samples(split).silence_slots =
+      if (!Wanted(split, options) || (split == Split::kTest && !own_test)) continue;
+      const int64_t slots =
           SlotCount(config_.silence, std::ssize(Samples(split).words), word_count_);
+      Samples(split).silence_slots = slots;
+      counts_.silence_made += slots;
+      counts_.notes.push_back(fmt::format(
+          "{}: {} clips of {} are {}", SplitName(split), slots, kSilenceClass,
+          Samples(split).noise.empty() ? "digital silence" : "cut from _background_noise_"));
     }
   }
 
-  void Warn(Split split, const OpenOptions& options) {
-    const bool wanted = split == Split::kTrain        ? options.train
-                        : split == Split::kValidation ? options.validation
-                                                      : options.test;
-    if (!wanted) return;
-    std::vector<int64_t> count(class_names_.size(), 0);
-    for (int64_t i = 0; i < size(split); ++i) ++count[Label(split, i)];
-    for (size_t label = 0; label < count.size() && size(split) > 0; ++label) {
-      if (count[label] > 0) continue;
-      warnings_.push_back(fmt::format("the {} split has no clip of the class '{}'",
-                                      SplitName(split), class_names_[label]));
+  void Count(const Clip& clip, ClassCount& count) const {
+    const FrontEnd& front_end = log_mel_.front_end();
+    if (clip.pcm.empty()) {
+      ++count.broken;
+      return;
     }
-    if (size(split) == 0) {
-      warnings_.push_back(fmt::format("the {} split is empty", SplitName(split)));
+    const int64_t excess = clip.length - front_end.clip_samples;
+    count.longer += excess > front_end.hop_samples ? 1 : 0;
+    count.shorter += excess < -front_end.hop_samples ? 1 : 0;
+    count.silent += clip.silent ? 1 : 0;
+  }
+
+  /// What the scan passed over.
+  void CountFiles(const WordFolders& folders) {
+    counts_.recordings += folders.recordings();
+    warnings_.insert(warnings_.end(), folders.warnings.begin(), folders.warnings.end());
+    counts_.passed_over.resize(class_names_.size());
+    PassedOver all;
+    for (const auto& [folder, files] : folders.passed_over) {
+      const auto name = std::find(class_names_.begin(), class_names_.end(), folder);
+      for (const auto& [kind, count] : files) {
+        all[kind] += count;
+        if (name != class_names_.end()) counts_.passed_over[name - class_names_.begin()] += count;
+      }
+    }
+    if (!all.empty()) {
+      counts_.notes.push_back(
+          fmt::format("passed over in {}: {}", folders.root, PassedOverText(all)));
+    }
+  }
+
+  /// Recordings of which a part is not heard, or not as it is.
+  void WarnOfRecordings() {
+    const FrontEnd& front_end = log_mel_.front_end();
+    int64_t longer = 0, loud = 0, cancelled = 0;
+    const Clip *loudest = nullptr, *first = nullptr;
+    for (const Clip& clip : store_.clips) {
+      if (clip.pcm.empty()) continue;
+      longer += clip.length - front_end.clip_samples > front_end.hop_samples ? 1 : 0;
+      loud += clip.peak > 1 ? 1 : 0;
+      if (clip.peak > (loudest == nullptr ? 1 : loudest->peak)) loudest = &clip;
+      cancelled += clip.only_channel > 0 ? 1 : 0;
+      if (clip.only_channel > 0 && first == nullptr) first = &clip;
+    }
+    if (longer > 0) {
+      constexpr const char* kPart[] = {"beginning", "middle", "end"};
+      warnings_.push_back(
+          fmt::format("{} of {} recordings are longer than a clip of {:.4g} s: the {} of each is "
+                      "heard, the rest "
+                      "is not (hint: front_end.align, front_end.clip_samples, or cut them)",
+                      longer, store_.clips.size(),
+                      static_cast<double>(front_end.clip_samples) / front_end.sample_rate_hz,
+                      kPart[static_cast<size_t>(front_end.align)]));
+    }
+    if (loud > 0) {
+      warnings_.push_back(fmt::format(
+          "{} recordings exceed full scale and are clipped, most of all {}, {:.4g} times (hint: "
+          "floats belong into [-1, 1])",
+          loud, loudest->path, loudest->peak));
+    }
+    if (cancelled > 0) {
+      warnings_.push_back(fmt::format(
+          "{} recordings have channels that cancel each other out, one of them is heard; the first "
+          "is {}",
+          cancelled, first->path));
     }
   }
 

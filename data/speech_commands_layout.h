@@ -1,54 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-// The folders of Speech Commands: which recordings there are, and which split each belongs to.
-//   archive:  ROOT/WORD/SPEAKER_nohash_N.wav, ROOT/_background_noise_/*, validation_list.txt,
-//   testing_list.txt test set: ROOT/CLASS/*, with the classes _silence_ and _unknown_ among them
-// .flac is taken like .wav, also where a list file says .wav.
+// The folders of Speech Commands, official or a user's own: which recordings there are, and which
+// split each belongs to.
+//   archive:  ROOT/WORD/SPEAKER_nohash_N.wav or ROOT/WORD/SPEAKER/*, ROOT/_background_noise_/*,
+//             validation_list.txt, testing_list.txt, speakers.csv or speakers.txt
+//   test set: ROOT/CLASS/*, with the classes _silence_ and _unknown_ among them
+// Any format that libsndfile reads is taken (RecordingExtensions), also where a list says .wav.
 // Source: Warden, "Speech Commands", arXiv:1804.03209, 2018, and the archive's README.
-// Tested in: speech_commands_layout_test.cc.
+// For users: docs/own-recordings.md. Tested in: speech_commands_layout_test.cc.
 #ifndef BISPARSE_DATA_SPEECH_COMMANDS_LAYOUT_H_
 #define BISPARSE_DATA_SPEECH_COMMANDS_LAYOUT_H_
 
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "data/dataset.h"
 
 namespace bisparse::data {
 
+class RecordingIndex;
+
 inline constexpr const char* kUnknownClass = "_unknown_";
 inline constexpr const char* kSilenceClass = "_silence_";
 inline constexpr const char* kBackgroundFolder = "_background_noise_";
+inline constexpr const char* kValidationList = "validation_list.txt";
+inline constexpr const char* kTestingList = "testing_list.txt";
 
-/// The official rule: a hash of the speaker (the file name up to "_nohash_") decides, so that all
-/// clips of a speaker are in one split, also when clips are added later. `file_name` is a path or a
-/// name; percentages in [0, 100].
-Split SplitOfSpeaker(std::string_view file_name, double validation_percent, double testing_percent);
+/// Files of a folder that are not taken, by extension (".m4a"), "hidden" (the name begins with a
+/// dot) or "unreadable" (a dead link, a device).
+using PassedOver = std::map<std::string, int64_t>;
 
-/// Recordings (.wav, .flac) by word, each list sorted by path; only the folders of the kind that is
-/// asked for.
+/// "28 .m4a, 3 hidden".
+std::string PassedOverText(const PassedOver& files);
+
+/// Recordings by word, also from folders within a word's folder, each list sorted by path.
 struct WordFolders {
+  std::string root;
   std::map<std::string, std::vector<std::string>> words;  ///< folders not beginning with '_' or '.'
   std::vector<std::string> background;                    ///< _background_noise_/
   std::vector<std::string> unknown, silence;              ///< _unknown_/, _silence_/
+  std::map<std::string, PassedOver> passed_over;          ///< by folder, where there are any
+  std::vector<std::string> warnings;                      ///< one sentence each
+  int64_t recordings() const;                             ///< all but the background
 };
 
-/// Throws Error (kData) where `root` is not a folder or holds no recordings.
+/// Throws Error (kData) where `root` is not a folder, holds no recordings, or has a folder for each
+/// split instead of one for each word.
 WordFolders ScanWordFolders(const std::string& root);
 
-/// Decides the split of recordings below `root`: by its list files where at least one exists, else
-/// by speaker.
+/// Decides the split of an archive's recordings: by its list files where they exist; what a missing
+/// list would decide, and everything where there is none, by speaker (speakers.h). Warnings name
+/// lines that match no recording.
 class SplitRule {
  public:
-  SplitRule(const std::string& root, double validation_percent, double testing_percent);
+  /// Throws Error (kData) for a list that is no UTF-8 text, of which no line matches a recording, or
+  /// that contradicts the other one.
+  SplitRule(const SpeechCommandsConfig& config, const WordFolders& folders);
+  /// `path`: one of the folders' recordings.
   Split Of(const std::string& path) const;
-  bool by_lists() const { return by_lists_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  double validation_percent_, testing_percent_;
-  bool by_lists_ = false;
-  std::map<std::string, Split> listed_;  // "word/name" without extension
+  /// Whether there is such a list.
+  bool ReadList(const std::string& root, const char* name, Split split,
+                const RecordingIndex& index);
+
+  std::map<std::string, Split> split_of_;  // by path
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace bisparse::data

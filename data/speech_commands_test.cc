@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sndfile.h>
 
 #include <cmath>
 #include <filesystem>
@@ -22,6 +23,7 @@ namespace bisparse::data {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -347,9 +349,101 @@ TEST(SpeechCommands, WarnsOfEmptySplitsAndOfSilenceWithoutNoise) {
   fs::remove_all(root + "/_background_noise_");
   std::ofstream(root + "/testing_list.txt") << "";
   const auto dataset = Open(Config(root));
-  EXPECT_THAT(dataset->warnings(), testing::UnorderedElementsAre(
-                                       HasSubstr("every clip of _silence_ is digital silence"),
-                                       "the validation split is empty", "the test split is empty"));
+  EXPECT_THAT(dataset->warnings(),
+              testing::UnorderedElementsAre(HasSubstr("every clip of _silence_ is digital silence"),
+                                            "the test split is empty"));
+  // An evaluation makes up no silence.
+  const auto evaluated = Open(Config(root), {.train = false, .digital_silence = false});
+  EXPECT_EQ(Counts(*evaluated, Split::kValidation)["_silence_"], 0);
+  EXPECT_EQ(evaluated->counts().silence_made, 0);
+  EXPECT_GT(dataset->counts().silence_made, 0);
+}
+
+TEST(SpeechCommands, CountsEverySampleAndWhatIsLeftOut) {
+  const std::string root = MakeArchive("counts");
+  std::ofstream(root + "/yes/" + Speaker(0)) << "not sound";
+  std::ofstream(root + "/yes/a.m4a") << "other sound";
+  std::ofstream(root + "/no/._a.wav") << "hidden";
+  WriteTone(root + "/no/" + Speaker(1), 300, 4000);
+  WriteTone(root + "/no/" + Speaker(2), 300, 1300);
+  WriteTone(root + "/no/" + Speaker(3), 300, 1790);  // less than a hop too long
+  WriteTone(root + "/no/" + Speaker(4), 0);
+  const auto dataset = Open(Config(root));
+  ClassCount sums[4];
+  for (Split split : kSplits) {
+    auto counts = Counts(*dataset, split);
+    const auto& of_split = dataset->counts().of_split[static_cast<size_t>(split)];
+    ASSERT_EQ(of_split.size(), 4u);
+    for (size_t label = 0; label < 4; ++label) {
+      EXPECT_EQ(of_split[label].used, counts[dataset->class_names()[label]]);
+      sums[label].used += of_split[label].used;
+      sums[label].broken += of_split[label].broken;
+      sums[label].longer += of_split[label].longer;
+      sums[label].shorter += of_split[label].shorter;
+      sums[label].silent += of_split[label].silent;
+    }
+  }
+  EXPECT_EQ(sums[0].used, 39);
+  EXPECT_EQ(sums[0].broken, 1);
+  EXPECT_EQ(sums[1].used, 40);
+  EXPECT_EQ(sums[1].longer, 1);
+  EXPECT_EQ(sums[1].shorter, 1);
+  EXPECT_EQ(sums[1].silent, 1);
+  EXPECT_EQ(dataset->counts().recordings, 200);
+  EXPECT_THAT(dataset->counts().passed_over, ElementsAre(1, 1, 0, 0));
+  EXPECT_THAT(dataset->counts().notes,
+              testing::Contains("passed over in " + root + ": 1 .m4a, 1 hidden"));
+  EXPECT_THAT(
+      dataset->warnings(),
+      ElementsAre(HasSubstr("recordings are longer than a clip of 0.2 s: the middle of each "
+                            "is heard, the rest is not")));
+
+  // What is not opened is said, what is no class too.
+  DatasetConfig config = Config(root);
+  config.speech_commands.unknown = {ExtraAmount::kNone};
+  const auto training = Open(config, {.test = false});
+  EXPECT_THAT(training->counts().of_split[2], IsEmpty());
+  EXPECT_THAT(
+      training->counts().notes,
+      testing::IsSupersetOf({"120 of 120 recordings of words that are no class are left out",
+                             "test: 6 recordings, not opened"}));
+}
+
+TEST(SpeechCommands, SaysWhatIsClippedOrCancelled) {
+  const std::string root = MakeArchive("remarks");
+  const auto write = [&](const std::string& path, const std::vector<float>& samples, int channels) {
+    SF_INFO info = {};
+    info.samplerate = 8000;
+    info.channels = channels;
+    info.format = SF_FORMAT_WAV | SF_FORMAT_FLOAT;
+    SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
+    ASSERT_NE(file, nullptr);
+    sf_write_float(file, samples.data(), std::ssize(samples));
+    sf_close(file);
+  };
+  write(root + "/yes/" + Speaker(0), std::vector<float>(1600, 2.5f), 1);
+  std::vector<float> antiphase(3200);
+  for (int i = 0; i < 3200; ++i) antiphase[i] = i % 2 == 0 ? 0.5f : -0.5f;
+  write(root + "/yes/" + Speaker(1), antiphase, 2);
+  const auto dataset = Open(Config(root));
+  EXPECT_THAT(dataset->warnings(),
+              ElementsAre(AllOf(HasSubstr("1 recordings exceed full scale"),
+                                HasSubstr("/yes/speaker0_nohash_0.wav, 2.5 times")),
+                          HasSubstr("1 recordings have channels that cancel each other out")));
+}
+
+TEST(SpeechCommands, OtherWordsMayLieInAFolderOfTheirOwn) {
+  const std::string root = MakeArchive("unknown_folder");
+  for (const char* word : {"cat", "dog", "bird"}) fs::remove_all(root + "/" + word);
+  for (int s = 0; s < 40; ++s) WriteTone(root + "/_unknown_/" + Speaker(s), 500 + s);
+  auto counts = Counts(*Open(Config(root)), Split::kTrain);
+  EXPECT_EQ(counts["_unknown_"], counts["yes"]);
+  WriteTone(root + "/_silence_/s.wav", 0);
+  DatasetConfig config = Config(root);
+  config.speech_commands.words = {};  // then nothing is unknown
+  EXPECT_THAT(Open(config)->warnings(),
+              ElementsAre(HasSubstr("left out 40 recordings of _unknown_: no such class"),
+                          HasSubstr("left out 1 recordings of _silence_: silence is cut from")));
 }
 
 TEST(SpeechCommands, ReportsProgress) {

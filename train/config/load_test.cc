@@ -144,7 +144,7 @@ TEST(Load, RefusesFramesThatDoNotCoverTheClip) {
     return FaultsOf(std::string(kSmall) + "front_end: {" + front_end + "}\n");
   };
   EXPECT_THAT(faults("clip_samples: 32000, frames: 32"),
-              HasSubstr("c.yaml:10:45: front_end.frames = 32 hears 16384 of the 32000 samples of a "
+              HasSubstr("c.yaml:10:42: front_end.frames = 32 hears 16384 of the 32000 samples of a "
                         "clip (hint: frames: 63, or clip_samples: 16384)"));
   EXPECT_THAT(faults("clip_samples: 32000"), HasSubstr("front_end.frames = 32 hears 16384"));
   EXPECT_EQ(faults("clip_samples: 32000, frames: 63"), "");

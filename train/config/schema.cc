@@ -19,6 +19,7 @@ constexpr Range kPositiveFraction{0.0, 1.0, true, false};
 constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
 constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
+constexpr const char* kSpeakerWords[] = {"auto", "name", "folder", "file"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
 constexpr const char* kLayerWords[] = {
     "conv2d", "depthwise_conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
@@ -107,6 +108,10 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
         "average, or this fraction of all words' clips.");
     VisitExtra(v, "silence", s.silence,
                "Clips of the class `_silence_`, cut from `_background_noise_`; as `unknown`.");
+    v.Choice("speakers", s.speakers, kSpeakerWords,
+             "Who speaks, so that no voice is in two splits. name: the file name up to `_nohash_`; "
+             "folder: WORD/SPEAKER/FILE; file: speakers.csv or speakers.txt in `path`; auto: the "
+             "file, else the folder, else the name.");
     v.Real("validation_percent", s.validation_percent, {0.0, 100.0},
            "Speakers held out for validation where there is no validation_list.txt.");
     v.Real("testing_percent", s.testing_percent, {0.0, 100.0},

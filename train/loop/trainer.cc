@@ -14,8 +14,10 @@
 #include <optional>
 
 #include "data/loader.h"
+#include "data/sample_table.h"
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
+#include "deploy/base/print.h"
 #include "deploy/base/progress.h"
 #include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
@@ -569,10 +571,7 @@ TrainResult Train(const Config& config, const data::Dataset& dataset, const Trai
   return Trainer(config, dataset, options, run, group.get()).Run();
 }
 
-TrainResult Train(const Config& config, const TrainOptions& options) {
-  const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
-  const RunFolder run = OpenRunFolder(config, options, group.get());
-  std::FILE* const progress = group == nullptr || group->rank() == 0 ? options.progress : nullptr;
+std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress) {
   data::OpenOptions open{.seed = config.seed, .test = false};
   std::optional<ProgressBar> bar;
   if (progress != nullptr) {
@@ -581,16 +580,17 @@ TrainResult Train(const Config& config, const TrainOptions& options) {
       bar->Update(done);
     };
   }
-  const auto dataset = data::OpenDataset(config.data, config.front_end, open);
+  auto dataset = data::OpenDataset(config.data, config.front_end, open);
   if (bar) bar->Finish();
-  if (progress != nullptr) {
-    for (const std::string& warning : dataset->warnings()) {
-      fmt::print(progress, "warning: {}\n", warning);
-    }
-    for (const data::SkippedFile& file : dataset->skipped()) {
-      fmt::print(progress, "skipped: {}\n", file.reason);
-    }
-  }
+  if (progress != nullptr) PrintRemark(progress, "{}", data::DatasetReport(*dataset));
+  return dataset;
+}
+
+TrainResult Train(const Config& config, const TrainOptions& options) {
+  const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
+  const RunFolder run = OpenRunFolder(config, options, group.get());
+  std::FILE* const progress = group == nullptr || group->rank() == 0 ? options.progress : nullptr;
+  const auto dataset = OpenTrainingData(config, progress);
   return Trainer(config, *dataset, options, run, group.get()).Run();
 }
 

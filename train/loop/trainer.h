@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include "data/dataset.h"
@@ -46,7 +47,11 @@ struct TrainResult {
 /// last checkpoint stays as it was.
 TrainResult Train(const Config& config, const TrainOptions& options);
 
-/// The same on a data set that is open.
+/// Opens training and validation data; shows its progress, the table of samples and the data set's
+/// warnings on `progress`, unless that is null.
+std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress);
+
+/// The same as the first Train on a data set that is open.
 TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options);
 
 }  // namespace bisparse::train
