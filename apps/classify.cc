@@ -10,6 +10,7 @@
 #include "bisparse/engine.h"
 #include "data/audio.h"
 #include "deploy/base/check.h"
+#include "deploy/base/print.h"
 
 int main(int argc, char** argv) {
   CLI::App app(
@@ -40,7 +41,7 @@ int main(int argc, char** argv) {
     for (const std::string& file : files) {
       const auto audio = bisparse::data::ReadAudio(file, engine.sample_rate_hz());
       for (const std::string& remark : bisparse::data::Remarks(audio)) {
-        fmt::print(stderr, "{} {}\n", file, remark);
+        bisparse::PrintRemark(stderr, "{} {}\n", file, remark);
       }
       bisparse::data::ToFloats(bisparse::data::ToPcm16(audio.samples), samples);
       const auto heard = bisparse::apps::Listen(engine, samples);

@@ -7,6 +7,7 @@
 #include "apps/support/program.h"
 #include "apps/support/tuning.h"
 #include "deploy/base/check.h"
+#include "deploy/base/print.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/packed/model_file.h"
 
@@ -14,8 +15,9 @@ namespace bisparse {
 namespace {
 
 void Remark(const data::Dataset& dataset) {
-  for (const auto& warning : dataset.warnings()) fmt::print(stderr, "{}\n", warning);
-  for (const auto& file : dataset.skipped()) fmt::print(stderr, "skipped {}\n", file.reason);
+  for (const auto& warning : dataset.warnings()) PrintRemark(stderr, "{}\n", warning);
+  for (const auto& file : dataset.skipped()) PrintRemark(stderr, "skipped {}\n", file.reason);
+  for (const auto& note : dataset.counts().notes) PrintRemark(stderr, "{}\n", note);
 }
 
 /// A line for each level, a column for each model.
@@ -68,19 +70,20 @@ int main(int argc, char** argv) {
       apps::Footer("bisparse-evaluate models/gsc_aligned.bisparse --data speech_commands_test "
                    "--json result.json"));
   std::vector<std::string> paths;
-  std::string json, predictions, plot, mode = "auto", split = "test";
+  std::string json, predictions, plot, mode = "auto", split = "auto";
   bool noise = false;
   apps::EvaluationData data;
   EngineOptions options{.threads = 0};
   app.add_option("MODEL", paths, "A .bisparse file; with --noise one or more")->required();
   app.add_option("--data", data.path,
-                 "A test set (a folder a class, taken whole; known by _silence_ or _unknown_), an "
-                 "archive of Speech Commands, or x.npy")
+                 "A test set (a folder a class), an archive of Speech Commands, or x.npy")
       ->required();
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
   app.add_option("--split", split,
-                 "Split of an archive: test, validation or perturbed (copies of validation)")
-      ->check(CLI::IsMember({"test", "validation", "perturbed"}))
+                 "all of a folder; its test, validation or perturbed (copies of validation) split; "
+                 "auto: all, unless there are lists, _background_noise_, or the model was trained "
+                 "on it: then test")
+      ->check(CLI::IsMember({"auto", "all", "test", "validation", "perturbed"}))
       ->capture_default_str();
   app.add_option("--mode", mode,
                  "dense, sparse_dense, sparse_sparse or auto (the best of each layer)")
@@ -103,9 +106,12 @@ int main(int argc, char** argv) {
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
     options.mode = ParseMode(mode);
-    data.split = split == "test"         ? data::Split::kTest
-                 : split == "validation" ? data::Split::kValidation
-                                         : data::Split::kPerturbed;
+    data.part = split == "auto"  ? apps::Part::kAuto
+                : split == "all" ? apps::Part::kWhole
+                                 : apps::Part::kSplit;
+    data.split = split == "validation"  ? data::Split::kValidation
+                 : split == "perturbed" ? data::Split::kPerturbed
+                                        : data::Split::kTest;
     if (noise) {
       SweepNoise(paths, data, options, json, plot);
       return 0;
@@ -117,7 +123,8 @@ int main(int argc, char** argv) {
     options.choices = apps::TunedChoices(model, tuning);
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);
-    const apps::Evaluation evaluation = apps::Evaluate(engine, *dataset, data.split);
+    const apps::Evaluation evaluation =
+        apps::Evaluate(engine, *dataset, data.split, apps::TakenWhole(model, data));
     Remark(*dataset);
     if (json != "-") fmt::print("{}: {}", paths[0], apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);

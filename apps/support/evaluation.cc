@@ -22,8 +22,14 @@ namespace fs = std::filesystem;
 
 /// The official test-set archive has a folder a class and no background noise to cut silence from.
 bool IsTestSetLayout(const fs::path& root) {
-  return !fs::exists(root / "_background_noise_") &&
-         (fs::exists(root / "_silence_") || fs::exists(root / "_unknown_"));
+  return !fs::exists(root / data::kBackgroundFolder) &&
+         (fs::exists(root / data::kSilenceClass) || fs::exists(root / data::kUnknownClass));
+}
+
+/// Nothing says that a part of it is for training.
+bool IsBareFolder(const fs::path& root) {
+  return !fs::exists(root / data::kBackgroundFolder) && !fs::exists(root / data::kValidationList) &&
+         !fs::exists(root / data::kTestingList);
 }
 
 /// From class names alone: words, and the two special classes where the model has them.
@@ -55,6 +61,18 @@ data::DatasetConfig NpyForModel(data::DatasetConfig config, const packed::Model&
 
 }  // namespace
 
+bool TakenWhole(const packed::Model& model, const EvaluationData& data) {
+  if (data.path.ends_with(".npy")) return false;
+  if (data.part == Part::kWhole) return true;
+  if (IsTestSetLayout(data.path)) return true;
+  if (data.part == Part::kSplit || !IsBareFolder(data.path)) return false;
+  if (model.provenance.config_text.empty()) return true;
+  const train::Config trained =
+      train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)");
+  std::error_code ignored;
+  return !fs::equivalent(trained.data.speech_commands.root, data.path, ignored);
+}
+
 std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
                                             const EvaluationData& data) {
   data::DatasetConfig config = ConfigFromClasses(model);
@@ -77,7 +95,7 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
          npy ? "missing (hint: y.npy with the labels of " + data.path + ")"
              : "given without x.npy as --data");
   }
-  const bool test_set = npy || IsTestSetLayout(data.path);
+  const bool test_set = npy || TakenWhole(model, data);
   if (test_set && data.split != data::Split::kTest) {
     Fail(ErrorKind::kConfiguration, data.path,
          "is a test set without a {} split (hint: --split test)", data::SplitName(data.split));
@@ -102,6 +120,7 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
       .train = false,
       .validation = data.split == data::Split::kValidation || data.split == data::Split::kPerturbed,
       .test = data.split == data::Split::kTest,
+      .digital_silence = false,
       .progress = {}};
   auto dataset = data::OpenDataset(config, model.front_end.value_or(FrontEnd{}), options);
   if (dataset->shape() != model.input || dataset->class_names() != model.class_names) {
@@ -129,13 +148,18 @@ std::vector<float> SplitFeatures(const data::Dataset& dataset, data::Split split
   return x_bi;
 }
 
-Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split) {
+Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split,
+                    bool whole) {
   const int64_t samples = dataset.size(split);
   const auto classes = static_cast<size_t>(engine.output_count());
   Evaluation evaluation{.class_names = dataset.class_names(),
                         .confusion = std::vector(classes, std::vector<int64_t>(classes)),
                         .samples = samples,
-                        .skipped = static_cast<int64_t>(dataset.skipped().size())};
+                        .skipped = static_cast<int64_t>(dataset.skipped().size()),
+                        .part = whole ? "whole" : data::SplitName(split),
+                        .recordings = dataset.counts().opened - std::ssize(dataset.skipped()),
+                        .recordings_in_folder = dataset.counts().recordings,
+                        .silence_made = dataset.counts().silence_made};
   const std::vector<float> x_bi = SplitFeatures(dataset, split, samples);
   std::vector<float> logits_bo(static_cast<size_t>(samples) * classes);
   const auto start = std::chrono::steady_clock::now();
@@ -227,6 +251,14 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
                   evaluation.correct, evaluation.samples, evaluation.samples_per_second);
   if (evaluation.skipped > 0)
     text += fmt::format(", {} broken recordings skipped", evaluation.skipped);
+  if (evaluation.recordings_in_folder > 0) {
+    text += fmt::format(
+        "; {} of {} recordings, {}", evaluation.recordings, evaluation.recordings_in_folder,
+        evaluation.part == "whole" ? "the whole folder" : "the " + evaluation.part + " split");
+  }
+  if (evaluation.silence_made > 0) {
+    text += fmt::format(", and {} cuts of background noise", evaluation.silence_made);
+  }
   const Recall recall = RecallOf(evaluation);
   const auto part = [&](const char* name, const std::optional<double>& value) {
     if (value) text += fmt::format(", {} {:.1f} %", name, 100 * *value);
@@ -277,6 +309,10 @@ nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation) {
   }
   json["confusion"] = evaluation.confusion;
   json["skipped"] = evaluation.skipped;
+  json["part"] = evaluation.part;
+  json["recordings"] = evaluation.recordings;
+  json["recordings_in_folder"] = evaluation.recordings_in_folder;
+  json["silence_made"] = evaluation.silence_made;
   return json;
 }
 

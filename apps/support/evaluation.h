@@ -18,9 +18,18 @@
 
 namespace bisparse::apps {
 
+/// Which of a folder's recordings are evaluated.
+enum class Part : uint8_t {
+  kAuto,  ///< kWhole if there are no lists and no background noise, unless the model was trained on
+          ///< this very folder; else kSplit
+  kSplit,  ///< EvaluationData::split; of a folder with _silence_ or _unknown_ the whole is the test
+  kWhole,
+};
+
 struct EvaluationData {
   std::string path;    ///< Speech Commands (archive or test-set layout), or the samples' x.npy
   std::string labels;  ///< y.npy, with an x.npy
+  Part part = Part::kAuto;
   data::Split split = data::Split::kTest;
   bool strict = false;
 };
@@ -33,6 +42,9 @@ struct Evaluation {
   std::vector<std::string> class_names;
   std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class], samples
   int64_t samples = 0, correct = 0, skipped = 0;
+  std::string part;                                  ///< "whole", or the split's name
+  int64_t recordings = 0, recordings_in_folder = 0;  ///< those evaluated, and all; 0 of arrays
+  int64_t silence_made = 0;                  ///< samples of _silence_ that are no recordings of it
   std::vector<std::string> clips;            ///< names of the samples' recordings
   std::vector<int32_t> labels, predictions;  ///< classes, one a sample
   double samples_per_second = 0;             ///< of the engine alone, features ready
@@ -42,7 +54,11 @@ struct Evaluation {
   }
 };
 
-Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split);
+/// Whether OpenForModel takes the folder whole.
+bool TakenWhole(const packed::Model& model, const EvaluationData& data);
+
+Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split,
+                    bool whole = false);
 
 /// Accuracy against noise in the waveform, data::Dataset::NoisyFeatures.
 struct NoiseSweep {
@@ -72,7 +88,8 @@ Recall RecallOf(const Evaluation& evaluation);
 /// Accuracy, precision and recall of each class, the confusion matrix.
 std::string FormatEvaluation(const Evaluation& evaluation);
 /// {"accuracy" (fraction), "samples", "samples_per_second", "macro_recall", "words_recall",
-/// "unknown_rejected" (where they mean something), "classes", "recall", "confusion", "skipped"}
+/// "unknown_rejected" (where they mean something), "classes", "recall", "confusion", "skipped",
+/// "part", "recordings", "recordings_in_folder", "silence_made"}
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
 /// {"classes", "clips", "labels", "predictions"}: indices of classes, one a sample.
 nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation);

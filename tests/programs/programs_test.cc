@@ -191,7 +191,12 @@ TEST_F(Programs, EvaluateCountsWhatTheEngineAnswers) {
   const Json json = Json::parse(ReadTextFile(Path("result.json")));
   EXPECT_THAT(KeysOf(json),
               ElementsAre("accuracy", "samples", "samples_per_second", "macro_recall",
-                          "words_recall", "classes", "recall", "confusion", "skipped"));
+                          "words_recall", "classes", "recall", "confusion", "skipped", "part",
+                          "recordings", "recordings_in_folder", "silence_made"));
+  EXPECT_EQ(json["part"], "whole");
+  EXPECT_EQ(json["recordings"], 12);
+  EXPECT_EQ(json["recordings_in_folder"], 14);
+  EXPECT_EQ(json["silence_made"], 0);
   EXPECT_EQ(json["accuracy"], static_cast<double>(correct) / 12);
   EXPECT_EQ(json["samples"], 12);
   EXPECT_GT(json["samples_per_second"], 0.0);
@@ -213,7 +218,8 @@ TEST_F(Programs, EvaluateCountsWhatTheEngineAnswers) {
 
   EXPECT_THAT(result.out,
               HasSubstr(fmt::format("accuracy {:.2f} % ({} of 12)", correct / 0.12, correct)));
-  EXPECT_THAT(result.out, HasSubstr("1 broken recordings skipped"));
+  EXPECT_THAT(result.out, HasSubstr("1 broken recordings skipped; 12 of 14 recordings, the whole "
+                                    "folder\n"));
   EXPECT_THAT(result.out,
               HasSubstr(fmt::format("\nrecall of all classes {:.1f} %, of words {:.1f} %\n",
                                     100 * json["macro_recall"].get<double>(),
@@ -256,6 +262,45 @@ TEST_F(Programs, EvaluateTakesTheSplitsOfAnArchive) {
   EXPECT_THAT(samples("test"), ElementsAre(1, 2, 2));  // of _silence_ as many as a word has
   EXPECT_THAT(samples("validation"), ElementsAre(1, 1, 1));
   EXPECT_THAT(samples("perturbed"), ElementsAre(5, 5, 5));
+}
+
+TEST_F(Programs, EvaluateTakesABareFolderWholeAndInventsNoSilence) {
+  for (const char* word : {"yes", "no"}) {
+    for (int i = 0; i < 30; ++i) {
+      WriteTone(fmt::format("bare/{}/s{}_nohash_0.wav", word, i), 300 + 50 * i);
+    }
+  }
+  const auto evaluate = [&](const std::string& arguments) {
+    const Result result = Run("bisparse-evaluate", arguments + " --data bare --json -");
+    EXPECT_EQ(result.code, 0) << result.err;
+    return Json::parse(result.out);
+  };
+  Json json = evaluate("model.bisparse");
+  EXPECT_EQ(json["part"], "whole");
+  EXPECT_EQ(json["samples"], 60);
+  EXPECT_EQ(json["recordings_in_folder"], 60);
+  for (const char* split : {"test", "validation"}) {
+    json = evaluate(fmt::format("model.bisparse --split {}", split));
+    EXPECT_EQ(json["part"], split);
+    EXPECT_LT(json["samples"], 30);
+    EXPECT_EQ(json["samples"], json["recordings"]);  // no silence was made
+    EXPECT_EQ(json["recordings_in_folder"], 60);
+  }
+  EXPECT_THAT(Run("bisparse-evaluate", "model.bisparse --data bare --split test").out,
+              ContainsRegex("; [0-9]+ of 60 recordings, the test split\n"));
+  // The folder that the model was trained on: what training did not hear.
+  packed::Model model = packed::MakeExampleModel(1);
+  model.provenance.config_text =
+      "data: {path: ./bare, words: [yes, no], unknown: none}\n"
+      "network: [flatten, linear: {units: classes}]\n";
+  packed::WriteModel(model, Path("trained.bisparse"));
+  EXPECT_EQ(evaluate("trained.bisparse")["part"], "test");
+  EXPECT_EQ(evaluate("trained.bisparse --split all")["part"], "whole");
+  // Lists and background noise: an archive, whose silence is known.
+  WriteTone("bare/_background_noise_/hum.wav", 50);
+  json = evaluate("model.bisparse");
+  EXPECT_EQ(json["part"], "test");
+  EXPECT_GT(json["silence_made"], 0);
 }
 
 TEST_F(Programs, EvaluateSweepsNoiseWithTheSameNoiseForEveryModel) {
@@ -327,11 +372,13 @@ TEST_F(Programs, EvaluateNamesWhatIsWrongWithTheRecordings) {
   const std::string model = "model.bisparse --data ";
   ExpectError("bisparse-evaluate", model + "absent", 3, "absent: not a folder (hint: ");
   fs::create_directories(Path("empty"));
-  ExpectError("bisparse-evaluate", model + "empty", 3, "empty: holds no folder with .wav or .flac");
-  WriteTone("words/yes/1.wav", 300);
+  ExpectError("bisparse-evaluate", model + "empty", 3, "empty: holds no folder with recordings");
   WriteTone("words/maybe/2.wav", 300);
   ExpectError("bisparse-evaluate", model + "words", 3,
-              "words: has no recordings of the word 'no', only of: maybe yes");
+              "words: has no recordings of the classes yes no _silence_, only of what is no class: "
+              "maybe (1)");
+  ExpectError("bisparse-evaluate", model + "words --split test", 3,
+              "words: has no recordings of the word 'yes', only of: maybe");
   WriteTestSet("test");
   ExpectError("bisparse-evaluate", model + "test --split validation", 2,
               "test: is a test set without a validation split (hint: --split test)");

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <regex>
+#include <set>
 #include <span>
 #include <sstream>
 
@@ -30,6 +31,7 @@ namespace bisparse {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
