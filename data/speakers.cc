@@ -167,6 +167,10 @@ std::map<std::string, Split> SplitBySpeaker(const SpeechCommandsConfig& config,
                    [](const Voice& a, const Voice& b) { return a.percent < b.percent; });
   for (Voice& voice : voices) voice.split = SplitOfPercent(voice.percent, shares);
   if (official == 0) {
+    const auto trains = [](const Voice& voice) { return voice.split == Split::kTrain; };
+    if (!voices.empty() && std::none_of(voices.begin(), voices.end(), trains)) {
+      voices.back().split = Split::kTrain;
+    }
     Fill(Split::kValidation, shares.validation_percent, total, voices);
     Fill(Split::kTest, shares.testing_percent, total, voices);
   }
