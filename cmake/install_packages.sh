@@ -45,7 +45,10 @@ done
 if ((${#missing[@]} > 0)); then
   echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
   root=()
-  if ((EUID != 0)); then root=(sudo); fi
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || { echo "install_packages.sh: installing needs root (hint: run cmake/install_packages.sh $* as root first)" >&2; exit 3; }
+    root=(sudo)
+  fi
   if $arm; then "${root[@]}" dpkg --add-architecture arm64; fi
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
