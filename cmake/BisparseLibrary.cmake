@@ -32,7 +32,7 @@ function(bisparse_library name)
   if(BISPARSE_TESTS AND ARG_TESTS)
     add_executable(${name}_test ${ARG_TESTS})
     target_link_libraries(${name}_test PRIVATE ${target} ${ARG_PRIVATE_LINK} ${ARG_TEST_LINK}
-                                               GTest::gmock GTest::gtest_main)
+                                               GTest::gmock bisparse::test_main)
     target_compile_definitions(${name}_test PRIVATE
                                BISPARSE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     bisparse_options(${name}_test)
