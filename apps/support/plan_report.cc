@@ -7,6 +7,7 @@
 
 #include "apps/support/model_source.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/kernels/cpu.h"
 
 namespace bisparse::apps {
 namespace {
@@ -28,7 +29,7 @@ int64_t WinnersInFront(const packed::Model& model, size_t i) {
 
 std::vector<std::string> Warnings(const packed::Model& model, const PlanReport& report) {
   std::vector<std::string> warnings;
-  if (model.format == packed::NumberFormat::kI8 && report.isa != "AVX3_DL") {
+  if (model.format == packed::NumberFormat::kI8 && !kernels::IsAvx3Dl(report.isa)) {
     const bool narrow = std::all_of(
         model.layers.begin(), model.layers.end(),
         [](const packed::Layer& layer) { return packed::AreNarrow(layer.weight_i8_pnl); });

@@ -42,7 +42,7 @@ inline constexpr KnownMachine kMachines[] = {
     {"Arm Neoverse N1", "NEON", 64, 1 << 10, 32 << 10},
     {"Arm Neoverse V1", "NEON", 64, 1 << 10, 32 << 10},
     {"Apple M1 P", "NEON", 128, 12 << 10, 12 << 10},
-    {"no vectors", "EMU128", 32, 512, 8 << 10},
+    {"no vectors", "SCALAR", 32, 512, 8 << 10},
     {"AVX-512 with 128 KB", "AVX3_DL", 128, 2 << 10, 64 << 10},
     {"everything in memory", "AVX2", 1, 1, 1},
 };

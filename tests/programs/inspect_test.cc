@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-inspect: layers, pictures and curves, plans, tuning files (which bisparse-bench and -evaluate read too).
+#include "deploy/kernels/cpu.h"
 #include "tests/programs/programs_test.h"
 
 namespace bisparse {
@@ -84,8 +85,10 @@ TEST_F(Programs, InspectPlansAConfigurationAndWarns) {
             "  - conv2d: {channels: 64, kernel: 3, packing: {set_size: 4, lanes: 16, run: "
             "{channels: 1}}}\n"
             "  - relu\n  - avg_pool: {kernel: 0}\n  - flatten\n  - linear: {units: classes}\n");
+  const std::vector<std::string> isas = kernels::AvailableIsas();
+  const std::string isa = *std::find_if_not(isas.begin(), isas.end(), kernels::IsAvx3Dl);
   const Result result =
-      Run("bisparse-inspect", "odd.yaml --format int8 --json -", "BISPARSE_ISA=SSE4");
+      Run("bisparse-inspect", "odd.yaml --format int8 --json -", "BISPARSE_ISA=" + isa);
   ASSERT_EQ(result.code, 0) << result.err;
   const Json json = Json::parse(result.out);
   EXPECT_THAT(KeysOf(json), ElementsAre("model", "format", "isa", "machine", "clock_ghz",
@@ -93,7 +96,7 @@ TEST_F(Programs, InspectPlansAConfigurationAndWarns) {
                                         "expected_us", "dense_us", "layers", "warnings"));
   EXPECT_EQ(json["format"], "int8");
   const std::string warnings = json["warnings"].dump();
-  EXPECT_THAT(warnings, HasSubstr("SSE4 has no dot products of bytes"));
+  EXPECT_THAT(warnings, HasSubstr(isa + " has no dot products of bytes"));
   EXPECT_THAT(warnings, HasSubstr("conv1: owners are not aligned with the winners in front"));
   double expected_us = 0;
   for (const Json& layer : json["layers"]) expected_us += layer["expected_us"].get<double>();
@@ -132,8 +135,11 @@ TEST_F(Programs, TuningIsKeptForItsModelAndMachine) {
   packed::WriteModel(packed::MakeExampleModel(2), Path("other.bisparse"));
   ExpectError("bisparse-inspect", "other.bisparse --tune-file tuned.json", 2,
               "tuned.json: was measured for model_xxh64 = ");
-  ExpectError("bisparse-bench", "model.bisparse --tune-file tuned.json", 2,
-              "tuned.json: was measured for isa = ", "BISPARSE_ISA=SSE4");
+  for (const std::string& isa : kernels::AvailableIsas()) {
+    if (isa == tuned["isa"]) continue;
+    ExpectError("bisparse-bench", "model.bisparse --tune-file tuned.json", 2,
+                "tuned.json: was measured for isa = ", "BISPARSE_ISA=" + isa);
+  }
   edited["layers"][0]["layer"] = "conv9";
   WriteText("tuned.json", edited.dump());
   ExpectError("bisparse-inspect", "model.bisparse --tune-file tuned.json", 2, "'conv9'");
