@@ -4,6 +4,7 @@
 #   ./quickstart.sh               on spoken commands synthesised here (espeak-ng)
 #   ./quickstart.sh --data PATH   on Speech Commands: the official archive unpacked, or a folder that holds
 #                                 speech_commands/ and speech_commands_test/
+# Started again it keeps what is finished: packages, compiled files, the recordings, epochs of the training.
 set -euo pipefail
 invoked_from=$PWD
 cd "$(dirname "$0")"
@@ -12,23 +13,30 @@ data=
 while (($#)); do
   case $1 in
     --data) data=$(cd "$invoked_from" && realpath -e "${2:?--data needs a path}"); shift 2 ;;
-    -h | --help) sed -n '3,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "quickstart.sh: unknown argument '$1' (allowed: --data PATH)" >&2; exit 2 ;;
   esac
 done
 
-step() { printf '\n== %s\n' "$*"; }
+# Each step's name and when it began, so that the end can say what took how long.
+steps=() begins=()
+step() {
+  steps+=("$2") begins+=("$SECONDS")
+  printf '\n== %d/6 %s\n' "${#steps[@]}" "$1"
+}
+minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 bin=build/release/bin
 
-step "1/6 packages"
+step "packages" packages
 cmake/install_packages.sh
 
-step "2/6 build (Release, programs only)"
+step "build (Release, the programs that this needs)" build
 mkdir -p build
 cmake --preset release >build/configure.log || { cat build/configure.log >&2; exit 1; }
-cmake --build --preset release --target programs
+cmake --build --preset release --target bisparse-synthesise bisparse-train bisparse-export bisparse-evaluate \
+  bisparse-bench bisparse-classify
 
-step "3/6 recordings"
+step "recordings" recordings
 if [[ -z $data ]]; then
   config=configs/quickstart.yaml
   data=build/quickstart/speech_commands
@@ -46,17 +54,22 @@ fi
 run=build/quickstart/$(basename "$config" .yaml)
 model=$run/model.bisparse
 
-step "4/6 train: bisparse-train $config"
+step "train: bisparse-train $config" training
 if [[ -e $run/last.pt ]]; then
   $bin/bisparse-train "$config" --data "$data" --out "$run" --resume
 else
   $bin/bisparse-train "$config" --data "$data" --out "$run"
 fi
 
-step "5/6 export and evaluate on speakers that training never heard"
+step "export and evaluate on speakers that training never heard" evaluation
 $bin/bisparse-export "$run" -o "$model"
 $bin/bisparse-evaluate "$model" --data "$evaluate" --json "$run/evaluation.json"
 
-step "6/6 benchmark"
+step "benchmark" benchmark
 $bin/bisparse-bench "$model" --json "$run/bench.json"
-printf '\nThe model is %s. Try: %s/bisparse-classify %s FILE.wav\n' "$model" "$bin" "$model"
+
+printf '\n'
+begins+=("$SECONDS")
+for i in "${!steps[@]}"; do printf '%s %s, ' "${steps[i]}" "$(minutes $((begins[i + 1] - begins[i])))"; done
+printf 'in all %s on %d cores\n' "$(minutes "$SECONDS")" "$(nproc)"
+printf 'The model is %s. Try: %s/bisparse-classify %s FILE.wav\n' "$model" "$bin" "$model"

@@ -3,6 +3,7 @@
 #include "data/synthesis/synthesise.h"
 
 #include <fcntl.h>
+#include <samplerate.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int32_t kRateHz = 16000;
+constexpr int32_t kRateHz = 16000, kEspeakHz = 22050;
 constexpr const char* kAccents[] = {"en-us",      "en-gb",          "en-gb-scotland",
                                     "en-gb-x-rp", "en-gb-x-gbcwmd", "en-029"};
 /// Variants that speak like people; robots and sound effects are left out.
@@ -121,6 +122,23 @@ int RunEspeak(const Clip& clip, const std::string& wav) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
+/// ReadAudio's converter would take as long as espeak-ng takes to speak; this one takes a third of that, and what it leaves
+/// out lies 120 dB below or above 7.2 kHz.
+std::vector<float> ToClipRate(const std::vector<float>& samples) {
+  std::vector<float> resampled(samples.size() * kRateHz / kEspeakHz + 1);
+  SRC_DATA conversion = {};
+  conversion.data_in = samples.data();
+  conversion.data_out = resampled.data();
+  conversion.input_frames = static_cast<long>(samples.size());
+  conversion.output_frames = static_cast<long>(resampled.size());
+  conversion.src_ratio = static_cast<double>(kRateHz) / kEspeakHz;
+  if (const int error = src_simple(&conversion, SRC_SINC_MEDIUM_QUALITY, 1); error != 0) {
+    Fail(ErrorKind::kInternal, "synthesis", "resampling failed: {}", src_strerror(error));
+  }
+  resampled.resize(static_cast<size_t>(conversion.output_frames_gen));
+  return resampled;
+}
+
 /// The word without the silence around it, somewhere in a second of near-silence.
 std::vector<float> PlaceInSecond(const std::vector<float>& samples, const Clip& clip) {
   float peak = 0;
@@ -147,10 +165,9 @@ bool MakeClip(const Clip& clip, const fs::path& root) {
   if (status < 0) FailErrno("espeak-ng", "can't run", -status);
   bool good = false;
   if (status == 0 && fs::exists(raw) && fs::file_size(raw) > 1000) {
-    const Audio audio = ReadAudio(raw, kRateHz);
-    good = std::any_of(audio.samples.begin(), audio.samples.end(),
-                       [](float x) { return std::abs(x) > 1e-3f; });
-    if (good) WriteWav((root / clip.File()).string(), PlaceInSecond(audio.samples, clip), kRateHz);
+    const std::vector<float> samples = ToClipRate(ReadAudio(raw, kEspeakHz).samples);
+    good = std::any_of(samples.begin(), samples.end(), [](float x) { return std::abs(x) > 1e-3f; });
+    if (good) WriteWav((root / clip.File()).string(), PlaceInSecond(samples, clip), kRateHz);
   }
   fs::remove(raw);
   return good;
