@@ -19,8 +19,8 @@
 //   static library has to see to that itself (-Wl,-z,nodelete).
 // - Moved from. An engine that was moved from can be destroyed or assigned to; all else throws Error (kConfiguration).
 //
-// Read first: README.md (the API in one snippet). Tested in: deploy/engine/engine_test.cc, fork_test.cc,
-// allocation_test.cc.
+// Read first: README.md (the API in one snippet). Tested in: deploy/engine/engine_test.cc,
+// deploy/engine/fork_test.cc, deploy/engine/allocation_test.cc.
 #ifndef BISPARSE_ENGINE_H_
 #define BISPARSE_ENGINE_H_
 
