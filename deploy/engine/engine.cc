@@ -11,12 +11,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
+#include "deploy/base/finite.h"
+#include "deploy/base/float_mode.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/execute.h"
 #include "deploy/engine/parallel.h"
@@ -62,6 +65,23 @@ void CheckSize(const char* function, const char* argument, size_t size, int64_t 
 
 packed::ModelStorage Storage(const EngineOptions& options) {
   return options.in_place ? packed::ModelStorage::kInPlace : packed::ModelStorage::kCopy;
+}
+
+/// Of what a caller gave: sums of features up to here leave the range of floats only with weights that no training makes.
+constexpr float kLargestFeature = 0x1p60f;
+
+void CheckFeatures(const char* function, std::span<const float> features) {
+  const int64_t i = FirstBeyond(features, kLargestFeature);
+  if (i < 0) return;
+  Fail(ErrorKind::kData, function, "features[{}] is {}, not in [-{}, {}]", i, features[i],
+       kLargestFeature, kLargestFeature);
+}
+
+void CheckLogits(const char* function, std::span<const float> logits) {
+  const int64_t i = FirstBeyond(logits, std::numeric_limits<float>::max());
+  if (i < 0) return;
+  Fail(ErrorKind::kData, function, "logits[{}] is {}: the features' sums leave the range of floats",
+       i, logits[i]);
 }
 
 }  // namespace
@@ -118,6 +138,9 @@ struct Engine::Impl {
     }
   }
 
+  /// Any number of samples; a batch over the engine's threads.
+  void RunSamples(const float* x_bi, int64_t batch, float* y_bo);
+
   const packed::Model model;
   const EngineOptions options;
   const int threads;
@@ -142,10 +165,12 @@ Engine::Impl& Engine::impl() const {
 }
 
 Engine Engine::Load(const std::string& path, const EngineOptions& options) {
+  const StandardFloatMode standard;
   return EngineAccess::FromModel(packed::ReadModel(path, Storage(options)), options, path);
 }
 
 Engine Engine::Load(std::span<const std::byte> bytes, const EngineOptions& options) {
+  const StandardFloatMode standard;
   const std::string location = "a model in memory";
   const std::span<const uint8_t> read(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   return EngineAccess::FromModel(packed::ParseModel(read, location, Storage(options)), options,
@@ -154,6 +179,7 @@ Engine Engine::Load(std::span<const std::byte> bytes, const EngineOptions& optio
 
 Engine EngineAccess::FromModel(packed::Model model, const EngineOptions& options,
                                const std::string& location) {
+  const StandardFloatMode standard;
   kernels::ApplyIsaFromEnvironment();
   packed::ValidateModel(model, location.empty() ? model.name : location);
   return Engine(std::make_unique<Engine::Impl>(std::move(model), options));
@@ -170,6 +196,7 @@ void EngineAccess::RunTraced(const Engine& engine, std::span<const float> featur
   });
   const Plan& plan = *impl.tracing_plan;
   CheckSize("EngineAccess::RunTraced", "features", features.size(), plan.input_elements);
+  const StandardFloatMode standard;
   std::vector<float> logits(static_cast<size_t>(plan.output_elements));
   WorkspacePool::Loan workspace(*impl.tracing_pool);
   ExecuteTraced(plan, features.data(), logits.data(), *workspace, callback);
@@ -189,8 +216,11 @@ void Engine::Run(std::span<const float> features, std::span<float> logits) const
   CheckSize("Engine::Run", "features", features.size(), plan.input_elements);
   CheckSize("Engine::Run", "logits", logits.size(), plan.output_elements);
   impl.CheckProcess("Engine::Run");
+  CheckFeatures("Engine::Run", features);
+  const StandardFloatMode standard;
   WorkspacePool::Loan workspace(impl.pool);
   impl.RunOne(features.data(), logits.data(), *workspace);
+  CheckLogits("Engine::Run", logits);
 }
 
 void Engine::RunBatch(std::span<const float> features, int64_t batch,
@@ -207,15 +237,23 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
   }
   CheckSize("Engine::RunBatch", "features", features.size(), batch * plan.input_elements);
   CheckSize("Engine::RunBatch", "logits", logits.size(), batch * plan.output_elements);
-  if (batch == 0) return;
+  CheckFeatures("Engine::RunBatch", features);
+  const StandardFloatMode standard;
   impl.CheckProcess("Engine::RunBatch");
+  impl.RunSamples(features.data(), batch, logits.data());
+  CheckLogits("Engine::RunBatch", logits);
+}
+
+void Engine::Impl::RunSamples(const float* x_bi, int64_t batch, float* y_bo) {
+  if (batch == 0) return;
+  Impl& impl = *this;
   if (batch == 1) {
     WorkspacePool::Loan workspace(impl.pool);
-    return impl.RunOne(features.data(), logits.data(), *workspace);
+    return impl.RunOne(x_bi, y_bo, *workspace);
   }
   if (impl.threads == 1) {
     WorkspacePool::Loan workspace(impl.pool);
-    return impl.RunBlocks(features.data(), 0, batch, logits.data(), *workspace);
+    return impl.RunBlocks(x_bi, 0, batch, y_bo, *workspace);
   }
   // Whoever is free takes a part of what is left: large blocks first, which share weights, single samples last, which
   // even out what the cores differ in.
@@ -227,7 +265,7 @@ void Engine::RunBatch(std::span<const float> features, int64_t batch,
       const int64_t share = (batch - begin) / (int64_t{4} * impl.threads);
       const int64_t end = begin + std::clamp<int64_t>(share, 1, kBlockSamples);
       if (!next.compare_exchange_weak(begin, end)) continue;
-      impl.RunBlocks(features.data(), begin, end, logits.data(), *workspace);
+      impl.RunBlocks(x_bi, begin, end, y_bo, *workspace);
       begin = next;
     }
   };
@@ -253,7 +291,12 @@ void Engine::ComputeFeatures(std::span<const float> samples, std::span<float> fe
          "the model has no front end (hint: give features to Run)");
   }
   CheckSize("Engine::ComputeFeatures", "features", features.size(), impl.plan.input_elements);
+  if (samples.empty()) {
+    Fail(ErrorKind::kData, "Engine::ComputeFeatures", "samples is empty: no clip");
+  }
+  const StandardFloatMode standard;
   impl.log_mel->Compute(samples, features);
+  CheckFeatures("Engine::ComputeFeatures", features);
 }
 
 void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) const {
@@ -263,7 +306,9 @@ void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) con
   impl.CheckProcess("Engine::RunPcm");
   WorkspacePool::Loan workspace(impl.pool);
   ComputeFeatures(samples, workspace->features.span());
+  const StandardFloatMode standard;
   impl.RunOne(workspace->features.data(), logits.data(), *workspace);
+  CheckLogits("Engine::RunPcm", logits);
 }
 
 void Engine::RunProfiled(std::span<const float> features, std::span<float> logits,
@@ -276,8 +321,11 @@ void Engine::RunProfiled(std::span<const float> features, std::span<float> logit
     Fail(ErrorKind::kConfiguration, "Engine::RunProfiled",
          "layer_ns has {} entries, the model has {} layers", layer_ns.size(), plan.layers.size());
   }
+  CheckFeatures("Engine::RunProfiled", features);
+  const StandardFloatMode standard;
   WorkspacePool::Loan workspace(impl.pool);
   ExecuteProfiled(plan, features.data(), logits.data(), *workspace, layer_ns);
+  CheckLogits("Engine::RunProfiled", logits);
 }
 
 }  // namespace bisparse

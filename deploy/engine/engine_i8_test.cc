@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -80,6 +81,58 @@ TEST(EngineI8, RandomNetworksUseEveryConvolution) {
       seen, testing::IsSupersetOf({"matmul_i8/conv", "conv_quads_i8/winners", "conv_quads_i8/dense",
                                    "conv_quads_i8/gathered_winners", "conv_quads_i8/gathered_dense",
                                    "conv_quads_i8/sets_dense"}));
+}
+
+/// Logits of 33 samples together, and of a clip where the model has a front end.
+std::vector<float> AllLogits(const Engine& engine, const std::vector<float>& x,
+                             const std::vector<float>& clip) {
+  const auto outputs = static_cast<size_t>(engine.output_count());
+  std::vector<float> logits(34 * outputs);
+  engine.RunBatch(x, 33, std::span(logits).first(33 * outputs));
+  if (engine.sample_rate_hz() > 0) engine.RunPcm(clip, std::span(logits).subspan(33 * outputs));
+  return logits;
+}
+
+/// In every mode of floats: set before the engine is loaded, and behind it.
+template <class Load>
+void CheckFloatModes(const Load& load, int64_t elements) {
+  CounterRandom random(1, {3});
+  std::vector<float> x(static_cast<size_t>(33 * elements)), clip(16000);
+  for (float& value : x) value = random.Normal();
+  for (float& value : clip) value = random.Uniform() - 0.5f;
+  for (const Mode mode : kModes) {
+    const EngineOptions options{.threads = 2, .mode = mode, .parallel_us = 0};
+    const Engine before = load(options);
+    const std::vector<float> expected = AllLogits(before, x, clip);
+    std::vector<std::vector<float>> logits;
+    kernels::ForEachFloatMode([&] {
+      logits.push_back(AllLogits(before, x, clip));
+      logits.push_back(AllLogits(load(options), x, clip));
+    });
+    for (size_t i = 0; i < logits.size(); ++i) {
+      EXPECT_EQ(logits[i], expected) << ModeName(mode) << ", mode of floats " << i / 2;
+    }
+  }
+}
+
+TEST(EngineI8, SameBitsInEveryModeOfFloats) {
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const packed::Model model = MakeRandomI8Model(seed);
+    CheckFloatModes([&](const EngineOptions& o) { return EngineAccess::FromModel(model, o); },
+                    model.input.elements());
+  }
+  const std::filesystem::path folder = std::filesystem::path(BISPARSE_SOURCE_DIR) / "models";
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!entry.path().stem().string().ends_with("_int8")) continue;
+    SCOPED_TRACE(entry.path().string());
+    ++files;
+    const int64_t elements = Engine::Load(entry.path()).input_shape().elements();
+    CheckFloatModes([&](const EngineOptions& o) { return Engine::Load(entry.path(), o); },
+                    elements);
+  }
+  EXPECT_GE(files, 8);
 }
 
 TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {

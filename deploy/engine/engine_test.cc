@@ -329,6 +329,85 @@ TEST(Engine, SparserModesMultiplyLess) {
   EXPECT_GT(executed[1], executed[2]);
 }
 
+TEST(Engine, AWorkspaceOfMoreThanAGibibyteIsRefusedBeforeItIsThere) {
+  packed::Model model;
+  model.name = "large";
+  model.input = {1 << 13, 1 << 13, 1};
+  packed::Layer kwta;
+  kwta.kind = packed::LayerKind::kKwta;
+  kwta.name = "kwta";
+  kwta.input = kwta.output = model.input;
+  kwta.kwta = {.winners = 1, .scope = packed::KwtaScope::kGlobal};
+  model.layers = {kwta};
+  try {
+    EngineAccess::FromModel(model);
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_THAT(error.what(), testing::HasSubstr("model 'large': needs a workspace of 16"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("at most 1073741824 are allowed"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("layer 'kwta'"));
+  }
+}
+
+TEST(Engine, RefusesNumbersThatAreNone) {
+  using testing::HasSubstr;
+  packed::Model model = packed::MakeExampleModel(1);
+  model.front_end = FrontEnd{.mel_count = model.input.height, .frame_count = model.input.width};
+  for (const Mode mode : kModes) {
+    const Engine engine = EngineAccess::FromModel(model, {.mode = mode});
+    std::vector<float> x(static_cast<size_t>(model.input.elements()), 0x1p60f), both(2 * x.size());
+    std::vector<float> y(static_cast<size_t>(engine.output_count())), two(2 * y.size());
+    std::vector<int64_t> layer_ns(model.layers.size());
+    std::vector<float> samples(16000, -0x1p40f);
+    engine.Run(x, y);
+    engine.RunPcm(samples, y);
+    for (const float logit : y) EXPECT_TRUE(std::isfinite(logit));
+    for (const float wrong : {NAN, INFINITY, -INFINITY, std::nextafter(0x1p60f, INFINITY), 3e38f}) {
+      x[5] = both[x.size() + 7] = samples[11] = wrong;
+      const auto refuses = [&](const auto& call, const char* message) {
+        try {
+          call();
+          FAIL() << "took " << wrong;
+        } catch (const Error& error) {
+          EXPECT_EQ(error.kind(), ErrorKind::kData);
+          EXPECT_THAT(error.what(), HasSubstr(message));
+        }
+      };
+      refuses([&] { engine.Run(x, y); }, "Engine::Run: features[5] is ");
+      refuses([&] { engine.RunProfiled(x, y, layer_ns); }, "features[5] is ");
+      refuses([&] { engine.RunBatch(x, 1, y); }, "Engine::RunBatch: features[5] is ");
+      refuses([&] { engine.RunBatch(both, 2, two); }, "Engine::RunBatch: features[71] is ");
+      refuses([&] { engine.RunPcm(samples, y); }, "samples[11] is ");
+      refuses([&] { engine.ComputeFeatures(samples, x); }, "samples[11] is ");
+      refuses([&] { engine.RunPcm({}, y); }, "samples is empty");
+      refuses([&] { engine.ComputeFeatures({}, x); }, "samples is empty");
+    }
+  }
+}
+
+TEST(Engine, RefusesLogitsThatLeaveFloats) {
+  packed::Model model = packed::MakeExampleModel(1);
+  std::vector<float> huge;
+  for (packed::Layer& layer : model.layers) {
+    if (layer.kind != packed::LayerKind::kLinear) continue;
+    huge.assign(layer.weight_pnl.begin(), layer.weight_pnl.end());
+    for (float& weight : huge) weight *= 1e30f;
+    layer.weight_pnl = huge;
+    break;
+  }
+  const Engine engine = EngineAccess::FromModel(model);
+  std::vector<float> x(static_cast<size_t>(model.input.elements()), 1e18f);
+  std::vector<float> y(static_cast<size_t>(engine.output_count()));
+  try {
+    engine.Run(x, y);
+    FAIL() << "logits " << y[0];
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kData);
+    EXPECT_THAT(error.what(), testing::HasSubstr("leave the range of floats"));
+  }
+}
+
 TEST(Engine, RefusesWrongArgumentsWithNumbers) {
   using testing::HasSubstr;
   packed::Model model = packed::MakeExampleModel(1);

@@ -14,6 +14,7 @@
 
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
+#include "deploy/base/finite.h"
 #include "deploy/base/loan_pool.h"
 
 namespace bisparse {
@@ -51,6 +52,20 @@ std::vector<MelBand> MelBands(const FrontEnd& front_end) {
   }
   return bands;
 }
+
+/// Multiplications of a spectrum: of half the samples a butterfly for each prime factor.
+int64_t FftWork(int32_t fft_samples) {
+  const int32_t half = fft_samples / 2;
+  int64_t factors = 0;
+  int32_t left = half;
+  for (int32_t factor = 2; left > 1; ++factor) {
+    for (; left % factor == 0; left /= factor) factors += factor;
+  }
+  return half * std::max<int64_t>(factors, 1);
+}
+
+// A few seconds on one core. The most frames, 2^16, of 1024 samples take 0.3 of it.
+constexpr int64_t kMaxFftWork = int64_t{1} << 31;
 
 /// What one caller needs to compute clips. A kiss_fftr plan holds a work buffer, so two callers can't share it.
 struct Scratch {
@@ -141,6 +156,13 @@ std::vector<std::string> FrontEndFaults(const FrontEnd& f) {
   if (!std::isfinite(f.scale) || f.scale == 0.0f)
     fault(fmt::format("scale = {} is not usable", f.scale));
   if (!faults.empty()) return faults;
+  const int64_t fft_work = f.frame_count * FftWork(f.fft_samples);
+  if (fft_work > kMaxFftWork) {
+    fault(fmt::format(
+        "frame_count = {} spectra of fft_samples = {} take {} multiplications, at most {} are "
+        "allowed (hint: fft_samples of small factors, best a power of two)",
+        f.frame_count, f.fft_samples, fft_work, kMaxFftWork));
+  }
   if (int64_t{f.frame_count - 1} * f.hop_samples - f.window_samples / 2 >= f.clip_samples) {
     fault(fmt::format(
         "frame {} lies behind the clip's {} samples (hint: a smaller hop_samples or frame_count)",
@@ -212,6 +234,10 @@ Shape LogMel::shape() const {
 void LogMel::Compute(std::span<const float> samples, std::span<float> features_mt) const {
   const FrontEnd& f = impl_->front_end;
   BISPARSE_CHECK(static_cast<int64_t>(features_mt.size()) == shape().elements());
+  if (const int64_t i = FirstBeyond(samples, kLargestSample); i >= 0) {
+    Fail(ErrorKind::kData, "LogMel", "samples[{}] is {}, not in [-{}, {}]", i, samples[i],
+         kLargestSample, kLargestSample);
+  }
   LoanPool<Scratch>::Loan loan(impl_->scratches,
                                [&f] { return std::make_unique<Scratch>(f.fft_samples); });
   Scratch& scratch = *loan;

@@ -27,6 +27,9 @@ std::vector<std::string> FrontEndFaults(const FrontEnd& front_end);
 /// `clip_samples`; negative where silence is put before it.
 int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples);
 
+/// In size. The largest spectrum is 2^16 samples of this one, its power 2^112, and 2^15 of those still are a float.
+inline constexpr float kLargestSample = 0x1p40f;
+
 class LogMel {
  public:
   /// Throws Error (kConfiguration) that lists all faults of the parameters. `callers`: so many at a time find their
@@ -41,6 +44,7 @@ class LogMel {
   Shape shape() const;
 
   /// samples: mono in [-1, 1] at sample_rate_hz, any number of them; features_mt: shape().elements() floats.
+  /// Throws Error (kData) with the index of the first sample that is NaN, infinite or beyond kLargestSample.
   /// Thread-safe. Keeps nothing in the thread. Throws std::bad_alloc, and nothing has changed then.
   void Compute(std::span<const float> samples, std::span<float> features_mt) const;
 

@@ -190,6 +190,54 @@ TEST(LogMel, SilenceIsFinite) {
   }
 }
 
+TEST(LogMel, TheLargestSamplesGiveFiniteFeatures) {
+  FrontEnd f{.clip_samples = 1 << 16,
+             .window_samples = 1 << 16,
+             .hop_samples = 1 << 15,
+             .fft_samples = 1 << 16,
+             .mel_count = 1,
+             .frame_count = 2,
+             .low_hz = 0,
+             .high_hz = 8000,
+             .norm = FeatureNorm::kClipMeanStd};
+  std::vector<float> samples(1 << 16, kLargestSample);
+  for (const int period : {1, 2, 3, 100}) {  // all of it at 0 Hz, at half the rate, between
+    for (size_t i = 0; i < samples.size(); ++i) {
+      samples[i] =
+          static_cast<int>(i) % period < (period + 1) / 2 ? kLargestSample : -kLargestSample;
+    }
+    for (const float x : Compute(f, samples)) EXPECT_TRUE(std::isfinite(x)) << period;
+  }
+  for (const float wrong :
+       {std::nextafter(kLargestSample, INFINITY), 1e19f, INFINITY, -INFINITY, NAN}) {
+    samples[77] = samples[99] = wrong;
+    try {
+      Compute(f, samples);
+      FAIL() << "took " << wrong;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kData);
+      EXPECT_EQ(std::string(error.what()).find("LogMel: samples[77] is "), 0u) << error.what();
+    }
+  }
+}
+
+TEST(LogMel, SpectraThatWouldTakeMinutesAreFaults) {
+  FrontEnd f{
+      .clip_samples = 1 << 24, .window_samples = 1024, .hop_samples = 256, .frame_count = 1 << 16};
+  EXPECT_TRUE(FrontEndFaults(f).empty());
+  f.fft_samples = 2 * 32749;  // of a prime: 32749 squared for each frame
+  ASSERT_EQ(FrontEndFaults(f).size(), 1u);
+  EXPECT_NE(FrontEndFaults(f)[0].find("frame_count = 65536 spectra of fft_samples = 65498"),
+            std::string::npos);
+  f.frame_count = 2;
+  EXPECT_TRUE(FrontEndFaults(f).empty());
+  f.fft_samples = 1 << 16;
+  f.frame_count = 2184;
+  EXPECT_TRUE(FrontEndFaults(f).empty());
+  f.frame_count = 2185;
+  EXPECT_EQ(FrontEndFaults(f).size(), 1u);
+}
+
 TEST(LogMel, ThreadsShareOneInstance) {
   const FrontEnd f = SmallFrontEnd();
   const LogMel log_mel(f);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "deploy/base/float_mode.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/matmul_i8.cc"
 #include "hwy/foreach_target.h"
@@ -135,6 +137,10 @@ void Quantise(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) 
   }
 }
 
+void Logits(const int32_t* acc, int64_t n, const float* scale_o, float* y) {
+  for (int64_t o = 0; o < n; ++o) y[o] = static_cast<float>(acc[o]) * scale_o[o];
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace bisparse::kernels
@@ -146,6 +152,7 @@ namespace bisparse::kernels {
 HWY_EXPORT(MatMul);
 HWY_EXPORT(RequantiseRows);
 HWY_EXPORT(Quantise);
+HWY_EXPORT(Logits);
 
 void MatMulI8(const MatMulI8Args& args) noexcept { HWY_DYNAMIC_DISPATCH(MatMul)(args); }
 
@@ -155,11 +162,13 @@ void RequantiseI8(const int32_t* acc, int64_t rows, int64_t stride, int64_t n,
 }
 
 void QuantiseI8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) noexcept {
+  const StandardFloatMode standard;
   HWY_DYNAMIC_DISPATCH(Quantise)(x, n, scale, zero, q);
 }
 
 void LogitsI8(const int32_t* acc, int64_t n, const float* scale_o, float* y) noexcept {
-  for (int64_t o = 0; o < n; ++o) y[o] = static_cast<float>(acc[o]) * scale_o[o];
+  const StandardFloatMode standard;
+  HWY_DYNAMIC_DISPATCH(Logits)(acc, n, scale_o, y);
 }
 
 void Im2RowI8(const Shape& input, const packed::Window& window, int32_t out_w, const uint8_t* map,

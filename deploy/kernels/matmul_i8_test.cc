@@ -113,6 +113,30 @@ TEST(MatMulI8, QuantisesTiesToEvenAndClampsAndTakesNanAsTheSmallest) {
   });
 }
 
+TEST(MatMulI8, QuantisesAndGivesLogitsTheSameInEveryModeOfFloats) {
+  ForEachIsa([] {
+    Random random(4);
+    std::vector<float> x = random.Normals(67);
+    x.insert(x.end(), {0.5f, 1.5f, -0.5f, 0.49999997f, 1e-40f, 3e38f});
+    std::vector<int32_t> acc(x.size());
+    for (int32_t& v : acc) v = random.Int(INT32_MIN, INT32_MAX);
+    const auto n = static_cast<int64_t>(x.size());
+    for (const float scale : {0.3f, 7e-3f, 3e-39f, 1e-40f}) {
+      const std::vector<float> scale_o(x.size(), scale);
+      std::vector<std::vector<uint8_t>> q;
+      std::vector<std::vector<float>> y;
+      ForEachFloatMode([&] {
+        QuantiseI8(x.data(), n, scale, 3, q.emplace_back(x.size()).data());
+        LogitsI8(acc.data(), n, scale_o.data(), y.emplace_back(x.size()).data());
+      });
+      for (size_t mode = 1; mode < q.size(); ++mode) {
+        EXPECT_EQ(q[mode], q[0]) << "scale " << scale << ", mode " << mode;
+        EXPECT_EQ(y[mode], y[0]) << "scale " << scale << ", mode " << mode;
+      }
+    }
+  });
+}
+
 TEST(MatMulI8, RequantisesAnySum) {
   ForEachIsa([] {
     Random random(3);

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "deploy/base/float_mode.h"
+#include "deploy/packed/layout.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "deploy/kernels/pool_u8.cc"
 #include "hwy/foreach_target.h"
@@ -82,15 +85,16 @@ void Pool(const PoolShape& shape, const uint8_t* x, uint8_t* y) {
         for (; c + four <= channels; c += four) FourMeans(y0, y1, x0, x1, c, at, y);
       }
       for (; c < channels; ++c) {
-        int32_t largest = 0, sum = 0;
+        uint32_t largest = 0, sum = 0;  // 255 times kMaxKernel squared fits
+        static_assert(uint64_t{255} * packed::kMaxKernel * packed::kMaxKernel <= UINT32_MAX);
         for (int64_t iy = y0; iy < y1; ++iy) {
           for (int64_t ix = x0; ix < x1; ++ix) {
-            largest = std::max<int32_t>(largest, at(iy, ix)[c]);
+            largest = std::max<uint32_t>(largest, at(iy, ix)[c]);
             sum += at(iy, ix)[c];
           }
         }
-        const auto count = static_cast<int32_t>((y1 - y0) * (x1 - x0));
-        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * sum + count) / (2 * count));
+        const auto count = static_cast<uint64_t>((y1 - y0) * (x1 - x0));
+        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * uint64_t{sum} + count) / (2 * count));
       }
     }
   }
@@ -115,6 +119,7 @@ void MaxPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
 }
 
 void AvgPoolU8(const PoolShape& shape, const uint8_t* x, uint8_t* y) noexcept {
+  const StandardFloatMode standard;
   HWY_DYNAMIC_DISPATCH(AvgPool)(shape, x, y);
 }
 

@@ -60,5 +60,43 @@ TEST(PoolU8, PoolsTakeTheLargestAndTheAverageRoundedHalfUp) {
   });
 }
 
+TEST(PoolU8, AveragesOfTheLargestWindowAreExact) {
+  const int32_t size = packed::kMaxKernel;
+  const PoolShape s{.in_h = size, .in_w = size, .channels = 1, .kernel_h = size, .kernel_w = size};
+  std::vector<uint8_t> x(static_cast<size_t>(size) * static_cast<size_t>(size));
+  for (const int value : {255, 200, 70, 1}) {
+    std::fill(x.begin(), x.end(), static_cast<uint8_t>(value));
+    Guarded<uint8_t> average(1), largest(1);
+    AvgPoolU8(s, x.data(), average.data());
+    MaxPoolU8(s, x.data(), largest.data());
+    EXPECT_EQ(average[0], value);
+    EXPECT_EQ(largest[0], value);
+    // One below half is rounded down, half is rounded up.
+    std::fill_n(x.begin(), x.size() / 2 + 1, static_cast<uint8_t>(value - 1));
+    AvgPoolU8(s, x.data(), average.data());
+    EXPECT_EQ(average[0], value - 1);
+    x[0] = static_cast<uint8_t>(value);
+    AvgPoolU8(s, x.data(), average.data());
+    EXPECT_EQ(average[0], value);
+  }
+}
+
+TEST(PoolU8, AveragesAreTheSameInEveryModeOfFloats) {
+  ForEachIsa([] {
+    Random random(6);
+    for (int32_t size = 1; size <= 128; size += 9) {  // up to 2^14 positions in vectors
+      const PoolShape s{
+          .in_h = size, .in_w = size, .channels = 70, .kernel_h = size, .kernel_w = size};
+      std::vector<uint8_t> x(static_cast<size_t>(s.in_h * s.in_w * s.channels));
+      for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
+      std::vector<std::vector<uint8_t>> y;
+      ForEachFloatMode([&] { AvgPoolU8(s, x.data(), y.emplace_back(70).data()); });
+      for (size_t mode = 1; mode < y.size(); ++mode) {
+        EXPECT_EQ(y[mode], y[0]) << "size " << size << ", mode " << mode;
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace bisparse::kernels

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cfenv>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -24,6 +25,24 @@ void ForEachIsa(const Check& check) {
     check();
   }
   ForceIsa("");
+}
+
+/// Calls `check` once in each mode of floats that a host may set: every rounding, then with subnormal numbers flushed.
+/// `check` computes; what it got is compared behind it, in the standard mode.
+template <class Check>
+void ForEachFloatMode(const Check& check) {
+  for (const int rounding : {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+    ASSERT_EQ(std::fesetround(rounding), 0);
+    check();
+    ASSERT_EQ(std::fegetround(), rounding) << "the host's mode was changed";
+    std::fesetround(FE_TONEAREST);
+  }
+#if defined(__x86_64__)
+  const uint32_t before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | 0x8040);
+  check();
+  __builtin_ia32_ldmxcsr(before);
+#endif
 }
 
 class Random {

@@ -100,6 +100,12 @@ struct LayerSummary {
       0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
 };
 
+/// Numbers that are none: Run, RunBatch, RunProfiled, RunPcm and ComputeFeatures throw Error (kData) with the index of the
+/// first feature that is NaN, infinite or beyond 2^60, or of the first sample beyond 2^40, and for a clip without samples.
+/// So they do where the sums of finite features leave the range of floats and a logit is not finite. What was written to
+/// the logits then means nothing.
+/// The host's rounding mode, flushing of subnormal numbers and traps change no result: each call computes in the standard
+/// mode and gives the host's back. int8 networks give the same bits on every CPU.
 class BISPARSE_API Engine {
  public:
   /// Reads, validates and plans. Throws Error (kData) naming the file, layer and field at fault, or (kConfiguration)
