@@ -10,6 +10,7 @@
 #include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
 #include "deploy/kernels/cpu.h"
+#include "deploy/kernels/depthwise_columns_i8.h"
 
 namespace bisparse {
 namespace {
@@ -201,8 +202,10 @@ const char* Outline::KernelOf(size_t i, std::span<const Mode> mode_i) const {
   switch (layer.kind) {
     case LayerKind::kDepthwiseConv2d:
       if (f32_) return "depthwise_f32";
-      return kernels::IsAvx3Dl(isa_) && !layer.shift_o.empty() ? "depthwise_i8/columns"
-                                                               : "depthwise_i8";
+      return kernels::IsAvx3Dl(isa_) && !layer.shift_o.empty() &&
+                     kernels::FitsDepthwiseColumnsI8(PoolShapeOf(layer))
+                 ? "depthwise_i8/columns"
+                 : "depthwise_i8";
     case LayerKind::kAffine:
       return "affine_f32";
     case LayerKind::kAvgPool:

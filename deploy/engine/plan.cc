@@ -13,6 +13,7 @@
 #include "deploy/engine/describe.h"
 #include "deploy/engine/fuse.h"
 #include "deploy/kernels/linear_packed_prepare.h"
+#include "deploy/packed/limits.h"
 
 namespace bisparse {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 using packed::Layer;
 using packed::LayerKind;
 
-int64_t RoundToLine(int64_t floats) { return (floats + 15) / 16 * 16; }
+int64_t RoundToLine(Size floats) { return floats.RoundUp(16).value(); }
 
 /// The winners' lists that a layer could read, or null: the k-WTA in front, with nothing between
 /// but flattening. A convolution needs the map's own positions, which a flatten takes away.
@@ -146,11 +147,6 @@ void PlanConv(const Layer& layer, const Layer* behind, Mode mode, std::vector<St
                .pad_h = layer.window.pad_h,
                .pad_w = layer.window.pad_w,
                .outputs = layer.output.channels};
-  if (step.conv.padded_elements() > INT32_MAX) {
-    Fail(ErrorKind::kData, fmt::format("layer '{}'", layer.name),
-         "the padded input has {} elements, allowed are {}", step.conv.padded_elements(),
-         INT32_MAX);
-  }
   step.offset_p.resize(static_cast<size_t>(step.conv.positions()));
   kernels::ConvDenseOffsets(step.conv, step.offset_p.data());
   const bool padded = step.conv.pad_h > 0 || step.conv.pad_w > 0;
@@ -290,8 +286,21 @@ void MeasureWorkspace(Plan& plan) {
   }
   for (size_t i = 0; i + 1 < plan.segments.size(); ++i) {
     const int64_t boundary = plan.steps[plan.segments[i].end - 1].output.elements();
-    plan.block_floats = std::max(plan.block_floats, RoundToLine(kBlockSamples * boundary));
+    plan.block_floats = std::max(plan.block_floats, RoundToLine(Size(kBlockSamples) * boundary));
   }
+}
+
+/// Of a thread whose steps are its own. What other threads lend their scratch to is bounded by MarkParallel.
+void CheckWorkspace(const packed::Model& model, const Plan& plan) {
+  if (plan.workspace_bytes() <= packed::kMaxWorkspaceBytes) return;
+  const auto smaller = [](const Layer& a, const Layer& b) {
+    return PaddedElements(a) + a.output.elements() < PaddedElements(b) + b.output.elements();
+  };
+  const auto largest = std::max_element(model.layers.begin(), model.layers.end(), smaller);
+  Fail(ErrorKind::kData, fmt::format("model '{}'", model.name),
+       "needs a workspace of {} bytes a thread, at most {} are allowed (hint: smaller maps, the "
+       "largest are those of layer '{}')",
+       plan.workspace_bytes(), packed::kMaxWorkspaceBytes, largest->name);
 }
 
 bool CanSplit(const Step& step) {
@@ -322,16 +331,22 @@ void TellReasons(const ChosenWays& ways, std::vector<LayerSummary>& layers) {
   }
 }
 
-/// Steps whose kernels take a part of their outputs, where that is worth other threads' while.
+/// Steps whose kernels take a part of their outputs, where that is worth other threads' while and all their scratch is
+/// still a workspace that may be.
 void MarkParallel(const EngineOptions& options, std::span<const double> cycles_i, Plan& plan) {
   if (options.threads < 2) return;
+  int64_t& slots = plan.i8 ? plan.i8->slots : plan.slots;
+  slots = options.threads;
+  const bool fits = plan.workspace_bytes() <= packed::kMaxWorkspaceBytes;
+  slots = 1;
+  if (!fits) return;
   const double cycles = options.parallel_us * 1e3 * kNominalGhz;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     bool& parallel = plan.i8 ? plan.i8->steps[i].parallel : plan.steps[i].parallel;
     parallel =
         cycles_i[i] >= cycles && (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
     plan.layers[i].parallel = parallel;
-    if (parallel) (plan.i8 ? plan.i8->slots : plan.slots) = options.threads;
+    if (parallel) slots = options.threads;
   }
 }
 
@@ -339,9 +354,10 @@ void MarkParallel(const EngineOptions& options, std::span<const double> cycles_i
 
 int64_t Plan::workspace_bytes() const {
   // Every buffer begins at a cache line; see Workspace.
-  return 4 * (2 * chain_floats + 2 * block_floats + slots * scratch_floats + 2 * winner_elements +
-              begin_elements + RoundToLine(input_elements)) +
-         (i8 ? i8->arena_bytes() : 0);
+  const Size words = Size(2) * chain_floats + Size(2) * block_floats +
+                     Size(slots) * scratch_floats + Size(2) * winner_elements + begin_elements +
+                     RoundToLine(input_elements);
+  return (words * 4 + (i8 ? i8->arena_bytes() : 0)).value();
 }
 
 Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse,
@@ -353,6 +369,7 @@ Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fus
   plan.output_elements = model.output_count();
   if (model.format == packed::NumberFormat::kI8) {
     plan.i8 = MakePlanI8(model, ways.mode_i, fuse, plan.layers);
+    CheckWorkspace(model, plan);
     TellReasons(ways, plan.layers);
     MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
     return plan;
@@ -372,8 +389,9 @@ Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fus
   TellReasons(ways, plan.layers);
   if (fuse) Fuse(plan);
   MakeSegments(plan);
-  MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
   MeasureWorkspace(plan);
+  CheckWorkspace(model, plan);
+  MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
   return plan;
 }
 

@@ -18,7 +18,7 @@ namespace {
 using packed::Layer;
 using packed::LayerKind;
 
-int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int64_t RoundUp(Size n, int64_t to) { return n.RoundUp(to).value(); }
 
 int32_t Owner(const packed::Layout& layout, const Layer& layer, int32_t n, int64_t p) {
   if (layout.packing.set_size == 1) return 0;

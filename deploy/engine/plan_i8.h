@@ -13,6 +13,7 @@
 
 #include "bisparse/engine.h"
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/base/size.h"
 #include "deploy/kernels/conv_quads_i8.h"
 #include "deploy/kernels/conv_taps_i8.h"
 #include "deploy/kernels/depthwise_columns_i8.h"
@@ -77,7 +78,9 @@ struct PlanI8 {
   int64_t map_bytes = 0, scratch_bytes = 0, acc_bytes = 0, winner_elements = 0;
   int64_t slots = 1;  ///< threads that share a step: each has its scratch and sums
   int64_t arena_bytes() const {
-    return 2 * map_bytes + slots * (scratch_bytes + acc_bytes) + 5 * winner_elements;
+    return (Size(2) * map_bytes + Size(slots) * (Size(scratch_bytes) + acc_bytes) +
+            Size(5) * winner_elements)
+        .value();
   }
 };
 

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "deploy/base/size.h"
 #include "deploy/kernels/kwta.h"
 #include "deploy/kernels/winners.h"
 
@@ -63,9 +64,13 @@ struct PooledColumns {
         phase_rows((s.padded_h() + s.stride_h - 1) / s.stride_h) {}
   int32_t width, shifts, channels, padded_w, stride_h, phase_rows;  ///< width: pooled columns
   int64_t plane() const { return int64_t{stride_h} * phase_rows * 16; }
-  int64_t floats() const { return (width + 15) / 16 * channels * shifts * plane(); }
+  int64_t floats() const {
+    return (Size(width).CeilDivide(16) * channels * shifts * plane()).value();
+  }
   /// Where the plane of shift 0, channel 0 begins for pooled columns px ….
-  int64_t vector(int32_t px) const { return px / 16 * channels * shifts * plane() + px % 16; }
+  int64_t vector(int32_t px) const {
+    return int64_t{px / 16} * channels * shifts * plane() + px % 16;
+  }
   /// Of padded row y in a plane: the rows under one tap lie one behind the other.
   int64_t Row(int32_t y) const { return (int64_t{y} % stride_h * phase_rows + y / stride_h) * 16; }
   /// Input columns that vectors of pooled columns read, whole vectors at stride 1, or more.

@@ -214,23 +214,23 @@ const char* ConvPackedFormName(ConvPackedForm form) noexcept {
 
 int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept {
   const ConvPackedShape& s = plan.shape;
-  const int64_t padded = int64_t{s.padded_h()} * s.padded_w();
+  const Size padded = Size(s.padded_h()) * s.padded_w();
   switch (plan.form) {
     case ConvPackedForm::kLanes:
     case ConvPackedForm::kPooledLanes:
-      return s.pad_h || s.pad_w ? padded * s.in_c : 0;
+      return s.pad_h || s.pad_w ? (padded * s.in_c).value() : 0;
     case ConvPackedForm::kColumns: {
-      const int64_t plane_h = (s.padded_h() + s.stride_h - 1) / s.stride_h;
-      const int64_t plane_w = (s.padded_w() + s.stride_w - 1) / s.stride_w;
-      return plane_h * plane_w * s.in_c * s.stride_h * s.stride_w + 8 * 16;
+      const Size h = Size(s.padded_h()).RoundUp(s.stride_h),
+                 w = Size(s.padded_w()).RoundUp(s.stride_w);
+      return (h * w * s.in_c + 8 * 16).value();
     }
     case ConvPackedForm::kPooledColumns: {
       const PooledColumns columns(s);
-      return columns.floats() + columns.row_floats();
+      return (Size(columns.floats()) + columns.row_floats()).value();
     }
     case ConvPackedForm::kAlignedRows:
     case ConvPackedForm::kAlignedTaps:
-      return SlotPlanes(s).plane() * plan.per_position * 3 / 2 + 1;
+      return ((Size(SlotPlanes(s).plane()) * plan.per_position * 3).CeilDivide(2) + 1).value();
     case ConvPackedForm::kScattered:
       break;
   }

@@ -21,6 +21,7 @@ int32_t Owner(const packed::Layout& layout, std::span<const uint8_t> owner_nr, i
   return layout.packing.set_size == 1 ? 0 : owner_nr[static_cast<size_t>(n * layout.runs + run)];
 }
 
+/// A stride that no second output takes is 1: forms keep planes for each phase of the stride, used or not.
 ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& window,
                           const Shape& input, const Shape& output) {
   return {.in_h = input.height,
@@ -31,8 +32,8 @@ ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& wi
           .out_c = output.channels,
           .kernel_h = window.kernel_h,
           .kernel_w = window.kernel_w,
-          .stride_h = window.stride_h,
-          .stride_w = window.stride_w,
+          .stride_h = output.height > 1 ? window.stride_h : 1,
+          .stride_w = output.width > 1 ? window.stride_w : 1,
           .pad_h = window.pad_h,
           .pad_w = window.pad_w,
           .set_size = layout.packing.set_size,

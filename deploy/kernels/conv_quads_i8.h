@@ -32,6 +32,7 @@
 
 #include "bisparse/shape.h"
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/base/size.h"
 #include "deploy/packed/layout.h"
 #include "deploy/packed/model.h"
 
@@ -76,19 +77,19 @@ struct ConvQuadsI8 {
   int64_t plane() const { return int64_t{padded_h()} * row_w(); }
   /// Bytes of scratch that all parts share: lines and values of every padded position, or planes of them and one of zeros.
   int64_t shared_bytes() const {
-    return gathered ? (slots + 1) * plane() * 3
-                    : int64_t{padded_h()} * padded_w() * quads * 12 + 64;
+    return gathered ? (Size(slots + 1) * plane() * 3).value()
+                    : (Size(padded_h()) * padded_w() * quads * 12 + 64).value();
   }
   /// Bytes that each part needs for itself: gathered rows, two output rows of a block; or sums of four sets.
   int64_t rows_bytes() const {
     if (by_sets) return 2 * sums_stride() * int64_t{sizeof(int32_t)};
-    return gathered ? int64_t{2} * most_entries * row_w() * 12 : 0;
+    return gathered ? (Size(2) * most_entries * row_w() * 12).value() : 0;
   }
   int32_t sets_outputs() const { return 4 * set_size * lanes; }  ///< outputs of four sets
   int32_t grain() const { return by_sets ? sets_outputs() : 16; }
   /// Of a scratch that holds both: where the rows begin, and its size.
-  int64_t rows_begin() const { return (shared_bytes() + 63) / 64 * 64; }
-  int64_t scratch_bytes() const { return rows_begin() + rows_bytes(); }
+  int64_t rows_begin() const { return Size(shared_bytes()).RoundUp(64).value(); }
+  int64_t scratch_bytes() const { return (Size(rows_begin()) + rows_bytes()).value(); }
   /// The winners can be read where the layer in front left them.
   bool reads_in_place() const {
     return !gathered && window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0;

@@ -15,12 +15,12 @@ int32_t Owner(const packed::Layout& layout, const packed::Layer& layer, int32_t 
   return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
 }
 
-/// Who owns kernel row ky of slots [begin, end) in set n; -1 if more than one does.
-int32_t OwnerOfSlots(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
-                     int32_t ky, int32_t begin, int32_t end, int32_t per_group, int32_t width) {
+/// Who owns kernel row ky of channels [begin, end) in set n; -1 if more than one does.
+int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
+                      int32_t ky, int32_t begin, int32_t end) {
   const packed::KernelShape& k = layout.shape;
   int32_t owner = -1;
-  for (int32_t c = begin / per_group * width; c < ((end - 1) / per_group + 1) * width; ++c) {
+  for (int32_t c = begin; c < end; ++c) {
     for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
       const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
       const int32_t here = Owner(layout, layer, n, p);
@@ -43,9 +43,14 @@ bool FindRows(const packed::Layout& layout, const packed::Layer& layer, int32_t 
   rows_b.assign(static_cast<size_t>(layout.sets) * layout.packing.set_size, {});
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int32_t ky = 0; ky < layout.shape.kernel_h; ++ky) {
+      int32_t owner = -1, first = -1, last = -1;  // groups whose owner is known
       for (int32_t slot = 0; slot < slots; slot += step) {
-        const int32_t owner = OwnerOfSlots(layout, layer, n, ky, slot, std::min(slot + step, slots),
-                                           per_group, width);
+        const int32_t end = std::min(slot + step, slots);
+        if (slot / per_group != first || (end - 1) / per_group != last) {
+          first = slot / per_group;
+          last = (end - 1) / per_group;
+          owner = OwnerOfGroups(layout, layer, n, ky, first * width, (last + 1) * width);
+        }
         if (owner < 0) return false;
         rows_b[static_cast<size_t>(n * layout.packing.set_size + owner)].push_back({ky, slot});
       }

@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/base/size.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse::kernels {
@@ -76,7 +77,7 @@ struct ConvTapsI8 {
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
   /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
-  int64_t columns_at() const { return ((padded_h() + 8) * row_bytes() + 63) / 64 * 64; }
+  int64_t columns_at() const { return ((Size(padded_h()) + 8) * row_bytes()).RoundUp(64).value(); }
   /// Pairs form: words of the even, then of the odd columns of a padded row; a row of outputs.
   int64_t half_row() const {
     return (std::max<int64_t>(row_bytes() / 2, padded_width() + 8) + 31) / 32 * 32;
@@ -85,17 +86,20 @@ struct ConvTapsI8 {
   /// The padded map, then eight of its rows as columns, a row of sums of four blocks, a row of spread taps; or a row of
   /// four blocks' outputs, its rows as words, a row of spread pairs.
   int64_t scratch_bytes() const {
-    const int64_t fours_bytes =
-        8 * row_bytes() + 64 + int64_t{output.width} * (256 + 64 * spreads());
-    const int64_t pairs_bytes = int64_t{output.width} * 128 + (padded_h() + 8) * 4 * half_row() +
-                                static_cast<int64_t>(pairs.size()) * 4 * windows * padded_width();
-    return columns_at() + std::max(fours_bytes, pairs_bytes);
+    const Size width = output.width;
+    const Size fours_bytes =
+        Size(8) * row_bytes() + 64 + width * (Size(256) + Size(64) * spreads());
+    const Size pairs_bytes =
+        width * 128 + (Size(padded_h()) + 8) * 4 * half_row() +
+        Size(static_cast<int64_t>(pairs.size())) * 4 * windows * padded_width();
+    return (Size(columns_at()) + std::max(fours_bytes, pairs_bytes)).value();
   }
 };
 
 /// True where the layer is one that the kernel computes and the instruction set is one that it is made for, with these
 /// owners (dense: without). pool: a 2×2 max-pool of stride 2 follows. The layer has one input channel, kernels of at most 7
-/// rows and columns, one stride for both (1 with a pool), and is not the last with weights.
+/// rows and columns, one stride for both (1 with a pool), no more outputs and places than a first layer has, and is not the
+/// last with weights.
 bool HasConvTapsI8(const packed::Layer& layer, bool pool, bool dense, std::string_view isa);
 
 /// Whether the kernel can make the winners of a k-WTA after it where it has so many output channels.

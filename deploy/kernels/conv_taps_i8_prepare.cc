@@ -145,12 +145,17 @@ void PreparePairs(const std::vector<uint8_t>& index, const std::vector<int8_t>& 
   std::copy(pair_weight.begin(), pair_weight.end(), conv.pair_weight.data());
 }
 
+// First layers have a few hundred outputs; of more, looking for fours alike and keeping their taps spread would take
+// long. The scratch holds the map and rows of spread taps: below 1 GiB with these.
+constexpr int32_t kMostOutputs = 1024, kMostPlaces = 1 << 14;
+
 bool Fits(const packed::Layer& layer, bool pool) {
   const packed::Window& w = layer.window;
   const Shape& y = layer.output;
-  return layer.input.channels == 1 && w.stride_h == w.stride_w && (!pool || w.stride_h == 1) &&
-         w.kernel_h <= 7 && w.kernel_w <= 7 && !layer.shift_o.empty() &&
-         std::min(y.height, y.width) >= (pool ? 2 : 1);
+  return layer.input.channels == 1 && y.channels <= kMostOutputs &&
+         std::max(y.height, y.width) <= kMostPlaces && w.stride_h == w.stride_w &&
+         (!pool || w.stride_h == 1) && w.kernel_h <= 7 && w.kernel_w <= 7 &&
+         !layer.shift_o.empty() && std::min(y.height, y.width) >= (pool ? 2 : 1);
 }
 
 }  // namespace

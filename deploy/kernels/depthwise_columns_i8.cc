@@ -117,12 +117,20 @@ void DepthwiseColumnsI8Run(const DepthwiseColumnsI8Args& args) noexcept {
   HWY_DYNAMIC_DISPATCH(Run)(args);
 }
 
+bool FitsDepthwiseColumnsI8(const PoolShape& shape) noexcept {
+  constexpr int64_t kMostScratchBytes = 1 << 24;
+  DepthwiseColumnsI8 conv;
+  conv.shape = shape;
+  conv.fours = (shape.kernel_h + 3) / 4;
+  return conv.scratch_bytes() <= kMostScratchBytes;
+}
+
 std::optional<DepthwiseColumnsI8> PrepareDepthwiseColumnsI8(const PoolShape& shape, uint8_t zero,
                                                             const int8_t* weight_pc,
                                                             int64_t weight_stride,
                                                             const int32_t* bias_c,
                                                             const int32_t* shift_c) {
-  if (!IsAvx3Dl(IsaName())) return std::nullopt;
+  if (!IsAvx3Dl(IsaName()) || !FitsDepthwiseColumnsI8(shape)) return std::nullopt;
   DepthwiseColumnsI8 conv;
   conv.shape = shape;
   conv.zero = zero;

@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/base/size.h"
 #include "deploy/kernels/pool_f32.h"
 #include "deploy/packed/model.h"
 
@@ -28,10 +29,14 @@ struct DepthwiseColumnsI8 {
   AlignedBuffer<int8_t> weight;
   AlignedBuffer<int32_t> bias, shift;  ///< [chunks][quarter][16]; bias with the rounding term
   int64_t columns() const { return (shape.out_w() - 1) * shape.stride_w + shape.kernel_w; }
-  int64_t scratch_bytes() const { return columns() * fours * 256; }
+  int64_t scratch_bytes() const { return (Size(columns()) * fours * 256).value(); }
 };
 
-/// Nothing where the CPU (and BISPARSE_ISA) lacks AVX-512 with VNNI, or the layer is the last with weights. weight_pc: [tap]
+/// Whether a row's columns are few: larger ones have left every cache, and the general kernel reads the map where it is.
+bool FitsDepthwiseColumnsI8(const PoolShape& shape) noexcept;
+
+/// Nothing where the CPU (and BISPARSE_ISA) lacks AVX-512 with VNNI, the columns do not fit, or the layer is the last
+/// with weights. weight_pc: [tap]
 /// [channel], weight_stride bytes from one tap to the next; bias_c with the rounding term.
 std::optional<DepthwiseColumnsI8> PrepareDepthwiseColumnsI8(const PoolShape& shape, uint8_t zero,
                                                             const int8_t* weight_pc,

@@ -93,8 +93,14 @@ void Pool(const PoolShape& shape, const uint8_t* x, uint8_t* y) {
             sum += at(iy, ix)[c];
           }
         }
-        const auto count = static_cast<uint64_t>((y1 - y0) * (x1 - x0));
-        y[c] = static_cast<uint8_t>(kMax ? largest : (2 * uint64_t{sum} + count) / (2 * count));
+        const auto count = static_cast<uint32_t>((y1 - y0) * (x1 - x0));
+        if constexpr (kMax) {
+          y[c] = static_cast<uint8_t>(largest);
+        } else if (count < 1u << 22) {  // a short division
+          y[c] = static_cast<uint8_t>((2 * sum + count) / (2 * count));
+        } else {
+          y[c] = static_cast<uint8_t>((2 * uint64_t{sum} + count) / (2 * uint64_t{count}));
+        }
       }
     }
   }

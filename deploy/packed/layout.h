@@ -31,8 +31,8 @@ struct Run {
 
 inline constexpr int32_t kMaxSetSize = 64;
 inline constexpr int32_t kMaxLanes = 16;
-// Far beyond any network for a CPU; with them no product of sizes overflows 64 bits.
-inline constexpr int32_t kMaxOutputs = 1 << 24;
+// Far beyond any network for a CPU; with them no product of a layout's sizes overflows 64 bits. Of models: limits.h.
+inline constexpr int32_t kMaxOutputs = 1 << 20;
 inline constexpr int32_t kMaxKernel = 1 << 12;
 
 struct Packing {

@@ -129,9 +129,9 @@ TEST(LayoutFault, NamesTheSizeAndWhatIsAllowed) {
   using K = KernelShape;
   using P = Packing;
   EXPECT_EQ(LayoutFault(with(shape, [](K& k) { k.outputs = 0; }), packing),
-            "outputs = 0 is not in [1, 16777216]");
+            "outputs = 0 is not in [1, 1048576]");
   EXPECT_EQ(LayoutFault(with(shape, [](K& k) { k.outputs = kMaxOutputs + 1; }), packing),
-            "outputs = 16777217 is not in [1, 16777216]");
+            "outputs = 1048577 is not in [1, 1048576]");
   EXPECT_EQ(LayoutFault(with(shape, [](K& k) { k.channels = -1; }), packing),
             "channels = -1 is not in [1, 2147483647]");
   EXPECT_EQ(LayoutFault(with(shape, [](K& k) { k.kernel_h = 0; }), packing),

@@ -15,25 +15,24 @@
 
 #include "deploy/base/check.h"
 #include "deploy/frontend/log_mel.h"
+#include "deploy/packed/limits.h"
 #include "deploy/packed/model.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse::packed {
 namespace {
 
-// Above these a file asks for memory that no network for a CPU needs: 2^26 floats are 256 MiB.
-constexpr int64_t kMaxElements = int64_t{1} << 26;
 constexpr size_t kMaxLayers = 4096;
 constexpr size_t kMaxNameBytes = 256;
-constexpr int32_t kMaxShift = 30;  // 2^(shift − 1) and what it is added to fit 32 bits
+constexpr float kMaxLogitScale = 0x1p96f;  // times a sum of 2^31: a float
+constexpr int32_t kMaxShift = 30;          // 2^(shift − 1) and what it is added to fit 32 bits
 
 std::string Text(const Shape& s) { return fmt::format("{}x{}x{}", s.height, s.width, s.channels); }
 
 bool IsSane(const Shape& s) {
   const auto sane = [](int32_t size) { return 1 <= size && size <= kMaxElements; };
-  // Two factors at a time: three of 2^26 overflow.
   return sane(s.height) && sane(s.width) && sane(s.channels) &&
-         int64_t{s.height} * s.width <= kMaxElements && s.elements() <= kMaxElements;
+         Size(s.height) * s.width * s.channels <= kMaxElements;
 }
 
 bool IsScale(float scale) { return std::isfinite(scale) && scale > 0.0f; }
@@ -130,6 +129,10 @@ class LayerCheck {
              Text(layer_.input), w.pad_h, w.pad_w);
     }
     CheckOutput(expected);
+    if (PaddedElements(layer_) > kMaxElements) {
+      Refuse("input {} padded by pad_h = {} and pad_w = {} has {} elements, at most {} are allowed",
+             Text(layer_.input), w.pad_h, w.pad_w, PaddedElements(layer_).value(), kMaxElements);
+    }
   }
 
   template <typename T>
@@ -198,6 +201,10 @@ class LayerCheck {
       if (!IsScale(layer_.scale_o[o])) {
         Refuse("scale_o[{}] is {}, not a finite number above 0", o, layer_.scale_o[o]);
       }
+      if (layer_.scale_o[o] > kMaxLogitScale) {
+        Refuse("scale_o[{}] is {}, at most {} keeps every logit finite", o, layer_.scale_o[o],
+               kMaxLogitScale);
+      }
     }
     if (last_ && layer_.output_scale != 0.0f) {
       Refuse("output_scale = {}, 0 expected: logits are floats", layer_.output_scale);
@@ -264,7 +271,7 @@ class LayerCheck {
     const int32_t channels = layer_.input.channels;
     if (k.scope > KwtaScope::kGlobal) Refuse("kwta.scope = {} is unknown", int(k.scope));
     CheckRange("kwta.groups", k.groups, 1, channels);
-    CheckRange("kwta.chunk", k.chunk, 1, channels);
+    CheckRange("kwta.chunk", k.chunk, 1, std::min(channels, kMaxChunk));
     if (channels % (int64_t{k.groups} * k.chunk) != 0) {
       Refuse("{} channels do not divide into {} groups of chunks of {}", channels, k.groups,
              k.chunk);
@@ -349,6 +356,7 @@ void ValidateModel(const Model& model, const std::string& location) {
   }
   const ptrdiff_t last = LastWithWeights(model);
   Shape shape = model.input;
+  Size work = 0, weights = 0;
   std::set<std::string_view> seen;
   for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
     const Layer& layer = model.layers[i];
@@ -360,6 +368,17 @@ void ValidateModel(const Model& model, const std::string& location) {
     }
     check.Check();
     shape = layer.output;
+    weights += DenseWeights(layer);
+    if (weights > kMaxWeights) {
+      check.Refuse(
+          "weights = {}, were it dense, with the layers before it {}: at most {} are allowed",
+          DenseWeights(layer).value(), weights.value(), kMaxWeights);
+    }
+    work += Work(layer);
+    if (work > kMaxWork) {
+      check.Refuse("work = {} a sample, with the layers before it {}: at most {} is allowed",
+                   Work(layer).value(), work.value(), kMaxWork);
+    }
   }
   if (model.format == NumberFormat::kI8) {
     const std::string fault = I8Fault(model);

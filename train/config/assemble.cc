@@ -39,32 +39,6 @@ struct Storage {
   }
 };
 
-std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kConv2d:
-      return packed::LayerKind::kConv2d;
-    case LayerKind::kDepthwiseConv2d:
-      return packed::LayerKind::kDepthwiseConv2d;
-    case LayerKind::kLinear:
-      return packed::LayerKind::kLinear;
-    case LayerKind::kBatchNorm:
-      return packed::LayerKind::kAffine;
-    case LayerKind::kMaxPool:
-      return packed::LayerKind::kMaxPool;
-    case LayerKind::kAvgPool:
-      return packed::LayerKind::kAvgPool;
-    case LayerKind::kRelu:
-      return packed::LayerKind::kRelu;
-    case LayerKind::kFlatten:
-      return packed::LayerKind::kFlatten;
-    case LayerKind::kKwta:
-      return packed::LayerKind::kKwta;
-    case LayerKind::kDropout:
-      break;
-  }
-  return std::nullopt;
-}
-
 void CheckSize(const LayerConfig& layer, const char* what, size_t got, int64_t wanted) {
   if (static_cast<int64_t>(got) != wanted) {
     Fail(ErrorKind::kInternal, "layer '" + layer.name + "'", "{} values of {}, {} wanted", got,

@@ -4,15 +4,13 @@
 
 #include <fmt/format.h>
 
+#include "deploy/packed/limits.h"
 #include "train/config/reader.h"
 
 namespace bisparse::train {
 namespace {
 
-// 64 M activations, 2^31 weights: far beyond what a CPU at the edge runs, and no product overflows
-// below them.
-constexpr int64_t kMaxElements = int64_t{1} << 26;
-constexpr int64_t kMaxWeights = int64_t{1} << 31;
+using packed::kMaxElements;
 
 std::string Text(const Shape& shape) {
   return fmt::format("{}×{}×{}", shape.height, shape.width, shape.channels);
@@ -48,6 +46,7 @@ class Inference {
                                             kMaxElements));
         return;
       }
+      if (!CheckLimits(layer)) return;
       shape = layer.output;
       if (layer.HasWeights()) producer_ = layer.name;
     }
@@ -173,14 +172,26 @@ class Inference {
     return CheckKernel(layer);
   }
 
-  bool CheckKernel(const LayerConfig& layer) {
-    // positions ≤ 2^26 · 2^20 and outputs ≤ 2^20: their product may pass 2^63, so divide instead.
-    if (layer.kernel.positions() > kMaxWeights / layer.kernel.outputs) {
-      faults_.Add(layer.name,
-                  fmt::format("has {} outputs of {} weights each, more than {} together",
-                              layer.kernel.outputs, layer.kernel.positions(), kMaxWeights));
+  // What the model file could not hold once everything is trained.
+  bool CheckLimits(const LayerConfig& layer) {
+    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
+    if (!kind) return true;
+    const packed::Layer deployed{
+        .kind = *kind, .input = layer.input, .output = layer.output, .window = layer.window};
+    weights_ += DenseWeights(deployed);
+    work_ += Work(deployed);
+    const auto within = [&](const char* what, Size count, int64_t most) {
+      if (count <= most) return true;
+      faults_.Add(layer.name, fmt::format("brings the network to {} {}, a model has at most {}",
+                                          count.value(), what, most));
       return false;
-    }
+    };
+    return within("weights (outputs padded to 16)", weights_, packed::kMaxWeights) &&
+           within("units of work a sample", work_, packed::kMaxWork) &&
+           within("elements of a padded map", PaddedElements(deployed), kMaxElements);
+  }
+
+  bool CheckKernel(const LayerConfig& layer) {
     if (Faulty(layer, {"packing"})) return true;
     const packed::Packing& packing = layer.packing.layout;
     const std::string key = layer.name + ".packing";
@@ -277,7 +288,8 @@ class Inference {
 
   Config& config_;
   Faults& faults_;
-  std::string producer_;  ///< the layer whose channels a k-WTA ranks, for messages
+  Size weights_ = 0, work_ = 0;  ///< of the layers so far
+  std::string producer_;         ///< the layer whose channels a k-WTA ranks, for messages
 };
 
 }  // namespace
@@ -290,6 +302,32 @@ std::vector<std::string> ClassNames(const data::DatasetConfig& data) {
   if (speech.unknown.amount != data::ExtraAmount::kNone) names.emplace_back("_unknown_");
   if (speech.silence.amount != data::ExtraAmount::kNone) names.emplace_back("_silence_");
   return names;
+}
+
+std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kConv2d:
+      return packed::LayerKind::kConv2d;
+    case LayerKind::kDepthwiseConv2d:
+      return packed::LayerKind::kDepthwiseConv2d;
+    case LayerKind::kLinear:
+      return packed::LayerKind::kLinear;
+    case LayerKind::kBatchNorm:
+      return packed::LayerKind::kAffine;
+    case LayerKind::kMaxPool:
+      return packed::LayerKind::kMaxPool;
+    case LayerKind::kAvgPool:
+      return packed::LayerKind::kAvgPool;
+    case LayerKind::kRelu:
+      return packed::LayerKind::kRelu;
+    case LayerKind::kFlatten:
+      return packed::LayerKind::kFlatten;
+    case LayerKind::kKwta:
+      return packed::LayerKind::kKwta;
+    case LayerKind::kDropout:
+      break;
+  }
+  return std::nullopt;
 }
 
 void InferShapes(Config& config, Faults& faults) { Inference(config, faults).Run(); }

@@ -4,9 +4,11 @@
 #ifndef BISPARSE_TRAIN_CONFIG_NETWORK_H_
 #define BISPARSE_TRAIN_CONFIG_NETWORK_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "deploy/packed/model.h"
 #include "train/config/config.h"
 #include "train/config/faults.h"
 
@@ -26,6 +28,9 @@ void InferShapes(Config& config);
 
 /// Settings that contradict each other outside the network: front end, augmentation, optimiser.
 void CheckSettings(const Config& config, Faults& faults);
+
+/// What a layer becomes in a model file; nothing for a dropout. (A batch_norm may vanish, see below.)
+std::optional<packed::LayerKind> DeployedKind(LayerKind kind);
 
 /// Whether layer `index` is a batch_norm that is folded into the conv2d or linear before it
 /// (dropouts between vanish).

@@ -141,7 +141,11 @@ TEST(Network, AFaultInTheDataHidesNoShapeFault) {
 TEST(Network, HugeSizesAreRefusedNotOverflown) {
   EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 1, padding: 0}\n"
                        "  - conv2d: {channels: 65536, kernel: 1}\n"),
-              HasSubstr("more than 2147483648 together"));
+              HasSubstr("conv2 brings the network to 4295032832 weights (outputs padded to 16), a "
+                        "model has at most 268435456"));
+  EXPECT_THAT(FaultsOf("  - conv2d: {channels: 1024, kernel: 11, padding: 5}\n"
+                       "  - conv2d: {channels: 1024, kernel: 11, padding: 5}\n"),
+              HasSubstr("conv2 brings the network to"));
   EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 2, padding: 1}\n"),
               HasSubstr("conv1 gives 33×33×65536, more than 67108864 elements"));
 }
