@@ -67,15 +67,19 @@ int main(int argc, char** argv) {
   std::vector<std::string> overrides, settings;
   train::TrainOptions options{.progress = stderr, .stop = &stop_requested};
   bool resume = false, force = false, dry_run = false, print_config = false;
-  const auto sets = [&](const std::string& flag, const std::string& key, const std::string& help) {
+  const auto sets = [&](const std::string& flag, const std::string& key, const std::string& help,
+                        bool text = false) {
     app.add_option_function<std::string>(
         flag,
-        [&overrides, key](const std::string& value) { overrides.push_back(key + "=" + value); },
+        [&overrides, key, text](const std::string& value) {
+          overrides.push_back(key + "=" + (text ? train::QuotedYaml(value) : value));
+        },
         help + " (" + key + ")");
   };
   app.add_option("CONFIG", config_path, "A YAML file, see docs/configuration.md")->required();
-  sets("--data", "data.path", "Folder of the recordings");
-  sets("--test-data", "data.test_path", "Folder of the test recordings; not opened in training");
+  sets("--data", "data.path", "Folder of the recordings", /*text=*/true);
+  sets("--test-data", "data.test_path", "Folder of the test recordings; not opened in training",
+       /*text=*/true);
   app.add_option("--out", options.run_folder, "Run folder; runs/<name> by default");
   app.add_flag("--resume", resume, "Go on with the run, or begin it if there is none");
   app.add_flag("--force", force, "Delete the run that is there and begin anew")

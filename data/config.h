@@ -11,6 +11,17 @@
 
 namespace bisparse::data {
 
+/// Allowed values, both ends included. The schema of the YAML and ConfigFaults both read them here.
+struct Limits {
+  double min, max;
+};
+namespace limits {
+inline constexpr Limits kTimeShiftMs{0, 10000}, kGainDb{0, 60}, kSpeed{0.5, 2}, kSnrDb{-60, 120},
+    kProbability{0, 1}, kReverbMs{100, 5000}, kBandHz{50, 100000}, kMasks{0, 16},
+    kMaskSize{0, 4096}, kPercent{0, 100}, kPerturbedCopies{0, 100};
+inline constexpr double kLargestExtra = 10;  ///< ExtraClassConfig::fraction, above 0
+}  // namespace limits
+
 enum class DatasetKind : uint8_t { kSpeechCommands, kNpy };
 
 /// How many clips the class `_unknown_` or `_silence_` has in a split.
@@ -61,6 +72,9 @@ struct NpyConfig {
   double validation_fraction = 0.1;
   bool channels_last = false;  ///< x of four dimensions is N×H×W×C instead of N×C×H×W
   double offset = 0.0, scale = 1.0;
+  /// The network's first step takes the training samples' mean from each column (channel) and
+  /// divides by their deviation; a data set's features are as they were before.
+  bool normalise_columns = false;
   std::vector<std::string> class_names;  ///< empty: "0", "1", … up to the largest training label
 };
 
@@ -99,10 +113,13 @@ struct DatasetConfig {
       false;  ///< the first broken recording is an error instead of being skipped and counted
 };
 
-/// Every fault of the values (ranges, probabilities, empty paths), each beginning with its key,
-/// e.g. "augment.speed_min = 3 exceeds augment.speed_max = 1.1"; empty if there is none. Does not
-/// look at files.
+/// Every fault of the values (ranges, probabilities), each beginning with its key in the YAML, e.g.
+/// "data.augment.speed_min = 3 exceeds speed_max = 1.1"; empty if there is none. Does not look at
+/// files.
 std::vector<std::string> ConfigFaults(const DatasetConfig& config);
+
+/// The same for paths: which splits will be opened decides what is missing.
+std::vector<std::string> PathFaults(const DatasetConfig& config);
 
 }  // namespace bisparse::data
 

@@ -9,48 +9,51 @@
 #include "data/npy.h"
 #include "data/speech_commands.h"
 #include "deploy/base/check.h"
+#include "deploy/base/checksum.h"
 
 namespace bisparse::data {
 namespace {
 
 class Faults {
  public:
-  void Add(std::string sentence) { list_.push_back(std::move(sentence)); }
-  void Range(const char* key, double value, double low, double high) {
-    if (!(value >= low && value <= high)) {
-      Add(fmt::format("{} = {} is not in [{}, {}]", key, value, low, high));
+  void Add(std::string sentence) { list_.push_back("data." + std::move(sentence)); }
+  void Range(const char* key, double value, Limits limits) {
+    if (!(value >= limits.min && value <= limits.max)) {
+      Add(fmt::format("{} = {} is not in [{}, {}]", key, value, limits.min, limits.max));
     }
   }
-  void Ordered(const char* key, double low, double high) {
-    if (low > high) Add(fmt::format("{}_min = {} exceeds {}_max = {}", key, low, key, high));
+  /// Of augment's keys.
+  void Ordered(const std::string& key, double low, double high) {
+    if (low > high) {
+      Add(fmt::format("augment.{0}_min = {1} exceeds {0}_max = {2}", key, low, high));
+    }
   }
   std::vector<std::string> list_;
 };
 
 void CheckSpeech(const SpeechCommandsConfig& config, Faults& faults) {
-  if (config.root.empty() && config.test_root.empty()) {
-    faults.Add("root and test_root are both empty: no folder of recordings is given");
-  }
   std::set<std::string> seen;
   for (const std::string& word : config.words) {
     if (word.empty() || word[0] == '_' || word[0] == '.' || word.find('/') != std::string::npos) {
-      faults.Add(fmt::format("words: '{}' is not the name of a word's folder", word));
+      faults.Add(fmt::format("words lists '{}', which is not the name of a word's folder", word));
     } else if (!seen.insert(word).second) {
-      faults.Add(fmt::format("words: '{}' is listed twice", word));
+      faults.Add(fmt::format("words lists '{}' twice", word));
     }
   }
   const auto check_extra = [&](const char* key, const ExtraClassConfig& extra) {
-    if (extra.amount == ExtraAmount::kFraction && !(extra.fraction > 0 && extra.fraction <= 10)) {
-      faults.Add(fmt::format("{}.fraction = {} is not in (0, 10]", key, extra.fraction));
+    if (extra.amount == ExtraAmount::kFraction &&
+        !(extra.fraction > 0 && extra.fraction <= limits::kLargestExtra)) {
+      faults.Add(
+          fmt::format("{} = {} is not in (0, {}]", key, extra.fraction, limits::kLargestExtra));
     }
   };
   check_extra("unknown", config.unknown);
   check_extra("silence", config.silence);
-  faults.Range("validation_percent", config.validation_percent, 0, 100);
-  faults.Range("testing_percent", config.testing_percent, 0, 100);
+  faults.Range("validation_percent", config.validation_percent, limits::kPercent);
+  faults.Range("testing_percent", config.testing_percent, limits::kPercent);
   if (config.validation_percent + config.testing_percent > 100) {
-    faults.Add(fmt::format("validation_percent + testing_percent = {} exceeds 100",
-                           config.validation_percent + config.testing_percent));
+    faults.Add(fmt::format("validation_percent = {} and testing_percent = {} exceed 100 together",
+                           config.validation_percent, config.testing_percent));
   }
 }
 
@@ -65,44 +68,45 @@ void CheckNpy(const NpyConfig& config, Faults& faults) {
   pair("train_x", config.train_x, "train_y", config.train_y);
   pair("validation_x", config.validation_x, "validation_y", config.validation_y);
   pair("test_x", config.test_x, "test_y", config.test_y);
-  if (config.train_x.empty() && config.validation_x.empty() && config.test_x.empty()) {
-    faults.Add("train_x, validation_x and test_x are all empty: no samples are given");
-  }
   if (!(config.validation_fraction >= 0 && config.validation_fraction < 1)) {
     faults.Add(
         fmt::format("validation_fraction = {} is not in [0, 1)", config.validation_fraction));
   }
-  if (!std::isfinite(config.offset)) faults.Add("offset is not finite");
+  if (!std::isfinite(config.offset)) {
+    faults.Add(fmt::format("offset = {} is no finite number", config.offset));
+  }
   if (!std::isfinite(config.scale) || config.scale == 0) {
-    faults.Add(fmt::format("scale = {} is not usable", config.scale));
+    faults.Add(fmt::format("scale = {} makes every sample the same", config.scale));
   }
 }
 
 void CheckAugment(const AugmentConfig& config, Faults& faults) {
-  faults.Range("augment.time_shift_ms", config.time_shift_ms, 0, 10000);
-  faults.Range("augment.gain_db", config.gain_db, 0, 60);
-  faults.Range("augment.speed_min", config.speed_min, 0.5, 2);
-  faults.Range("augment.speed_max", config.speed_max, 0.5, 2);
-  faults.Ordered("augment.speed", config.speed_min, config.speed_max);
-  faults.Range("augment.background_probability", config.background_probability, 0, 1);
-  faults.Range("augment.background_snr_db_min", config.background_snr_db_min, -60, 120);
-  faults.Range("augment.background_snr_db_max", config.background_snr_db_max, -60, 120);
-  faults.Ordered("augment.background_snr_db", config.background_snr_db_min,
-                 config.background_snr_db_max);
-  faults.Range("augment.white_noise_probability", config.white_noise_probability, 0, 1);
-  faults.Range("augment.white_noise_snr_db_min", config.white_noise_snr_db_min, -60, 120);
-  faults.Range("augment.white_noise_snr_db_max", config.white_noise_snr_db_max, -60, 120);
-  faults.Ordered("augment.white_noise_snr_db", config.white_noise_snr_db_min,
+  const auto range = [&](const char* key, double value, Limits limits) {
+    faults.Range(("augment." + std::string(key)).c_str(), value, limits);
+  };
+  range("time_shift_ms", config.time_shift_ms, limits::kTimeShiftMs);
+  range("gain_db", config.gain_db, limits::kGainDb);
+  range("speed_min", config.speed_min, limits::kSpeed);
+  range("speed_max", config.speed_max, limits::kSpeed);
+  faults.Ordered("speed", config.speed_min, config.speed_max);
+  range("background_probability", config.background_probability, limits::kProbability);
+  range("background_snr_db_min", config.background_snr_db_min, limits::kSnrDb);
+  range("background_snr_db_max", config.background_snr_db_max, limits::kSnrDb);
+  faults.Ordered("background_snr_db", config.background_snr_db_min, config.background_snr_db_max);
+  range("white_noise_probability", config.white_noise_probability, limits::kProbability);
+  range("white_noise_snr_db_min", config.white_noise_snr_db_min, limits::kSnrDb);
+  range("white_noise_snr_db_max", config.white_noise_snr_db_max, limits::kSnrDb);
+  faults.Ordered("white_noise_snr_db", config.white_noise_snr_db_min,
                  config.white_noise_snr_db_max);
-  faults.Range("augment.reverb_probability", config.reverb_probability, 0, 1);
-  faults.Range("augment.reverb_ms_max", config.reverb_ms_max, 100, 5000);
-  faults.Range("augment.band_limit_probability", config.band_limit_probability, 0, 1);
-  faults.Range("augment.band_low_hz_max", config.band_low_hz_max, 50, 100000);
-  faults.Range("augment.band_high_hz_min", config.band_high_hz_min, 50, 100000);
-  faults.Range("augment.time_masks", config.time_masks, 0, 16);
-  faults.Range("augment.time_mask_frames", config.time_mask_frames, 0, 4096);
-  faults.Range("augment.frequency_masks", config.frequency_masks, 0, 16);
-  faults.Range("augment.frequency_mask_bands", config.frequency_mask_bands, 0, 4096);
+  range("reverb_probability", config.reverb_probability, limits::kProbability);
+  range("reverb_ms_max", config.reverb_ms_max, limits::kReverbMs);
+  range("band_limit_probability", config.band_limit_probability, limits::kProbability);
+  range("band_low_hz_max", config.band_low_hz_max, limits::kBandHz);
+  range("band_high_hz_min", config.band_high_hz_min, limits::kBandHz);
+  range("time_masks", config.time_masks, limits::kMasks);
+  range("time_mask_frames", config.time_mask_frames, limits::kMaskSize);
+  range("frequency_masks", config.frequency_masks, limits::kMasks);
+  range("frequency_mask_bands", config.frequency_mask_bands, limits::kMaskSize);
 }
 
 }  // namespace
@@ -126,24 +130,53 @@ void Dataset::NoisyFeatures(Split, int64_t, double, std::span<float>) const {
        "is added to waveforms, and these samples are none (hint: recordings as data)");
 }
 
+uint64_t Dataset::Fingerprint(Split split) const {
+  std::string text;
+  for (int64_t i = 0; i < size(split); ++i) {
+    const std::string what = Describe(split, i, 0);
+    // The last two parts of its path: the folder and the file.
+    size_t begin = what.rfind('/');
+    if (begin != std::string::npos && begin > 0) begin = what.rfind('/', begin - 1);
+    text += fmt::format("{}\n{}\n", Label(split, i),
+                        begin == std::string::npos ? what : what.substr(begin + 1));
+  }
+  return XxHash64({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
 std::vector<std::string> ConfigFaults(const DatasetConfig& config) {
   Faults faults;
   if (config.kind == DatasetKind::kSpeechCommands) {
     CheckSpeech(config.speech_commands, faults);
     CheckAugment(config.augment, faults);
-    faults.Range("perturbed_copies", config.perturbed_copies, 0, 100);
+    faults.Range("perturbed_copies", config.perturbed_copies, limits::kPerturbedCopies);
   } else {
     CheckNpy(config.npy, faults);
   }
   return faults.list_;
 }
 
+std::vector<std::string> PathFaults(const DatasetConfig& config) {
+  if (config.kind == DatasetKind::kSpeechCommands) {
+    const SpeechCommandsConfig& speech = config.speech_commands;
+    if (!speech.root.empty() || !speech.test_root.empty()) return {};
+    return {
+        "data.path and data.test_path are both empty: no folder of recordings is given (hint: "
+        "--data FOLDER)"};
+  }
+  const NpyConfig& npy = config.npy;
+  if (!npy.train_x.empty() || !npy.validation_x.empty() || !npy.test_x.empty()) return {};
+  return {"data.train_x, data.validation_x and data.test_x are all empty: no samples are given"};
+}
+
 std::unique_ptr<Dataset> OpenDataset(const DatasetConfig& config, const FrontEnd& front_end,
                                      const OpenOptions& options) {
-  if (const std::vector<std::string> faults = ConfigFaults(config); !faults.empty()) {
+  std::vector<std::string> faults = ConfigFaults(config);
+  const std::vector<std::string> of_paths = PathFaults(config);
+  faults.insert(faults.end(), of_paths.begin(), of_paths.end());
+  if (!faults.empty()) {
     std::string all = faults[0];
     for (size_t i = 1; i < faults.size(); ++i) all.append("; ").append(faults[i]);
-    Fail(ErrorKind::kConfiguration, "data", "{}", all);
+    Fail(ErrorKind::kConfiguration, "", "{}", all);
   }
   return config.kind == DatasetKind::kNpy ? OpenNpy(config, options)
                                           : OpenSpeechCommands(config, front_end, options);

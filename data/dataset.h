@@ -74,6 +74,9 @@ class Dataset {
                              std::span<float> features_hwc) const;
   /// The file (or "file[index]") behind a sample, for messages.
   virtual std::string Describe(Split split, int64_t index, uint64_t epoch) const = 0;
+  /// Tells these samples from others: labels, and the folders and names of recordings, wherever the
+  /// data set lies (kTrain: as epoch 0 takes them). Arrays: labels and values.
+  virtual uint64_t Fingerprint(Split split) const;
 
   /// Recordings left out; always empty with strict.
   const std::vector<SkippedFile>& skipped() const { return skipped_; }

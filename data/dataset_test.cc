@@ -29,20 +29,21 @@ TEST(ConfigFaults, ListsThemAll) {
   config.augment.speed_min = 1.5;
   config.augment.background_probability = 2.0;
   EXPECT_THAT(ConfigFaults(config),
-              ElementsAre("words: 'yes' is listed twice", HasSubstr("words: '_no_' is not"),
-                          "unknown.fraction = -1 is not in (0, 10]",
-                          "augment.speed_min = 1.5 exceeds augment.speed_max = 1.1",
-                          "augment.background_probability = 2 is not in [0, 1]"));
+              ElementsAre("data.words lists 'yes' twice",
+                          HasSubstr("data.words lists '_no_', which is not"),
+                          "data.unknown = -1 is not in (0, 10]",
+                          "data.augment.speed_min = 1.5 exceeds speed_max = 1.1",
+                          "data.augment.background_probability = 2 is not in [0, 1]"));
 }
 
 TEST(ConfigFaults, ChecksNpy) {
   DatasetConfig config;
   config.kind = DatasetKind::kNpy;
-  EXPECT_THAT(ConfigFaults(config), ElementsAre(HasSubstr("no samples are given")));
+  EXPECT_THAT(PathFaults(config), ElementsAre(HasSubstr("no samples are given")));
   config.npy.train_x = "x.npy";
   config.npy.scale = 0.0;
   EXPECT_THAT(ConfigFaults(config),
-              ElementsAre("train_x is given without train_y", HasSubstr("scale = 0")));
+              ElementsAre("data.train_x is given without train_y", HasSubstr("data.scale = 0")));
 }
 
 TEST(OpenDataset, RefusesFaults) {
@@ -53,7 +54,7 @@ TEST(OpenDataset, RefusesFaults) {
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
-    EXPECT_STREQ(error.what(), "data: augment.gain_db = -3 is not in [0, 60]");
+    EXPECT_STREQ(error.what(), "data.augment.gain_db = -3 is not in [0, 60]");
   }
 }
 

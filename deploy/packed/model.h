@@ -22,6 +22,10 @@
 
 namespace bisparse::packed {
 
+/// Of a model file.
+inline constexpr size_t kMaxLayers = 4096;
+inline constexpr size_t kMaxNameBytes = 256;  ///< of the model, its layers and its classes
+
 enum class LayerKind : uint8_t {
   kConv2d,
   kLinear,
@@ -68,7 +72,9 @@ struct Kwta {
 ///        The last one's logits are float(acc) · scale_o, one float multiplication. Pools, k-WTA
 ///        (rank = sum of a chunk's u8) and flatten work on u8 (avg_pool rounds half up); relu does
 ///        nothing.
-///        What follows, and ValidateModel checks: no affine layer; between a conv2d or linear and
+///        An affine may be the first layer, which brings inputs of unlike ranges to one: its floats
+///        (AffineAt) are what q is made of.
+///        What follows, and ValidateModel checks: no other affine layer; between a conv2d or linear and
 ///        the next one a relu or kwta with only max_pool and flatten in front of it; behind the
 ///        last one only flatten; a relu or kwta in front of the first one has no avg_pool in front
 ///        of it, and input_zero is 0 then: what is below 0 counts as 0 from the input on.
@@ -145,6 +151,16 @@ void ValidateModel(const Model& model, const std::string& location);
 /// …"; empty if it can. Activations are u8, so every sum but the logits has to end in a ReLU; see
 /// NumberFormat.
 std::string I8Fault(const Model& model);
+
+/// An affine layer of element i, channels last: a product that a double holds and one sum, so that
+/// every machine rounds alike.
+inline float AffineAt(const Layer& affine, size_t i, float x) {
+  const size_t c = i % affine.weight_pnl.size();
+  return static_cast<float>(double{x} * double{affine.weight_pnl[c]} + double{affine.bias_o[c]});
+}
+
+/// The affine layer that the model begins with, or null.
+const Layer* InputAffine(const Model& model);
 
 /// A relu or kwta stands in front of the first layer with weights: int8 needs no values below 0.
 bool InputIsUnsigned(const Model& model);

@@ -22,8 +22,6 @@
 namespace bisparse::packed {
 namespace {
 
-constexpr size_t kMaxLayers = 4096;
-constexpr size_t kMaxNameBytes = 256;
 constexpr float kMaxLogitScale = 0x1p96f;  // times a sum of 2^31: a float
 constexpr int32_t kMaxShift = 30;          // 2^(shift − 1) and what it is added to fit 32 bits
 

@@ -69,6 +69,15 @@ void AddAffine(const LayerConfig& layer, const Affine& affine, Storage& storage,
   deployed.bias_o = storage.Keep(affine.shift_c, affine.shift_c.size());
 }
 
+/// As a layer; no layer of a configuration has a dot in its name.
+LayerConfig InputNormalisation(const NetworkConfig& network) {
+  LayerConfig layer;
+  layer.kind = LayerKind::kBatchNorm;
+  layer.name = "input.normalise";
+  layer.input = layer.output = network.input;
+  return layer;
+}
+
 }  // namespace
 
 Affine ToAffine(const BatchNormStatistics& statistics) {
@@ -114,6 +123,14 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
   model.name = config.name;
   model.input = config.network.input;
   size_t next_weights = 0, next_affine = 0;
+  if (config.network.normalise_input) {
+    BISPARSE_CHECK(!affines.empty());
+    const LayerConfig layer = InputNormalisation(config.network);
+    packed::Layer deployed{.kind = packed::LayerKind::kAffine, .name = layer.name};
+    deployed.input = deployed.output = layer.input;
+    AddAffine(layer, affines[next_affine++], *storage, deployed);
+    model.layers.push_back(std::move(deployed));
+  }
   for (size_t i = 0; i < config.network.layers.size(); ++i) {
     const LayerConfig& layer = config.network.layers[i];
     const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
@@ -143,14 +160,33 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
   return model;
 }
 
+std::string Int8Fault(const Config& config) {
+  packed::Model model;
+  if (config.network.normalise_input) {
+    model.layers.push_back(
+        {.kind = packed::LayerKind::kAffine, .name = InputNormalisation(config.network).name});
+  }
+  for (size_t i = 0; i < config.network.layers.size(); ++i) {
+    const LayerConfig& layer = config.network.layers[i];
+    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
+    if (!kind || FoldsIntoWeights(config.network, i)) continue;
+    model.layers.push_back({.kind = *kind, .name = layer.name});
+  }
+  return packed::I8Fault(model);
+}
+
 packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
   std::vector<LayerWeights> weights;
   std::vector<Affine> affines;
+  const auto add_identity = [&](int32_t channels) {
+    const auto count = static_cast<size_t>(channels);
+    affines.push_back({std::vector<float>(count, 1.0f), std::vector<float>(count, 0.0f)});
+  };
+  if (config.network.normalise_input) add_identity(config.network.input.channels);
   for (size_t i = 0; i < config.network.layers.size(); ++i) {
     const LayerConfig& layer = config.network.layers[i];
     if (layer.kind == LayerKind::kBatchNorm && !FoldsIntoWeights(config.network, i)) {
-      const size_t channels = static_cast<size_t>(layer.input.channels);
-      affines.push_back({std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f)});
+      add_identity(layer.input.channels);
     }
     if (!layer.HasWeights()) continue;
     const packed::Layout layout(layer.kernel, StoredPacking(layer));

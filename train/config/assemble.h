@@ -42,13 +42,17 @@ void FoldBatchNorm(LayerWeights& layer, const BatchNormStatistics& statistics);
 /// How a layer is stored: as configured, dense ones with 16 lanes and no runs.
 packed::Packing StoredPacking(const LayerConfig& layer);
 
-/// `weights`: one per conv2d and linear, in order, batch norms folded already; `affines`: one per
-/// batch_norm for which FoldsIntoWeights (network.h) is false, in order. Throws Error (kInternal)
+/// `weights`: one per conv2d and linear, in order, batch norms folded already; `affines`: the one of
+/// the input where network.normalise_input, then one per batch_norm for which FoldsIntoWeights
+/// (network.h) is false, in order. Throws Error (kInternal)
 /// where sizes differ or a weight is not zero that its owner doesn't allow, (kData) where a weight
 /// is not finite.
 packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> weights,
                             std::span<const Affine> affines, std::vector<std::string> class_names,
                             packed::Provenance provenance);
+
+/// Why int8 cannot hold the network, whatever its weights (packed::I8Fault); empty: it can.
+std::string Int8Fault(const Config& config);
 
 /// Static owners, random weights scaled to keep activations at about 1, class names where the
 /// configuration tells them. A pure function of its arguments. For benchmarks of networks that

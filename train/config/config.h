@@ -130,8 +130,9 @@ struct LayerConfig {
 
 struct NetworkConfig {
   std::vector<LayerConfig> layers;
-  Shape input;              ///< speech: {mels, frames, 1}; npy: data.input
-  int32_t class_count = 0;  ///< = layers.back().output.elements()
+  Shape input;                   ///< speech: {mels, frames, 1}; npy: data.input
+  bool normalise_input = false;  ///< data.normalise: an affine of each channel before the layers
+  int32_t class_count = 0;       ///< = layers.back().output.elements()
   bool operator==(const NetworkConfig&) const = default;
 };
 

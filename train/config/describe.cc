@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "deploy/packed/pack.h"
+#include "train/config/assemble.h"
 #include "train/config/static_owners.h"
 
 namespace bisparse::train {
@@ -95,9 +96,10 @@ std::vector<LayerSummary> SummariseNetwork(const Config& config) {
 
 std::string DescribeNetwork(const Config& config) {
   const Shape& in = config.network.input;
-  std::string text =
-      fmt::format("{}: input {}×{}×{} (height × width × channels), {} outputs\n\n", config.name,
-                  in.height, in.width, in.channels, config.network.class_count);
+  std::string text = fmt::format("{}: input {}×{}×{} (height × width × channels){}, {} outputs\n\n",
+                                 config.name, in.height, in.width, in.channels,
+                                 config.network.normalise_input ? ", normalised by column" : "",
+                                 config.network.class_count);
   const auto line = [&text](const auto&... columns) {
     text += fmt::format(fmt::runtime(kRowFormat), columns...);
   };
@@ -131,6 +133,10 @@ std::string DescribeNetwork(const Config& config) {
   text +=
       "\nactivity: largest part of the outputs that is not zero. MACs: multiplications of one "
       "sample.\n";
+  const std::string int8 = Int8Fault(config);
+  text += int8.empty()
+              ? "int8: bisparse-export --format int8 can hold it.\n"
+              : fmt::format("int8: bisparse-export --format int8 would refuse it: {}\n", int8);
   return text;
 }
 

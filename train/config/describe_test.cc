@@ -56,6 +56,27 @@ TEST(Describe, TheAlignedNetworkStaysBelow150Thousand) {
   EXPECT_LE(NonZeros(Summary("gsc_sparse_dense")), 150000);
 }
 
+TEST(Describe, SaysWhetherInt8CanHoldTheNetwork) {
+  const auto text = [](const std::string& layers, const std::string& normalise = "none") {
+    return DescribeNetwork(ParseConfig(
+        "data: {type: npy, train_x: x.npy, train_y: y.npy, input: [1, 1, 7], class_names: [a, b],"
+        " normalise: " +
+            normalise + "}\nnetwork: [" + layers + "]\n",
+        "c.yaml"));
+  };
+  const std::string can = "int8: bisparse-export --format int8 can hold it.\n";
+  const std::string rest = "linear: {units: 4}, relu, linear: {units: classes}";
+  EXPECT_TRUE(text(rest).ends_with(can));
+  EXPECT_TRUE(text("batch_norm, " + rest).ends_with(can));
+  EXPECT_TRUE(text(rest, "column").ends_with(can));
+  EXPECT_THAT(text(rest, "column"),
+              testing::HasSubstr("channels), normalised by column, 2 outputs"));
+  EXPECT_THAT(text("batch_norm, " + rest, "column"),
+              testing::HasSubstr("would refuse it: layer 'batch_norm1': kind = affine"));
+  EXPECT_THAT(text("linear: {units: 4}, linear: {units: classes}"),
+              testing::HasSubstr("would refuse it: layer 'linear2': kind = linear"));
+}
+
 TEST(Describe, APoolBehindKwtaRaisesTheDensity) {
   const auto rows = SummariseNetwork(ParseConfig(R"(data: {words: [a, b, c]}
 network:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "deploy/base/file.h"
+#include "deploy/base/utf8.h"
 #include "train/config/faults.h"
 #include "train/config/network.h"
 #include "train/config/print.h"
@@ -21,8 +22,11 @@ std::string StemOf(const std::string& path) {
   return stem.empty() ? "network" : stem;
 }
 
-// The name becomes a folder: runs/<name>.
+// The name becomes a folder, runs/<name>, and the model's name.
 void CheckNames(const Config& config, Faults& faults) {
+  if (FirstNotUtf8(config.name) < config.name.size()) {
+    faults.Add("name", "is taken from the file's name, which is not UTF-8 (hint: give `name:`)");
+  }
   if (config.name.find_first_of("/\\") != std::string::npos || config.name == "." ||
       config.name == ".." || config.name.find('\0') != std::string::npos) {
     faults.Add("name", "cannot name a folder (hint: letters, digits, '_' and '-')");
@@ -46,6 +50,7 @@ Config ParseConfig(const std::string& text, const std::string& path,
   CheckNames(config, faults);
   CheckSettings(config, faults);
   InferShapes(config, faults);
+  CheckDeployed(config, faults);
   faults.ThrowIfAny();
   config.text = overrides.empty() ? text : PrintConfig(config);
   return config;

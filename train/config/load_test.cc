@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/config/load.h"
 
+#include <fmt/format.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "bisparse/error.h"
+#include "deploy/frontend/log_mel.h"
+#include "train/config/print.h"
 
 namespace bisparse::train {
 namespace {
@@ -86,7 +93,7 @@ train:
       "c.yaml:15:21: train.optimiser.kind = adam is none of: sgd, adamw (hint: did you mean "
       "adamw?)\n"
       "c.yaml:15:27: train.optimiser.momentum is of no use here (hint: only with kind: sgd)\n"
-      "c.yaml:16:18: train.learning_rate = fast where a number is wanted: > 0");
+      "c.yaml:16:18: train.learning_rate = fast where a number is wanted: (0, 1e+30]");
 }
 
 TEST(Load, MissingKeysAreTold) {
@@ -119,6 +126,126 @@ TEST(Load, KeysOfAnotherKindAreRefused) {
   EXPECT_THAT(
       FaultsOf("data: {type: npy}\nfront_end: {mels: 3}\nnetwork:\n  - relu\n"),
       HasSubstr("front_end is of no use here (hint: only with data.type: speech_commands)"));
+}
+
+TEST(Load, WhatIsYamlButLacksPunctuationIsSaid) {
+  const auto fault = [](const std::string& lines) { return FaultsOf(kSmall + lines); };
+  EXPECT_EQ(fault("train:\n  epochs:3\n"),
+            "c.yaml:11:3: train = epochs:3 where a map of keys is wanted (hint: a space after the "
+            "colon, `epochs: 3`)");
+  EXPECT_EQ(fault("train: {epochs:3}\n"),
+            "c.yaml:10:9: train.epochs:3 is no key (hint: a space after the colon, `epochs: 3`)");
+  EXPECT_EQ(fault("train:\n  epochs 3\n"),
+            "c.yaml:11:3: train = epochs 3 where a map of keys is wanted (hint: a colon after "
+            "`epochs`)");
+  EXPECT_EQ(fault("train: {epochs 3}\n"),
+            "c.yaml:10:9: train.epochs 3 is no key (hint: a colon after `epochs`)");
+  EXPECT_THAT(FaultsOf("network:\n  - conv2d {channels: 3}\n"),
+              HasSubstr("is no kind of layer (hint: a colon after `conv2d`)"));
+  EXPECT_THAT(FaultsOf("network:\n  - conv2d:{channels: 3}\n"),
+              HasSubstr("(hint: a space after the colon"));
+}
+
+TEST(Load, NamesThatAreNotUtf8AreFaults) {
+  try {
+    ParseConfig(kSmall, "b\xFCro.yaml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("name is taken from the file's name, which is not UTF-8"));
+  }
+  EXPECT_EQ(ParseConfig("name: buero\n" + std::string(kSmall), "b\xFCro.yaml").name, "buero");
+  EXPECT_THAT(FaultsOf(kSmall, {"data.path=b\xFCro"}), HasSubstr("the value is not UTF-8"));
+}
+
+TEST(Load, OneSourceOfLimits) {
+  // The loader refuses what opening the data would.
+  EXPECT_EQ(
+      FaultsOf(std::string(kSmall) + "train: {epochs: 1}\n", {"data.augment.time_shift_ms=20000"}),
+      "--set data.augment.time_shift_ms=20000: data.augment.time_shift_ms = 20000 is out of "
+      "range: 0 … 10000");
+  EXPECT_THAT(FaultsOf(kSmall, {"data.words=[a/b, c]"}),
+              HasSubstr("data.words lists 'a/b', which is not the name of a word's folder"));
+  EXPECT_THAT(FaultsOf(kSmall, {"data.validation_percent=60", "data.testing_percent=60"}),
+              HasSubstr("data.validation_percent = 60 and testing_percent = 60 exceed 100"));
+  // The front end's whole numbers: the largest that the schema takes is the largest that the model
+  // file takes.
+  struct Key {
+    const char *key, *field;
+    int32_t FrontEnd::*member;
+  };
+  for (const Key& key : {Key{"sample_rate_hz", "sample_rate_hz", &FrontEnd::sample_rate_hz},
+                         Key{"clip_samples", "clip_samples", &FrontEnd::clip_samples},
+                         Key{"window_samples", "window_samples", &FrontEnd::window_samples},
+                         Key{"hop_samples", "hop_samples", &FrontEnd::hop_samples},
+                         Key{"fft_samples", "fft_samples", &FrontEnd::fft_samples},
+                         Key{"mels", "mel_count", &FrontEnd::mel_count},
+                         Key{"frames", "frame_count", &FrontEnd::frame_count}}) {
+    for (int32_t value : {0, 1, 2, 999, 1000, 1024, 1025, 65536, 65537, 384000, 384001, 1048576,
+                          1048577, 16777216, 16777217}) {
+      FrontEnd front_end;
+      front_end.*key.member = value;
+      const std::vector<std::string> faults = FrontEndFaults(front_end);
+      const bool refused = std::any_of(faults.begin(), faults.end(), [&](const std::string& f) {
+        return f.starts_with(fmt::format("{} = {} is not in", key.field, value));
+      });
+      const std::string message =
+          FaultsOf(kSmall, {fmt::format("front_end.{}={}", key.key, value)});
+      EXPECT_EQ(message.find("out of range") != std::string::npos, refused)
+          << key.key << " = " << value << ": " << message;
+    }
+  }
+}
+
+TEST(Load, EveryKeyThatAFaultOfTheDataNamesExists) {
+  data::DatasetConfig speech, arrays;
+  data::AugmentConfig& a = speech.augment;
+  for (double* value :
+       {&a.time_shift_ms, &a.gain_db, &a.speed_min, &a.speed_max, &a.background_probability,
+        &a.background_snr_db_min, &a.background_snr_db_max, &a.white_noise_probability,
+        &a.white_noise_snr_db_min, &a.white_noise_snr_db_max, &a.reverb_probability,
+        &a.reverb_ms_max, &a.band_limit_probability, &a.band_low_hz_max, &a.band_high_hz_min,
+        &speech.speech_commands.validation_percent, &speech.speech_commands.testing_percent}) {
+    *value = -1e9;
+  }
+  for (int32_t* value : {&a.time_masks, &a.time_mask_frames, &a.frequency_masks,
+                         &a.frequency_mask_bands, &speech.perturbed_copies}) {
+    *value = -1;
+  }
+  speech.speech_commands.words = {"a/b"};
+  speech.speech_commands.unknown =
+      speech.speech_commands.silence = {data::ExtraAmount::kFraction, -1};
+  arrays.kind = data::DatasetKind::kNpy;
+  arrays.npy = {.train_x = "x",
+                .validation_x = "x",
+                .test_x = "x",
+                .validation_fraction = -1,
+                .offset = INFINITY,
+                .scale = 0};
+  const std::string reference = DocumentSchema();
+  size_t count = 0;
+  for (const data::DatasetConfig* config : {&speech, &arrays}) {
+    for (const std::string& sentence : data::ConfigFaults(*config)) {
+      ++count;
+      const std::string key = sentence.substr(0, sentence.find(' '));
+      EXPECT_THAT(reference, HasSubstr("| `" + key + "` |")) << sentence;
+    }
+  }
+  EXPECT_EQ(count, 25u + 6u);
+}
+
+TEST(Load, MessagesCallKeysAsTheYamlDoes) {
+  const std::string message = FaultsOf(kSmall, {"front_end.frames=64"});
+  EXPECT_THAT(message, HasSubstr("frames"));
+  EXPECT_EQ(message.find("frame_count"), std::string::npos) << message;
+}
+
+TEST(Load, NumbersBeyondSinglePrecisionAreOutOfRange) {
+  for (const char* key : {"train.learning_rate", "train.weight_decay", "train.gradient_clip",
+                          "train.teacher_temperature", "train.optimiser.epsilon",
+                          "front_end.offset", "network.1.batch_norm.epsilon"}) {
+    EXPECT_THAT(FaultsOf(kSmall, {std::string(key) + "=1e38"}), HasSubstr("is out of range"))
+        << key;
+  }
 }
 
 TEST(Load, NpyNeedsItsShape) {

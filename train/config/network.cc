@@ -29,6 +29,7 @@ class Inference {
     } else if (faults_.Concerns("data.input")) {
       return;
     }
+    network.normalise_input = !speech && config_.data.npy.normalise_columns;
     if (network.layers.empty()) return;  // told by the reader
     if (network.input.elements() > kMaxElements) {
       faults_.Add(speech ? "front_end" : "data.input",
@@ -156,7 +157,8 @@ class Inference {
       const size_t classes = ClassNames(config_.data).size();
       if (classes == 0) {
         faults_.Add(layer.name + ".units",
-                    fmt::format("= classes needs data.{} (hint: list them, or give a number)",
+                    fmt::format("= classes needs data.{} (hint: list them there, or give their "
+                                "number, units: 3; the names are then the data set's)",
                                 speech ? "words" : "class_names"));
         return false;
       }
@@ -331,6 +333,37 @@ std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
 }
 
 void InferShapes(Config& config, Faults& faults) { Inference(config, faults).Run(); }
+
+void CheckDeployed(const Config& config, Faults& faults) {
+  const std::vector<LayerConfig>& layers = config.network.layers;
+  // The input's normalisation is a layer too.
+  if (layers.size() >= packed::kMaxLayers) {
+    faults.Add("network", fmt::format("has {} layers, a model file holds at most {}", layers.size(),
+                                      packed::kMaxLayers - 1));
+  }
+  const auto too_long = [](const std::string& name) { return name.size() > packed::kMaxNameBytes; };
+  const std::string most =
+      fmt::format("bytes, a model file holds names of at most {}", packed::kMaxNameBytes);
+  if (too_long(config.name)) faults.Add("name", fmt::format("has {} {}", config.name.size(), most));
+  const bool speech = config.data.kind == data::DatasetKind::kSpeechCommands;
+  for (const std::string& name : ClassNames(config.data)) {
+    if (!too_long(name)) continue;
+    faults.Add(speech ? "data.words" : "data.class_names",
+               fmt::format("lists a name of {} {}", name.size(), most));
+  }
+  // A network of one layer with one value for each channel of a batch has no variance to learn.
+  if (config.train.batch_size > 1) return;
+  for (const LayerConfig& layer : layers) {
+    if (layer.kind != LayerKind::kBatchNorm || layer.input.height != 1 || layer.input.width != 1) {
+      continue;
+    }
+    faults.Add("train.batch_size",
+               fmt::format("= {} gives {} one value for each channel, which has no variance (hint: "
+                           "2 or more)",
+                           config.train.batch_size, layer.name));
+    break;
+  }
+}
 
 void InferShapes(Config& config) {
   Faults faults(config.path, {});

@@ -26,6 +26,9 @@ void InferShapes(Config& config, Faults& faults);
 /// The same for a Config made by hand: throws Error (kConfiguration) with every fault.
 void InferShapes(Config& config);
 
+/// What the model file could not hold, and what the layers could not learn from such batches.
+void CheckDeployed(const Config& config, Faults& faults);
+
 /// Settings that contradict each other outside the network: front end, augmentation, optimiser.
 void CheckSettings(const Config& config, Faults& faults);
 

@@ -62,7 +62,7 @@ network:
 
 TEST(Network, ImpossibleShapesAreTold) {
   EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 3, channels: 8}\n"), HasSubstr("channels"));
-  EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 0}\n"), HasSubstr("1 … 1024"));
+  EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 0}\n"), HasSubstr("1 … 4096"));
   EXPECT_EQ(FaultsOf("  - depthwise_conv2d: {kernel: 33}\n"),
             "c.yaml:3:32: dw1.kernel = [33, 33] is larger than its input of 32×32 (hint: "
             "fewer pools before it, or padding)");
@@ -148,6 +148,53 @@ TEST(Network, HugeSizesAreRefusedNotOverflown) {
               HasSubstr("conv2 brings the network to"));
   EXPECT_THAT(FaultsOf("  - conv2d: {channels: 65536, kernel: 2, padding: 1}\n"),
               HasSubstr("conv1 gives 33×33×65536, more than 67108864 elements"));
+}
+
+TEST(Network, WhatAModelFileCannotHoldIsAFault) {
+  const auto fault = [](const std::string& names, const std::string& rest = "") {
+    try {
+      ParseConfig(rest + "data: {words: [a, " + names +
+                      "]}\nnetwork: [flatten, linear: {units: classes}]\n",
+                  "c.yaml");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string most(256, 'x');
+  EXPECT_EQ(fault(most), "");
+  EXPECT_EQ(fault(most + "x"),
+            "c.yaml:1:15: data.words lists a name of 257 bytes, a model file holds names of at "
+            "most 256");
+  EXPECT_THAT(fault("b", "name: " + most + "x\n"), HasSubstr("c.yaml:1:7: name has 257 bytes"));
+  std::string layers = "  - flatten\n";
+  for (int i = 0; i < 4094; ++i) layers += "  - relu\n";
+  EXPECT_EQ(FaultsOf(layers + "  - linear: {units: classes}\n"),
+            "c.yaml:3:3: network has 4096 layers, a model file holds at most 4095");
+}
+
+TEST(Network, ABatchOfOneHasNoVarianceToNormaliseBy) {
+  const auto fault = [](const std::string& batch, const std::string& layers) {
+    return FaultsOf(layers + "  - linear: {units: classes}\ntrain: {batch_size: " + batch + "}\n");
+  };
+  const std::string flat = "  - flatten\n  - linear: {units: 4}\n  - batch_norm\n  - relu\n";
+  EXPECT_THAT(fault("1", flat),
+              HasSubstr("train.batch_size = 1 gives batch_norm1 one value for each channel, which "
+                        "has no variance (hint: 2 or more)"));
+  EXPECT_EQ(fault("2", flat), "");
+  // Of a map it has one for each place.
+  EXPECT_EQ(fault("1", "  - conv2d: {channels: 4, kernel: 5}\n  - batch_norm\n  - flatten\n"), "");
+}
+
+TEST(Network, UnitsThatOnlyTheDataKnowSaysWhatToDo) {
+  try {
+    ParseConfig("network: [flatten, linear: {units: classes}]\n", "c.yaml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("linear1.units = classes needs data.words (hint: list them "
+                                        "there, or give their number, units: 3; the names are then "
+                                        "the data set's)"));
+  }
 }
 
 TEST(Network, BatchNormFoldsOnlyRightBehindWeights) {

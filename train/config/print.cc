@@ -12,36 +12,6 @@
 namespace bisparse::train {
 namespace {
 
-// Plain where no YAML reader could take it for anything but text, else in double quotes. Words such
-// as no and off are text to this project, but not to others that may read the file.
-std::string Quoted(const std::string& text) {
-  const auto plain = [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '/' || c == '.' || c == '-';
-  };
-  static const char* const kReserved[] = {"null", "true", "false", "yes", "no",
-                                          "on",   "off",  "y",     "n"};
-  std::string lower = text;
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const bool reserved =
-      std::find(std::begin(kReserved), std::end(kReserved), lower) != std::end(kReserved);
-  if (!text.empty() && !reserved && std::all_of(text.begin(), text.end(), plain) &&
-      (std::isalpha(static_cast<unsigned char>(text[0])) || text[0] == '_' || text[0] == '/')) {
-    return text;
-  }
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
-}
-
 class Printer : public SchemaVisitor {
  public:
   std::string Take() { return std::move(text_); }
@@ -62,11 +32,11 @@ class Printer : public SchemaVisitor {
     Row(key, value ? "true" : "false");
   }
   void Text(const char* key, std::string& value, const char*, Need) override {
-    Row(key, Quoted(value));
+    Row(key, QuotedYaml(value));
   }
   void TextList(const char* key, std::vector<std::string>& value, bool, const char*) override {
     std::string list;
-    for (const std::string& word : value) list += (list.empty() ? "" : ", ") + Quoted(word);
+    for (const std::string& word : value) list += (list.empty() ? "" : ", ") + QuotedYaml(word);
     Row(key, "[" + list + "]");
   }
   void Ints(const char* key, std::span<int32_t* const> values, bool, Range, const char*,
@@ -114,6 +84,34 @@ class Printer : public SchemaVisitor {
 };
 
 }  // namespace
+
+std::string QuotedYaml(const std::string& text) {
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '/' || c == '.' || c == '-';
+  };
+  static const char* const kReserved[] = {"null", "true", "false", "yes", "no",
+                                          "on",   "off",  "y",     "n"};
+  std::string lower = text;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const bool reserved =
+      std::find(std::begin(kReserved), std::end(kReserved), lower) != std::end(kReserved);
+  if (!text.empty() && !reserved && std::all_of(text.begin(), text.end(), plain) &&
+      (std::isalpha(static_cast<unsigned char>(text[0])) || text[0] == '_' || text[0] == '/')) {
+    return text;
+  }
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
 
 std::string PrintConfig(const Config& config) {
   // Visitors take a mutable Config, since one of them fills it; this one only reads.

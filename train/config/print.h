@@ -13,6 +13,10 @@ namespace bisparse::train {
 /// YAML that ParseConfig reads back to the same settings.
 std::string PrintConfig(const Config& config);
 
+/// A text as YAML: plain where no reader could take it for anything but text, else in double quotes.
+/// Words such as no and off are text to this project, but not to others that may read the file.
+std::string QuotedYaml(const std::string& text);
+
 /// docs/configuration.md: each key with default, allowed values and meaning.
 std::string DocumentSchema();
 

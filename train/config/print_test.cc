@@ -61,6 +61,18 @@ TEST(Print, RoundTripOfTheFilesInConfigs) {
   EXPECT_GE(files, 5);
 }
 
+TEST(Print, QuotedTextsAreThemselvesAsOverrides) {
+  for (const std::string text :
+       {"plain/path", "a: b",      "x #1", "[a]", "{}",  "~",  "*x",     "&x",
+        "!t",         "'q'",       "\"",   "\\",  "- a", "no", "12",     "büro",
+        " a ",        "tab\there", "a\nb", "%x",  "@x",  "`x", "data:1", "?"}) {
+    const Config config =
+        ParseConfig("data: {words: [a, b]}\nnetwork: [flatten, linear: {units: 4}]\n", "c.yaml",
+                    {"data.path=" + QuotedYaml(text)});
+    EXPECT_EQ(config.data.speech_commands.root, text);
+  }
+}
+
 TEST(Document, TheCheckedInReferenceIsUpToDate) {
   // To mend: bisparse-train --document-config > docs/configuration.md
   EXPECT_EQ(ReadTextFile(BISPARSE_SOURCE_DIR "/docs/configuration.md"), DocumentSchema());

@@ -199,7 +199,7 @@ class Reader : public SchemaVisitor {
   void Section(const char* key, const char*, const std::function<void()>& body) override {
     const YamlNode* node = Take(key, Need::kOptional);
     if (node != nullptr && node->kind != Kind::kMap) {
-      return Fault(key, *node, "where a map of keys is wanted");
+      return Fault(key, *node, "where a map of keys is wanted" + PunctuationHint(node->text));
     }
     Enter(node == nullptr ? EmptyMap() : *node, Path(key), body);
   }
@@ -341,8 +341,9 @@ class Reader : public SchemaVisitor {
                            fmt::format("is of no use here (hint: only with {})", not_here->second));
     }
     const std::string nearest = Nearest(key, level.known);
-    std::string hint = nearest.empty() ? "" : fmt::format(" (hint: did you mean {}?)", nearest);
-    if (nearest.empty() && !level.known.empty()) {
+    std::string hint = PunctuationHint(key);
+    if (hint.empty() && !nearest.empty()) hint = fmt::format(" (hint: did you mean {}?)", nearest);
+    if (hint.empty() && !level.known.empty()) {
       for (const std::string& known : level.known)
         hint += (hint.empty() ? " (hint: " : ", ") + known;
       hint += ")";
@@ -366,7 +367,8 @@ class Reader : public SchemaVisitor {
       YamlNode named;
       named.kind = Kind::kScalar;
       named.text = kind_word;
-      const std::string hint = WordHint(named, words);
+      std::string hint = PunctuationHint(kind_word);
+      if (hint.empty()) hint = WordHint(named, words);
       faults_.AddAt(mark, "network",
                     fmt::format("{} is no kind of layer{}", Describe(named),
                                 hint.empty() ? " (hint: " + Join(words) + ")" : hint));

@@ -10,9 +10,14 @@
 namespace bisparse::train {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr Range kPositive{0.0, kInf, true, false};
-constexpr Range kNotNegative{0.0, kInf};
+using namespace data::limits;
+constexpr Range Of(data::Limits limits) { return {limits.min, limits.max}; }
+
+// No honest value is larger, and single precision holds it, and its product with another small one.
+constexpr double kLargest = 1e30;
+constexpr Range kAny{-kLargest, kLargest};
+constexpr Range kPositive{0.0, kLargest, true, false};
+constexpr Range kNotNegative{0.0, kLargest};
 constexpr Range kFraction{0.0, 1.0};
 constexpr Range kPositiveFraction{0.0, 1.0, true, false};
 
@@ -20,6 +25,7 @@ constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
 constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
 constexpr const char* kSpeakerWords[] = {"auto", "name", "folder", "file"};
+constexpr const char* kNormaliseWords[] = {"none", "column"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
 constexpr const char* kLayerWords[] = {
     "conv2d", "depthwise_conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
@@ -51,40 +57,40 @@ constexpr const char* kClassesWord[] = {"classes"};
 void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra,
                 const char* meaning) {
   int index = static_cast<int>(extra.amount);
-  v.WordOrNumber(key, index, kExtraWords, extra.fraction, false, {0.0, 10.0, true, false}, meaning);
+  v.WordOrNumber(key, index, kExtraWords, extra.fraction, false,
+                 {0.0, data::limits::kLargestExtra, true, false}, meaning);
   extra.amount = static_cast<data::ExtraAmount>(index);
 }
 
 void VisitAugment(SchemaVisitor& v, data::AugmentConfig& a) {
   v.Bool("enabled", a.enabled, "Whether training clips are changed at all.");
-  v.Real("time_shift_ms", a.time_shift_ms, kNotNegative, "Shift in time, uniform in ± this.");
-  v.Real("gain_db", a.gain_db, {0.0, 60.0}, "Gain, uniform in ± this.");
-  v.Real("speed_min", a.speed_min, {0.5, 2.0}, "Slowest speed; pitch changes with it.");
-  v.Real("speed_max", a.speed_max, {0.5, 2.0}, "Fastest speed.");
-  v.Real("background_probability", a.background_probability, kFraction,
+  v.Real("time_shift_ms", a.time_shift_ms, Of(kTimeShiftMs), "Shift in time, uniform in ± this.");
+  v.Real("gain_db", a.gain_db, Of(kGainDb), "Gain, uniform in ± this.");
+  v.Real("speed_min", a.speed_min, Of(kSpeed), "Slowest speed; pitch changes with it.");
+  v.Real("speed_max", a.speed_max, Of(kSpeed), "Fastest speed.");
+  v.Real("background_probability", a.background_probability, Of(kProbability),
          "Probability of mixing in a piece of `_background_noise_`.");
-  v.Real("background_snr_db_min", a.background_snr_db_min, {-60.0, 120.0},
+  v.Real("background_snr_db_min", a.background_snr_db_min, Of(kSnrDb),
          "Loudest background: signal-to-noise ratio.");
-  v.Real("background_snr_db_max", a.background_snr_db_max, {-60.0, 120.0}, "Faintest background.");
-  v.Real("white_noise_probability", a.white_noise_probability, kFraction,
+  v.Real("background_snr_db_max", a.background_snr_db_max, Of(kSnrDb), "Faintest background.");
+  v.Real("white_noise_probability", a.white_noise_probability, Of(kProbability),
          "Probability of adding white noise.");
-  v.Real("white_noise_snr_db_min", a.white_noise_snr_db_min, {-60.0, 120.0},
-         "Loudest white noise.");
-  v.Real("white_noise_snr_db_max", a.white_noise_snr_db_max, {-60.0, 120.0},
-         "Faintest white noise.");
-  v.Real("reverb_probability", a.reverb_probability, kFraction,
+  v.Real("white_noise_snr_db_min", a.white_noise_snr_db_min, Of(kSnrDb), "Loudest white noise.");
+  v.Real("white_noise_snr_db_max", a.white_noise_snr_db_max, Of(kSnrDb), "Faintest white noise.");
+  v.Real("reverb_probability", a.reverb_probability, Of(kProbability),
          "Probability of a room's echo, direct sound 0 to 12 dB above it.");
-  v.Real("reverb_ms_max", a.reverb_ms_max, {100.0, 5000.0},
+  v.Real("reverb_ms_max", a.reverb_ms_max, Of(kReverbMs),
          "Longest time in which the echo falls by 60 dB; from 100 on.");
-  v.Real("band_limit_probability", a.band_limit_probability, kFraction,
+  v.Real("band_limit_probability", a.band_limit_probability, Of(kProbability),
          "Probability of losing bass and treble, as through a small device.");
-  v.Real("band_low_hz_max", a.band_low_hz_max, {50.0, 100000.0}, "Highest lower edge; from 50 on.");
-  v.Real("band_high_hz_min", a.band_high_hz_min, {50.0, 100000.0},
+  v.Real("band_low_hz_max", a.band_low_hz_max, Of(kBandHz), "Highest lower edge; from 50 on.");
+  v.Real("band_high_hz_min", a.band_high_hz_min, Of(kBandHz),
          "Lowest upper edge; up to half the sample rate.");
-  v.Int("time_masks", a.time_masks, {0, 16}, "Masks over frames in each clip.");
-  v.Int("time_mask_frames", a.time_mask_frames, {0, 4096}, "Width of each, uniform in 0 … this.");
-  v.Int("frequency_masks", a.frequency_masks, {0, 16}, "Masks over mel bands in each clip.");
-  v.Int("frequency_mask_bands", a.frequency_mask_bands, {0, 4096},
+  v.Int("time_masks", a.time_masks, Of(kMasks), "Masks over frames in each clip.");
+  v.Int("time_mask_frames", a.time_mask_frames, Of(kMaskSize),
+        "Width of each, uniform in 0 … this.");
+  v.Int("frequency_masks", a.frequency_masks, Of(kMasks), "Masks over mel bands in each clip.");
+  v.Int("frequency_mask_bands", a.frequency_mask_bands, Of(kMaskSize),
         "Width of each, uniform in 0 … this.");
 }
 
@@ -112,14 +118,18 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
              "Who speaks, so that no voice is in two splits. name: the file name up to `_nohash_`; "
              "folder: WORD/SPEAKER/FILE; file: speakers.csv or speakers.txt in `path`; auto: the "
              "file, else the folder, else the name.");
-    v.Real("validation_percent", s.validation_percent, {0.0, 100.0},
+    v.Real("validation_percent", s.validation_percent, Of(kPercent),
            "Speakers held out for validation where there is no validation_list.txt.");
-    v.Real("testing_percent", s.testing_percent, {0.0, 100.0},
+    v.Real("testing_percent", s.testing_percent, Of(kPercent),
            "Speakers held out for testing where there is no testing_list.txt.");
   });
   v.Only(!speech, "type: npy", [&] {
     data::NpyConfig& n = d.npy;
-    v.Text("train_x", n.train_x, "Samples: N×D, N×H×W or N×C×H×W, f32 or u8.", Need::kRequired);
+    v.Text(
+        "train_x", n.train_x,
+        "Samples: N×D, N×H×W (maps of one channel) or N×C×H×W, any type of numbers; a series of C "
+        "channels is N×C×1×L.",
+        Need::kRequired);
     v.Text("train_y", n.train_y, "Labels: N whole numbers from 0.", Need::kRequired);
     int32_t* const sizes[] = {&input.height, &input.width, &input.channels};
     v.Ints("input", sizes, false, {1, 65536},
@@ -131,15 +141,18 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Real("validation_fraction", n.validation_fraction, {0.0, 1.0, true, true},
            "Part of the training samples held out where validation_x is empty.");
     v.Bool("channels_last", n.channels_last, "Four dimensions are N×H×W×C instead of N×C×H×W.");
-    v.Real("offset", n.offset, {}, "The network's input is (x − offset) · scale.");
-    v.Real("scale", n.scale, {}, "The network's input is (x − offset) · scale.");
+    v.Real("offset", n.offset, kAny, "The network's input is (x − offset) · scale.");
+    v.Real("scale", n.scale, kAny, "The network's input is (x − offset) · scale.");
+    v.Choice("normalise", n.normalise_columns, kNormaliseWords,
+             "column: (x − mean) / deviation of the training samples, for each column of N×D, each "
+             "channel of maps; the network's first layer, kept in the model file.");
     v.TextList("class_names", n.class_names, /*or_one=*/false,
                "Empty: 0, 1, … up to the largest training label.");
   });
   v.Bool("strict", d.strict,
          "A broken recording is an error instead of being left out and counted.");
   v.Only(speech, "type: speech_commands", [&] {
-    v.Int("perturbed_copies", d.perturbed_copies, {0, 100},
+    v.Int("perturbed_copies", d.perturbed_copies, Of(kPerturbedCopies),
           "Perturbed copies of each validation clip, the same in every run: a second score. Five "
           "copies "
           "are one of each kind (`PerturbationOf` in data/augment.h).");
@@ -149,13 +162,13 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
 }
 
 void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
-  v.Int("sample_rate_hz", f.sample_rate_hz, {1000, 192000}, "Recordings are resampled to it.");
-  v.Int("clip_samples", f.clip_samples, {16, 16777216},
+  v.Int("sample_rate_hz", f.sample_rate_hz, {1000, 384000}, "Recordings are resampled to it.");
+  v.Int("clip_samples", f.clip_samples, {1, 16777216},
         "Length of a clip after padding or cutting.");
   v.Choice("align", f.align, kAlignWords,
            "Where the recording lies in a longer clip, and which part of it in a shorter one.");
   v.Int("window_samples", f.window_samples, {2, 65536}, "Hann window; at most fft_samples.");
-  v.Int("hop_samples", f.hop_samples, {1, 65536}, "From one frame to the next.");
+  v.Int("hop_samples", f.hop_samples, {1, 1048576}, "From one frame to the next.");
   v.Int("fft_samples", f.fft_samples, {2, 65536}, "Length of the transform; even.");
   v.Int("mels", f.mel_count, {1, 1024}, "Mel bands: the height of the feature map.");
   v.Int("frames", f.frame_count, {1, 65536}, "Frames: the width of the feature map.");
@@ -164,8 +177,8 @@ void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
   v.Real("log_floor", f.log_floor, kPositive, "feature = log(power + log_floor).");
   v.Choice("norm", f.norm, kNormWords,
            "What is taken from each clip: each band's mean, one mean, or mean and deviation.");
-  v.Real("offset", f.offset, {}, "Last of all: (feature − offset) · scale.");
-  v.Real("scale", f.scale, {}, "Last of all: (feature − offset) · scale.");
+  v.Real("offset", f.offset, kAny, "Last of all: (feature − offset) · scale.");
+  v.Real("scale", f.scale, kAny, "Last of all: (feature − offset) · scale.");
 }
 
 void VisitOwnerLearning(SchemaVisitor& v, OwnerLearning& o) {
@@ -207,17 +220,19 @@ void VisitWindow(SchemaVisitor& v, packed::Window& w, bool pool) {
   int32_t* const stride[] = {&w.stride_h, &w.stride_w};
   int32_t* const padding[] = {&w.pad_h, &w.pad_w};
   if (pool) {
-    v.Ints("kernel", kernel, true, {0, 1024},
+    v.Ints("kernel", kernel, true, {0, packed::kMaxKernel},
            "Window: one number, or [height, width]; 0: the whole map (global pooling).",
            Need::kRequired);
     // A pool's stride is its window unless said otherwise; 0 stands for that until it is resolved.
-    v.Ints("stride", stride, true, {0, 1024}, "From one window to the next; 0: the window's size.");
+    v.Ints("stride", stride, true, {0, packed::kMaxKernel},
+           "From one window to the next; 0: the window's size.");
   } else {
-    v.Ints("kernel", kernel, true, {1, 1024}, "Window: one number, or [height, width].",
-           Need::kRequired);
-    v.Ints("stride", stride, true, {1, 1024}, "From one window to the next.");
+    v.Ints("kernel", kernel, true, {1, packed::kMaxKernel},
+           "Window: one number, or [height, width].", Need::kRequired);
+    v.Ints("stride", stride, true, {1, packed::kMaxKernel}, "From one window to the next.");
   }
-  v.Ints("padding", padding, true, {0, 512}, "Rows and columns added on every side.");
+  v.Ints("padding", padding, true, {0, packed::kMaxKernel - 1},
+         "Rows and columns added on every side.");
 }
 
 void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {

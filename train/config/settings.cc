@@ -9,25 +9,28 @@
 namespace bisparse::train {
 namespace {
 
-// "window_samples = 2000 exceeds …" → key and rest; a sentence that names no key belongs to the
-// section.
-void AddFrontEndFault(const std::string& sentence, Faults& faults) {
-  const size_t equals = sentence.find(" = ");
-  std::string key = equals == std::string::npos ? "" : sentence.substr(0, equals);
-  if (key.empty() || key.find(' ') != std::string::npos) {
-    faults.Add("front_end", sentence);
-    return;
+void ReplaceAll(std::string& text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
   }
-  if (key == "mel_count") key = "mels";
-  if (key == "frame_count") key = "frames";
-  faults.Add("front_end." + key, sentence.substr(equals + 1));
 }
 
-void CheckOrder(const char* low_key, double low, const char* high_key, double high,
-                Faults& faults) {
-  const std::string section = "data.augment.";
-  if (low > high) {
-    faults.Add(section + low_key, fmt::format("= {} exceeds {} = {}", low, high_key, high));
+/// "window_samples = 2000 exceeds …" → key and rest; other sentences belong to the section.
+void AddFrontEndFault(const std::string& sentence, Faults& faults) {
+  const size_t space = sentence.find(" = ");
+  if (space == std::string::npos || sentence.find(' ') < space) {
+    return faults.Add("front_end", sentence);
+  }
+  faults.Add("front_end." + sentence.substr(0, space), sentence.substr(space + 1));
+}
+
+void CheckFrontEnd(const FrontEnd& front_end, Faults& faults) {
+  if (faults.Concerns("front_end")) return;
+  for (std::string sentence : FrontEndFaults(front_end)) {
+    // As the YAML calls them.
+    ReplaceAll(sentence, "mel_count", "mels");
+    ReplaceAll(sentence, "frame_count", "frames");
+    AddFrontEndFault(sentence, faults);
   }
 }
 
@@ -52,41 +55,18 @@ void CheckFramesCoverTheClip(const FrontEnd& f, Faults& faults) {
                          f.frame_count, heard, f.clip_samples, frames, heard));
 }
 
-void CheckSpeech(const Config& config, Faults& faults) {
-  if (!faults.Concerns("front_end")) {
-    for (const std::string& fault : FrontEndFaults(config.front_end))
-      AddFrontEndFault(fault, faults);
-  }
-  if (!faults.Concerns("front_end")) CheckFramesCoverTheClip(config.front_end, faults);
-  const data::AugmentConfig& a = config.data.augment;
-  CheckOrder("speed_min", a.speed_min, "speed_max", a.speed_max, faults);
-  CheckOrder("background_snr_db_min", a.background_snr_db_min, "background_snr_db_max",
-             a.background_snr_db_max, faults);
-  CheckOrder("white_noise_snr_db_min", a.white_noise_snr_db_min, "white_noise_snr_db_max",
-             a.white_noise_snr_db_max, faults);
-  const data::SpeechCommandsConfig& s = config.data.speech_commands;
-  if (s.validation_percent + s.testing_percent > 100.0) {
-    faults.Add("data.validation_percent",
-               fmt::format("= {} and testing_percent = {} exceed 100 together",
-                           s.validation_percent, s.testing_percent));
-  }
-}
-
-void CheckNpy(const data::NpyConfig& npy, Faults& faults) {
-  if (npy.validation_x.empty() != npy.validation_y.empty()) {
-    faults.Add("data.validation_x", "and validation_y go together");
-  }
-  if (npy.test_x.empty() != npy.test_y.empty()) faults.Add("data.test_x", "and test_y go together");
-  if (npy.scale == 0.0) faults.Add("data.scale", "= 0 makes every sample the same");
-}
-
 }  // namespace
 
 void CheckSettings(const Config& config, Faults& faults) {
   if (config.data.kind == data::DatasetKind::kSpeechCommands) {
-    CheckSpeech(config, faults);
-  } else {
-    CheckNpy(config.data.npy, faults);
+    CheckFrontEnd(config.front_end, faults);
+    if (!faults.Concerns("front_end")) CheckFramesCoverTheClip(config.front_end, faults);
+  }
+  for (const std::string& sentence : data::ConfigFaults(config.data)) {
+    const size_t space = sentence.find(' ');
+    const std::string key = sentence.substr(0, space);
+    // What the schema has refused is told.
+    if (!faults.Concerns(key)) faults.Add(key, sentence.substr(space + 1));
   }
   const TrainConfig& train = config.train;
   if (train.optimiser.kind == OptimiserKind::kSgd && train.optimiser.nesterov &&

@@ -11,8 +11,11 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <regex>
 #include <sstream>
 #include <utility>
+
+#include "deploy/base/utf8.h"
 
 namespace bisparse::train {
 namespace {
@@ -158,6 +161,36 @@ class TreeBuilder : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
+/// What a broken line most often lacks: looked for in the line of the error and, since a text goes
+/// on over lines, in the two before it. yaml-cpp says "illegal map value" to all of them.
+bool AddPunctuationFault(const std::string& text, Mark mark, Faults& faults) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  const int32_t last = std::min(mark.line, static_cast<int32_t>(lines.size()));
+  const int32_t first = std::max(1, last - 2);
+  const auto report = [&](int32_t number, size_t column, const std::string& message) {
+    faults.AddAt({number, static_cast<int32_t>(column) + 1}, "", message);
+    return true;
+  };
+  for (int32_t number = first; number <= last; ++number) {
+    const std::string& line = lines[static_cast<size_t>(number) - 1];
+    const size_t begin = line.find_first_not_of(" \t");
+    const size_t tab = line.substr(0, begin).find('\t');
+    if (tab != std::string::npos) {
+      return report(number, tab, "a tab indents this line (hint: YAML takes spaces alone)");
+    }
+  }
+  for (int32_t number = last; number >= first; --number) {
+    const std::string& line = lines[static_cast<size_t>(number) - 1];
+    size_t begin = line.find_first_not_of(" -");
+    if (begin == std::string::npos || line[begin] == '#') continue;
+    const std::string hint = PunctuationHint(line.substr(begin, line.find(" #") - begin));
+    if (!hint.empty()) return report(number, begin, "not YAML" + hint);
+  }
+  return false;
+}
+
 // Marks of a value given on the command line all point to that override.
 void Remark(YamlNode& node, Mark mark) {
   node.mark = mark;
@@ -205,12 +238,37 @@ const YamlNode* YamlNode::Find(std::string_view key) const {
   return const_cast<YamlNode*>(this)->Find(key);
 }
 
+std::string PunctuationHint(const std::string& text) {
+  static const std::regex no_space("([A-Za-z_][A-Za-z_0-9]*):[^ ].*"),
+      no_colon("([A-Za-z_][A-Za-z_0-9]*)[ \t]+[^:]*"),
+      no_colon_in_flow("([A-Za-z_0-9]+) *[\\[{].*");
+  std::smatch match;
+  // Long text is no key.
+  if (text.size() > 200) return "";
+  if (std::regex_match(text, match, no_space)) {
+    return fmt::format(" (hint: a space after the colon, `{}: {}`)", match[1].str(),
+                       text.substr(static_cast<size_t>(match.length(1)) + 1));
+  }
+  if (std::regex_match(text, match, no_colon) || std::regex_match(text, match, no_colon_in_flow)) {
+    return fmt::format(" (hint: a colon after `{}`)", match[1].str());
+  }
+  return "";
+}
+
 YamlNode ParseYaml(const std::string& text, Faults& faults) {
   if (text.size() > kMaxYamlBytes) {
     faults.AddAt(
         {}, "",
         fmt::format("{} bytes exceed the {} of a configuration (hint: is it another file?)",
                     text.size(), kMaxYamlBytes));
+    return {};
+  }
+  if (const size_t bad = FirstNotUtf8(text); bad < text.size()) {
+    const size_t line_begin = bad == 0 ? 0 : text.rfind('\n', bad - 1) + 1;  // npos + 1 = 0
+    const auto line = std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n');
+    faults.AddAt({static_cast<int32_t>(line) + 1, static_cast<int32_t>(bad - line_begin) + 1}, "",
+                 fmt::format("byte 0x{:02x} is not UTF-8 (hint: save the file as UTF-8)",
+                             static_cast<uint8_t>(text[bad])));
     return {};
   }
   TreeBuilder builder(faults);
@@ -228,7 +286,9 @@ YamlNode ParseYaml(const std::string& text, Faults& faults) {
   } catch (const Stop&) {
     // The fault is told already.
   } catch (const YAML::Exception& error) {
-    faults.AddAt(FromYaml(error.mark), "", "not YAML: " + error.msg);
+    if (!AddPunctuationFault(text, FromYaml(error.mark), faults)) {
+      faults.AddAt(FromYaml(error.mark), "", "not YAML: " + error.msg);
+    }
   }
   return builder.Take();
 }
@@ -243,7 +303,10 @@ void ApplyOverride(YamlNode& root, const std::string& assignment, int number, Fa
   Faults value_faults("", {});
   YamlNode value = ParseYaml(assignment.substr(equals + 1), value_faults);
   if (!value_faults.empty()) {
-    faults.AddAt(mark, "", "the value is not YAML");
+    const bool utf8 = FirstNotUtf8(assignment) == assignment.size();
+    faults.AddAt(mark, "",
+                 utf8 ? "the value is not YAML (hint: quotes around a text, key=\"a: b\")"
+                      : "the value is not UTF-8");
     return;
   }
   Remark(value, mark);

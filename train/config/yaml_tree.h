@@ -35,8 +35,12 @@ inline constexpr size_t kMaxYamlBytes = 1 << 20;
 inline constexpr int kMaxYamlDepth = 32;
 inline constexpr size_t kMaxYamlNodes = 20000;
 
-/// Parses one document (an empty text is an empty map). Syntax errors, a second document, tags, and
-/// whatever exceeds the limits become faults; what was read so far is returned.
+/// What a scalar lacks that looks like a key and its value, "epochs:3" or "epochs 3": " (hint: …)",
+/// else nothing.
+std::string PunctuationHint(const std::string& text);
+
+/// Parses one document (an empty text is an empty map). Bytes that are not UTF-8, syntax errors, a
+/// second document, tags, and whatever exceeds the limits become faults; what was read so far is returned.
 YamlNode ParseYaml(const std::string& text, Faults& faults);
 
 /// Applies "train.epochs=3": sets the value at the dotted path, creating maps on the way; the value

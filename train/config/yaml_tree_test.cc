@@ -69,6 +69,39 @@ TEST(YamlTree, LimitsAndSyntaxAreFaults) {
   EXPECT_THAT(ParseFault(std::string(kMaxYamlBytes + 1, ' ')), testing::HasSubstr("exceed"));
 }
 
+TEST(YamlTree, BytesThatAreNotUtf8AreNamed) {
+  EXPECT_EQ(ParseFault("a: 1\nname: b\xFCro\n"),
+            "c.yaml:2:8: byte 0xfc is not UTF-8 (hint: save the file as UTF-8)");
+  EXPECT_EQ(ParseFault("\xFF\xFE"
+                       "a"),
+            "c.yaml:1:1: byte 0xff is not UTF-8 (hint: save the file as UTF-8)");
+  EXPECT_EQ(ParseFault("# gr\xFC"
+                       "n\n"),
+            "c.yaml:1:5: byte 0xfc is not UTF-8 (hint: save the file as UTF-8)");
+  EXPECT_EQ(ParseFault("name: büro\n"), "");
+}
+
+TEST(YamlTree, WhatALineLacksIsSaidWithItsPlace) {
+  // A tab.
+  EXPECT_EQ(ParseFault("train:\n\tepochs: 3\n"),
+            "c.yaml:2:1: a tab indents this line (hint: YAML takes spaces alone)");
+  EXPECT_EQ(ParseFault("seed: 1\ntrain:\n  epochs: 3\n \tbatch_size: 8\n"),
+            "c.yaml:4:2: a tab indents this line (hint: YAML takes spaces alone)");
+  // A space after the colon.
+  EXPECT_EQ(ParseFault("train:\n  epochs:3\n  batch_size: 8\n"),
+            "c.yaml:2:3: not YAML (hint: a space after the colon, `epochs: 3`)");
+  EXPECT_EQ(ParseFault("seed: 1\nname:x # why\ndata: {}\n"),
+            "c.yaml:2:1: not YAML (hint: a space after the colon, `name: x`)");
+  // The colon.
+  EXPECT_EQ(ParseFault("train:\n  epochs 3\n  batch_size: 8\n"),
+            "c.yaml:2:3: not YAML (hint: a colon after `epochs`)");
+  EXPECT_EQ(ParseFault("train:\n  batch_size: 8\n  epochs 3\n  seed: 1\n"),
+            "c.yaml:3:3: not YAML (hint: a colon after `epochs`)");
+  EXPECT_EQ(ParseFault("seed 1\n\nname: x\n"), "c.yaml:1:1: not YAML (hint: a colon after `seed`)");
+  // A tab elsewhere is no fault.
+  EXPECT_EQ(ParseFault("seed:\t1\n"), "");
+}
+
 TEST(YamlTree, OverridesSetAndCreate) {
   Faults faults("", {"train.epochs=3", "net.0.k=[5, 3]", "train.x.y=no"});
   YamlNode root = ParseYaml("train: {epochs: 9}\nnet: [{k: 1}]\n", faults);
