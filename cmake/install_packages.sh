@@ -14,7 +14,7 @@ packages=(
   libtbb-dev libhwy-dev libeigen3-dev libkissfft-dev    # engine and front end
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file
-  libsndfile1-dev libsamplerate0-dev nettle-dev libxtensor-dev # data
+  libsndfile1-dev libsamplerate0-dev nettle-dev # data
   espeak-ng                                             # synthesised recordings, run as a program
   gnuplot-nox                                           # plots, run as a program
 )

@@ -1,207 +1,176 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading of .npy files through xtensor and the data set made of them.
-// xtensor trusts a header (it allocates what the header claims and takes what the file holds), so a
-// header is checked against the file's size first. Read first: npy.h. Tested in: npy_test.cc.
+// The data set made of .npy files. Read first: npy.h. Tested in: npy_test.cc.
 #include "data/npy.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
-#include <regex>
 #include <utility>
-#include <xtensor/xarray.hpp>
-#include <xtensor/xnpy.hpp>
+#include <variant>
 
 #include "data/augment.h"
+#include "data/npy_file.h"
 #include "deploy/base/check.h"
+#include "deploy/base/checksum.h"
 #include "deploy/base/random.h"
 
 namespace bisparse::data {
 namespace {
 
-struct Header {
-  std::string type;  ///< e.g. "<f4"
-  std::vector<int64_t> shape;
-};
-
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (int64_t size : shape) text.append(text.empty() ? "" : "×").append(std::to_string(size));
-  return text.empty() ? "a single number" : text;
-}
-
-/// The header of a .npy file of version 1 or 2 whose payload is exactly as long as it says.
-Header ReadHeader(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::array<char, 12> start = {};
-  if (!stream) Fail(ErrorKind::kData, path, "cannot be opened");
-  if (!stream.read(start.data(), start.size()) || std::string(start.data(), 6) != "\x93NUMPY") {
-    Fail(ErrorKind::kData, path, "not a .npy file (hint: written by numpy.save)");
-  }
-  const int version = start[6];
-  if (version != 1 && version != 2) {
-    Fail(ErrorKind::kData, path, ".npy format version {}, only 1 and 2 are read", version);
-  }
-  const int64_t preamble = version == 1 ? 10 : 12;
-  int64_t length = 0;
-  for (int64_t byte = preamble; byte-- > 8;)
-    length = length << 8 | static_cast<uint8_t>(start[byte]);
-  // xtensor 0.24 reads the length's bytes as signed ones; numpy writes 118 for all shapes that are
-  // used here.
-  if (length < 1 || length > 127) {
-    Fail(ErrorKind::kData, path, ".npy header of {} bytes, 1 to 127 are read", length);
-  }
-  std::string text(length, '\0');
-  stream.seekg(preamble);
-  if (!stream.read(text.data(), length)) Fail(ErrorKind::kData, path, "ends within its header");
-  static const std::regex form(
-      R"(\{ *'descr' *: *'([<>|=][a-z][0-9]{1,2})' *, *'fortran_order' *: *(True|False) *, *)"
-      R"('shape' *: *\(([0-9, ]*)\) *,? *\} *\n)");
-  std::smatch match;
-  if (!std::regex_match(text, match, form)) {
-    Fail(ErrorKind::kData, path, "header '{}' is not of a plain array of numbers", text);
-  }
-  Header header{match[1], {}};
-  const std::string sizes = match[3];
-  static const std::regex number("[0-9]+");
-  const int64_t word_bytes = std::stoll(header.type.substr(2));
-  int64_t bytes = word_bytes;
-  for (std::sregex_iterator size(sizes.begin(), sizes.end(), number), end; size != end; ++size) {
-    const std::string digits = size->str();
-    header.shape.push_back(digits.size() > 12 ? INT64_MAX : std::stoll(digits));
-    if (__builtin_mul_overflow(bytes, header.shape.back(), &bytes)) {
-      Fail(ErrorKind::kData, path, "claims to be of size ({})", sizes);
-    }
-  }
-  if (match[2] == "True" && header.shape.size() > 1) {
-    Fail(ErrorKind::kData, path,
-         "is in Fortran order (hint: numpy.save(path, numpy.ascontiguousarray(x)))");
-  }
-  const auto file_bytes = static_cast<int64_t>(std::filesystem::file_size(path));
-  if (bytes != file_bytes - preamble - length) {
-    Fail(ErrorKind::kData, path, "{} of type {} takes {} bytes, but {} follow the header",
-         ShapeText(header.shape), header.type, bytes, file_bytes - preamble - length);
-  }
-  return header;
-}
-
-/// The elements of a file whose header has been checked, as numbers of type To.
-template <typename From, typename To>
-std::vector<To> ReadAs(const std::string& path) {
-  try {
-    const auto array = xt::load_npy<From>(path);
-    return std::vector<To>(array.begin(), array.end());
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    Fail(ErrorKind::kData, path, "xtensor cannot read it: {}", error.what());
-  }
-}
-
-/// Samples channels last, as f32.
-struct Samples {
-  int64_t count = 0;
+/// One pair of files: samples channels last, and their labels. Bytes are kept as they are, a quarter
+/// of what floats take; the others are what the network reads, (x − offset)·scale.
+struct Array {
+  std::string path, label_path;
+  int64_t first = 0, count = 0;  ///< in the order of all arrays
   Shape shape;
-  std::vector<float> x_nhwc;
-  std::vector<int32_t> y_n;
-  std::string path;
+  std::variant<std::vector<float>, std::vector<uint8_t>> x_nhwc;
 };
 
-void ReadX(const std::string& path, const NpyConfig& config, Samples& samples) {
-  const Header header = ReadHeader(path);
-  const std::vector<int64_t>& size = header.shape;
-  if (size.size() < 2 || size.size() > 4) {
-    Fail(ErrorKind::kData, path, "is {}, allowed are N×D, N×H×W and N×C×H×W", ShapeText(size));
-  }
-  for (int64_t extent : size) {
-    if (extent >= 1 && extent <= (int64_t{1} << 30)) continue;
-    Fail(ErrorKind::kData, path, "is {}: no size may be 0 or above 2^30", ShapeText(size));
-  }
-  std::vector<float> x;
-  if (header.type == "<f4") {
-    x = ReadAs<float, float>(path);
-  } else if (header.type == "|u1") {
-    x = ReadAs<uint8_t, float>(path);
-  } else {
-    Fail(ErrorKind::kData, path, "is of type {}, allowed are <f4 (float32) and |u1 (uint8)",
-         header.type);
-  }
+struct Scaling {
+  float offset, scale;
+  float operator()(float x) const { return (x - offset) * scale; }
+};
+
+Scaling ScalingOf(const NpyConfig& config) {
+  return {static_cast<float>(config.offset), static_cast<float>(config.scale)};
+}
+
+/// How the extents of a file are read.
+struct Reading {
   int64_t height = 1, width = 1, channels = 1;
   bool channels_first = false;
-  if (size.size() == 2) {
-    channels = size[1];
-  } else if (size.size() == 3) {
-    height = size[1], width = size[2];
-  } else if (config.channels_last) {
-    height = size[1], width = size[2], channels = size[3];
-  } else {
-    channels = size[1], height = size[2], width = size[3];
-    channels_first = channels > 1;
+};
+
+Reading ReadExtents(const NpyFile& file, const NpyConfig& config) {
+  const std::vector<int64_t>& size = file.shape();
+  if (size.size() < 2 || size.size() > 4) {
+    Fail(ErrorKind::kData, file.path(), "is {}, allowed are N×D, N×H×W and N×C×H×W{}",
+         file.ShapeText(), size.size() == 1 ? " (hint: x.reshape(N, D))" : "");
   }
-  samples.count = size[0];
-  samples.shape = {static_cast<int32_t>(height), static_cast<int32_t>(width),
-                   static_cast<int32_t>(channels)};
-  const auto offset = static_cast<float>(config.offset), scale = static_cast<float>(config.scale);
-  const int64_t elements = samples.shape.elements();
-  for (int64_t i = 0; i < std::ssize(x); ++i) {
-    x[i] = (x[i] - offset) * scale;
-    if (!std::isfinite(x[i])) {
-      Fail(ErrorKind::kData, path, "element {} of sample {} is not finite", i % elements,
-           i / elements);
-    }
+  for (const int64_t extent : size) {
+    if (extent >= 1 && extent <= (int64_t{1} << 30)) continue;
+    Fail(ErrorKind::kData, file.path(), "is {}: no size may be 0 or above 2^30", file.ShapeText());
   }
-  if (channels_first) {
-    std::vector<float> sample(elements);
-    const int64_t area = height * width;
-    for (int64_t n = 0; n < samples.count; ++n) {
-      float* const to = x.data() + n * elements;
-      std::copy_n(to, elements, sample.begin());
-      for (int64_t c = 0; c < channels; ++c) {
-        for (int64_t p = 0; p < area; ++p) to[p * channels + c] = sample[c * area + p];
-      }
-    }
-  }
-  samples.x_nhwc = std::move(x);
-  samples.path = path;
+  if (size.size() == 2) return {.channels = size[1]};
+  if (size.size() == 3) return {.height = size[1], .width = size[2]};
+  if (config.channels_last) return {.height = size[1], .width = size[2], .channels = size[3]};
+  return {.height = size[2], .width = size[3], .channels = size[1], .channels_first = size[1] > 1};
 }
 
-void ReadY(const std::string& path, Samples& samples) {
-  const Header header = ReadHeader(path);
-  const bool column = header.shape.size() == 2 && header.shape[1] == 1;
-  if (header.shape.size() != 1 && !column) {
-    Fail(ErrorKind::kData, path, "is {}, allowed is one label a sample", ShapeText(header.shape));
+/// What is likely to be meant otherwise than it is read; empty: nothing.
+std::string OddExtents(const NpyFile& file, const Reading& reading) {
+  const std::string as_maps = fmt::format(
+      "{}: {} is read as maps of {}×{} with {} channel{}", file.path(), file.ShapeText(),
+      reading.height, reading.width, reading.channels, reading.channels == 1 ? "" : "s");
+  if (file.shape().size() == 3 && reading.height <= 16 && 4 * reading.height <= reading.width) {
+    return fmt::format("{} (hint: a series of {} channels is saved as N×C×1×L: x[:, :, None, :])",
+                       as_maps, reading.height);
   }
-  if (header.shape[0] != samples.count) {
-    Fail(ErrorKind::kData, path, "has {} labels for the {} samples of {}", header.shape[0],
-         samples.count, samples.path);
+  if (reading.channels_first && reading.width <= 4 && reading.channels > 4 && reading.height > 4) {
+    return as_maps + " (hint: data.channels_last: true reads N×H×W×C)";
   }
-  std::vector<int64_t> labels;
-  if (header.type == "<i8") {
-    labels = ReadAs<int64_t, int64_t>(path);
-  } else if (header.type == "<i4") {
-    labels = ReadAs<int32_t, int64_t>(path);
-  } else if (header.type == "|u1") {
-    labels = ReadAs<uint8_t, int64_t>(path);
-  } else {
-    Fail(ErrorKind::kData, path,
-         "is of type {}, allowed are <i8 (int64), <i4 (int32) and |u1 (uint8)", header.type);
-  }
-  constexpr int64_t kMostClasses = 1 << 20;
-  for (int64_t label : labels) {
-    if (label < 0 || label >= kMostClasses) {
-      Fail(ErrorKind::kData, path, "label {} of sample {} is not in [0, {})", label,
-           samples.y_n.size(), kMostClasses);
+  return "";
+}
+
+template <typename T>
+void ToChannelsLast(std::vector<T>& x, const Reading& reading, int64_t count) {
+  const int64_t area = reading.height * reading.width, elements = area * reading.channels;
+  std::vector<T> sample(static_cast<size_t>(elements));
+  for (int64_t n = 0; n < count; ++n) {
+    T* const to = x.data() + n * elements;
+    std::copy_n(to, elements, sample.begin());
+    for (int64_t c = 0; c < reading.channels; ++c) {
+      for (int64_t p = 0; p < area; ++p) to[p * reading.channels + c] = sample[c * area + p];
     }
-    samples.y_n.push_back(static_cast<int32_t>(label));
   }
+}
+
+/// Everything but bytes. Types that f32 holds exactly are scaled in f32, the others before they are
+/// narrowed.
+std::vector<float> ReadScaled(const NpyFile& file, const NpyConfig& config, int64_t elements) {
+  std::vector<float> x;
+  if (file.bytes() <= 2 || (file.kind() == 'f' && file.bytes() == 4)) {
+    x = file.ReadFloats();
+    const Scaling scaling = ScalingOf(config);
+    for (float& value : x) value = scaling(value);
+  } else {
+    const std::vector<double> wide = file.ReadDoubles();
+    x.resize(wide.size());
+    std::transform(wide.begin(), wide.end(), x.begin(), [&](double value) {
+      return static_cast<float>((value - config.offset) * config.scale);
+    });
+  }
+  for (int64_t i = 0; i < std::ssize(x); ++i) {
+    if (std::isfinite(x[i])) continue;
+    Fail(ErrorKind::kData, file.path(),
+         "element {} of sample {} is {}, not a finite number of float32{}", i % elements,
+         i / elements, x[i], std::isinf(x[i]) && file.bytes() > 4 ? " (hint: data.scale)" : "");
+  }
+  return x;
+}
+
+Array ReadX(const std::string& path, const NpyConfig& config, std::vector<std::string>& warnings) {
+  const NpyFile file(path);
+  const Reading reading = ReadExtents(file, config);
+  Array array{.path = path,
+              .count = file.shape()[0],
+              .shape = {static_cast<int32_t>(reading.height), static_cast<int32_t>(reading.width),
+                        static_cast<int32_t>(reading.channels)}};
+  if (file.IsByte()) {
+    array.x_nhwc = file.ReadBytes();
+    for (const float extreme : {0.0f, 255.0f}) {
+      if (std::isfinite(ScalingOf(config)(extreme))) continue;
+      Fail(ErrorKind::kConfiguration, "data",
+           "({} − offset) · scale is not a finite number of float32", extreme);
+    }
+  } else {
+    array.x_nhwc = ReadScaled(file, config, array.shape.elements());
+    if (file.TypeName() != "float32") {
+      warnings.push_back(fmt::format("{}: {} is taken as float32", path, file.TypeName()));
+    }
+  }
+  if (const std::string odd = OddExtents(file, reading); !odd.empty()) warnings.push_back(odd);
+  if (reading.channels_first) {
+    std::visit([&](auto& x) { ToChannelsLast(x, reading, array.count); }, array.x_nhwc);
+  }
+  return array;
+}
+
+std::vector<int32_t> ReadY(const std::string& path, const Array& x) {
+  const NpyFile file(path);
+  const std::vector<int64_t>& size = file.shape();
+  if (size.size() != 1 && !(size.size() == 2 && size[1] == 1)) {
+    const char* const hint = size.size() == 2 && size[0] == 1         ? " (hint: y.ravel())"
+                             : size.size() == 2 && size[0] == x.count ? " (hint: y.argmax(axis=1))"
+                                                                      : "";
+    Fail(ErrorKind::kData, path, "is {}, allowed is one label a sample{}", file.ShapeText(), hint);
+  }
+  if (size[0] != x.count) {
+    Fail(ErrorKind::kData, path, "has {} labels for the {} samples of {}", size[0], x.count,
+         x.path);
+  }
+  constexpr double kMostClasses = 1 << 20;
+  std::vector<int32_t> labels;
+  for (const double label : file.ReadDoubles()) {
+    if (!(label >= 0 && label < kMostClasses)) {
+      Fail(ErrorKind::kData, path,
+           "label {} of sample {} is not in [0, {}) (hint: numpy.unique(y, return_inverse=True)[1] "
+           "numbers them from 0)",
+           label, labels.size(), kMostClasses);
+    }
+    if (label != std::floor(label)) {
+      Fail(ErrorKind::kData, path, "label {} of sample {} is no whole number", label,
+           labels.size());
+    }
+    labels.push_back(static_cast<int32_t>(label));
+  }
+  return labels;
 }
 
 class Npy : public Dataset {
  public:
-  Npy(const NpyConfig& config, const OpenOptions& options) {
+  Npy(const NpyConfig& config, const OpenOptions& options) : scaling_(ScalingOf(config)) {
     const bool hold_out = config.validation_x.empty() && !config.train_x.empty();
     if (options.train || (options.validation && hold_out)) {
       Read(config.train_x, config.train_y, config);
@@ -233,6 +202,7 @@ class Npy : public Dataset {
     }
     index_[2].assign(begin + train_count + validation_count, order.end());
     NameClasses(config);
+    Warn(options);
   }
 
   Shape shape() const override { return shape_; }
@@ -247,46 +217,71 @@ class Npy : public Dataset {
                 std::span<float> features_hwc) const override {
     BISPARSE_CHECK(index >= 0 && index < size(split));
     BISPARSE_CHECK(std::ssize(features_hwc) == shape_.elements());
-    std::copy_n(x_nhwc_.begin() + Index(split)[index] * shape_.elements(), shape_.elements(),
-                features_hwc.begin());
+    VisitSample(Index(split)[index], [&]<typename T>(std::span<const T> x_hwc) {
+      if constexpr (std::is_same_v<T, float>) {
+        std::copy(x_hwc.begin(), x_hwc.end(), features_hwc.begin());
+      } else {
+        std::transform(x_hwc.begin(), x_hwc.end(), features_hwc.begin(), scaling_);
+      }
+    });
   }
 
   std::string Describe(Split split, int64_t index, uint64_t) const override {
     const int64_t sample = Index(split)[index];
-    const File& file = *std::find_if(files_.rbegin(), files_.rend(),
-                                     [&](const File& f) { return f.first <= sample; });
-    return fmt::format("{}[{}]", file.path, sample - file.first);
+    const Array& array = ArrayOf(sample);
+    return fmt::format("{}[{}]", array.path, sample - array.first);
+  }
+
+  uint64_t Fingerprint(Split split) const override {
+    uint64_t sum = 0;
+    for (const int64_t sample : Index(split)) {
+      VisitSample(sample, [&]<typename T>(std::span<const T> x_hwc) {
+        sum = MixBits(
+            sum ^ XxHash64({reinterpret_cast<const uint8_t*>(x_hwc.data()), x_hwc.size_bytes()}));
+      });
+      sum = MixBits(sum ^ static_cast<uint64_t>(y_n_[sample]));
+    }
+    return sum;
   }
 
  private:
-  struct File {
-    std::string path;
-    int64_t first;
-  };
   const std::vector<int64_t>& Index(Split split) const {
     return index_[static_cast<size_t>(split)];
   }
 
   void Read(const std::string& x_path, const std::string& y_path, const NpyConfig& config) {
     if (x_path.empty()) return;
-    Samples samples;
-    ReadX(x_path, config, samples);
-    ReadY(y_path, samples);
-    if (count_ > 0 && samples.shape != shape_) {
+    Array array = ReadX(x_path, config, warnings_);
+    array.label_path = y_path;
+    array.first = count_;
+    const std::vector<int32_t> labels = ReadY(y_path, array);
+    if (count_ > 0 && array.shape != shape_) {
       Fail(ErrorKind::kData, x_path, "samples of {}×{}×{}, but those of {} are {}×{}×{}",
-           samples.shape.height, samples.shape.width, samples.shape.channels, files_[0].path,
+           array.shape.height, array.shape.width, array.shape.channels, arrays_[0].path,
            shape_.height, shape_.width, shape_.channels);
     }
-    files_.push_back({x_path, count_});
-    label_paths_.push_back(y_path);
-    shape_ = samples.shape;
-    count_ += samples.count;
-    if (x_nhwc_.empty()) {
-      x_nhwc_ = std::move(samples.x_nhwc);
-    } else {
-      x_nhwc_.insert(x_nhwc_.end(), samples.x_nhwc.begin(), samples.x_nhwc.end());
-    }
-    y_n_.insert(y_n_.end(), samples.y_n.begin(), samples.y_n.end());
+    shape_ = array.shape;
+    count_ += array.count;
+    y_n_.insert(y_n_.end(), labels.begin(), labels.end());
+    arrays_.push_back(std::move(array));
+  }
+
+  const Array& ArrayOf(int64_t sample) const {
+    return *std::find_if(arrays_.rbegin(), arrays_.rend(),
+                         [&](const Array& array) { return array.first <= sample; });
+  }
+
+  /// `use` gets a sample's elements as they are kept.
+  template <typename Use>
+  void VisitSample(int64_t sample, const Use& use) const {
+    const Array& array = ArrayOf(sample);
+    const auto elements = static_cast<size_t>(shape_.elements());
+    std::visit(
+        [&](const auto& x_nhwc) {
+          use(std::span(x_nhwc).subspan(static_cast<size_t>(sample - array.first) * elements,
+                                        elements));
+        },
+        array.x_nhwc);
   }
 
   /// Without names: the labels up to the largest of the first file, which is the training one where
@@ -294,7 +289,7 @@ class Npy : public Dataset {
   void NameClasses(const NpyConfig& config) {
     class_names_ = config.class_names;
     if (class_names_.empty()) {
-      const int64_t end = files_.size() > 1 ? files_[1].first : count_;
+      const int64_t end = arrays_.size() > 1 ? arrays_[1].first : count_;
       const int32_t largest = *std::max_element(y_n_.begin(), y_n_.begin() + end);
       for (int32_t label = 0; label <= largest; ++label) {
         class_names_.push_back(std::to_string(label));
@@ -302,19 +297,68 @@ class Npy : public Dataset {
     }
     for (int64_t sample = 0; sample < count_; ++sample) {
       if (y_n_[sample] < std::ssize(class_names_)) continue;
-      size_t file = files_.size() - 1;
-      while (files_[file].first > sample) --file;
-      Fail(ErrorKind::kData, label_paths_[file], "label {} of sample {} exceeds the {} classes",
-           y_n_[sample], sample - files_[file].first, class_names_.size());
+      const Array& array = ArrayOf(sample);
+      const bool from_one = y_n_[sample] == std::ssize(class_names_) &&
+                            std::find(y_n_.begin(), y_n_.end(), 0) == y_n_.end();
+      Fail(ErrorKind::kData, array.label_path, "label {} of sample {} exceeds the {} classes{}",
+           y_n_[sample], sample - array.first, class_names_.size(),
+           from_one ? " (hint: labels begin at 0: y - 1)" : "");
+    }
+  }
+
+  /// Classes that a split lacks, training samples that are all alike, columns that tell nothing.
+  void Warn(const OpenOptions& options) {
+    for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
+      const bool open = split == Split::kTrain        ? options.train
+                        : split == Split::kValidation ? options.validation
+                                                      : options.test;
+      if (open && size(split) > 0) WarnOfClasses(split);
+    }
+    if (options.train && size(Split::kTrain) > 1) WarnOfConstants();
+  }
+
+  void WarnOfClasses(Split split) {
+    std::vector<bool> seen(class_names_.size());
+    for (const int64_t sample : Index(split)) seen[static_cast<size_t>(y_n_[sample])] = true;
+    const auto missing = std::count(seen.begin(), seen.end(), false);
+    const size_t first =
+        static_cast<size_t>(std::find(seen.begin(), seen.end(), false) - seen.begin());
+    if (missing > 0 && missing + 1 < std::ssize(seen)) {
+      warnings_.push_back(
+          fmt::format("the {} split has no sample of {} of {} classes, the first is '{}'",
+                      SplitName(split), missing, seen.size(), class_names_[first]));
+    } else if (missing + 1 >= std::ssize(seen)) {
+      const auto only = std::find(seen.begin(), seen.end(), true) - seen.begin();
+      warnings_.push_back(fmt::format("the {} split has samples of one class only: '{}'",
+                                      SplitName(split), class_names_[static_cast<size_t>(only)]));
+    }
+  }
+
+  void WarnOfConstants() {
+    std::vector<float> first(static_cast<size_t>(shape_.elements())), other(first);
+    std::vector<bool> varies(first.size());
+    Features(Split::kTrain, 0, 0, first);
+    for (int64_t i = 1; i < size(Split::kTrain); ++i) {
+      Features(Split::kTrain, i, 0, other);
+      for (size_t e = 0; e < first.size(); ++e) varies[e] = varies[e] || first[e] != other[e];
+    }
+    const auto constant = std::count(varies.begin(), varies.end(), false);
+    const bool table = shape_.height == 1 && shape_.width == 1;
+    if (constant == std::ssize(varies)) {
+      warnings_.push_back("all training samples are the same: there is nothing to learn from");
+    } else if (constant > 0 && table) {  // of images, corners often are
+      const auto column = std::find(varies.begin(), varies.end(), false) - varies.begin();
+      warnings_.push_back(fmt::format(
+          "{} of {} columns hold one value in all training samples, the first is column {}",
+          constant, varies.size(), column));
     }
   }
 
   Shape shape_;
   int64_t count_ = 0;
-  std::vector<float> x_nhwc_;
+  Scaling scaling_;
+  std::vector<Array> arrays_;
   std::vector<int32_t> y_n_;
-  std::vector<File> files_;
-  std::vector<std::string> label_paths_;
   std::array<std::vector<int64_t>, 4> index_;  // by split; nothing is perturbed
   std::vector<std::string> class_names_;
 };

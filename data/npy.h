@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A classification data set in .npy files as a Dataset; nothing in it is about speech.
-//   x: N×D → 1×1×D, N×H×W → H×W×1, N×C×H×W (or N×H×W×C) → H×W×C; f32 or u8, C order
-//   y: N labels from 0; i64, i32 or u8
-// Files are read by xtensor.
-// Read first: dataset.h. Tested in: npy_test.cc.
+//   x: N×D → 1×1×D, N×H×W → H×W×1, N×C×H×W (or N×H×W×C) → H×W×C; any type of numbers. Bytes stay
+//      bytes in memory, the rest becomes f32.
+//   y: N labels from 0, whole numbers of any type
+// Read first: dataset.h, npy_file.h. Tested in: npy_test.cc.
 #ifndef BISPARSE_DATA_NPY_H_
 #define BISPARSE_DATA_NPY_H_
 
