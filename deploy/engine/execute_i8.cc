@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls the kernels that an int8 plan chose. Read first: plan_i8.h.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -151,6 +152,22 @@ void RunLinear(const StepI8& step, const uint8_t* x, int64_t winner_count, uint8
   Finish(step, arena.acc, step.outputs, 0, 1, y, logits);
 }
 
+void QuantiseInput(const PlanI8& plan, const float* x_i, uint8_t* q_i) {
+  const int64_t elements = plan.steps.front().layer->input.elements();
+  if (plan.input_affine == nullptr) {
+    return kernels::QuantiseI8(x_i, elements, plan.input_scale, plan.input_zero, q_i);
+  }
+  std::array<float, 256> block;
+  for (int64_t begin = 0; begin < elements; begin += std::ssize(block)) {
+    const int64_t count = std::min(std::ssize(block), elements - begin);
+    for (int64_t i = 0; i < count; ++i) {
+      block[i] =
+          packed::AffineAt(*plan.input_affine, static_cast<size_t>(begin + i), x_i[begin + i]);
+    }
+    kernels::QuantiseI8(block.data(), count, plan.input_scale, plan.input_zero, q_i + begin);
+  }
+}
+
 }  // namespace
 
 void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes, Parallel* parallel,
@@ -158,8 +175,7 @@ void ExecuteI8(const PlanI8& plan, const float* x_i, float* y_o, uint8_t* bytes,
   const Arena arena = CutArena(plan, bytes);
   int from = 0;
   int64_t winner_count = 0;
-  kernels::QuantiseI8(x_i, plan.steps.front().layer->input.elements(), plan.input_scale,
-                      plan.input_zero, arena.map[0]);
+  QuantiseInput(plan, x_i, arena.map[0]);
   std::vector<uint8_t> scattered;
   bool list = false;  // the map is a list of winners, until a step makes a map again
   for (size_t i = 0; i < plan.steps.size(); ++i) {

@@ -261,7 +261,12 @@ StepI8 PlanLayer(const packed::Model& model, size_t i, std::span<const Layer> be
       summary.reason = "channels last are flat already";
       break;
     case LayerKind::kAffine:
-      BISPARSE_CHECK(false);  // ValidateModel refuses it
+      BISPARSE_CHECK(i == 0);  // ValidateModel refuses others
+      summary.kernel = "affine_f32";
+      summary.reason = "done where the input becomes bytes";
+      summary.nonzeros = summary.weights_dense = layer.input.channels;
+      summary.weight_bytes = int64_t{layer.input.channels} * 8;
+      summary.macs_dense = summary.macs_executed = layer.input.elements();
   }
   return step;
 }
@@ -321,7 +326,9 @@ void Measure(PlanI8& plan) {
 
 PlanI8 MakePlanI8(const packed::Model& model, std::span<const Mode> mode_i, bool fuse,
                   std::vector<LayerSummary>& layers) {
-  PlanI8 plan{.input_scale = model.input_scale, .input_zero = model.input_zero};
+  PlanI8 plan{.input_affine = packed::InputAffine(model),
+              .input_scale = model.input_scale,
+              .input_zero = model.input_zero};
   plan.map_bytes = model.input.elements();
   plan.steps.reserve(model.layers.size());  // steps point at the ones in front of them
   for (size_t i = 0; i < model.layers.size(); ++i) {

@@ -26,7 +26,7 @@
 namespace bisparse {
 
 enum class StepKernelI8 : uint8_t {
-  kNone,          ///< nothing to do: relu (u8 has no negative values), flatten
+  kNone,          ///< nothing to do: relu (u8 has no negative values), flatten, affine on the input
   kConvDense,     ///< matmul_i8 on windows
   kConvTaps,      ///< conv_taps_i8, perhaps with the max-pool behind
   kConvQuads,     ///< conv_quads_i8, winners or the whole map
@@ -70,6 +70,7 @@ struct StepI8 {
 class Parallel;
 
 struct PlanI8 {
+  const packed::Layer* input_affine = nullptr;  ///< applied to the features before they are bytes
   float input_scale = 1;
   int32_t input_zero = 0;
   std::vector<StepI8> steps;

@@ -342,7 +342,27 @@ packed::Model MakeRandomModel(uint64_t seed, const RandomModelOptions& options) 
 }
 
 packed::Model MakeRandomI8Model(uint64_t seed, const RandomModelOptions& options) {
-  return Builder(seed, options).BuildI8();
+  packed::Model model = Builder(seed, options).BuildI8();
+  // Some begin with an affine layer, drawn apart: the rest of the network stays what it was.
+  if (seed % 8 != 3) return model;
+  struct Affine {
+    std::vector<float> scale_c, shift_c;
+    std::shared_ptr<const void> rest;
+  };
+  const auto affine = std::make_shared<Affine>();
+  affine->rest = model.storage;
+  CounterRandom random(seed, {0x616666});
+  for (int32_t c = 0; c < model.input.channels; ++c) {
+    affine->scale_c.push_back(0.5f + random.Uniform());
+    affine->shift_c.push_back(0.5f * random.Normal());
+  }
+  packed::Layer layer{.kind = LayerKind::kAffine, .name = "affine_of_input"};
+  layer.input = layer.output = model.input;
+  layer.weight_pnl = affine->scale_c;
+  layer.bias_o = affine->shift_c;
+  model.layers.insert(model.layers.begin(), layer);
+  model.storage = affine;
+  return model;
 }
 
 }  // namespace bisparse

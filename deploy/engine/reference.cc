@@ -191,9 +191,7 @@ ReferenceRun RunReference(const packed::Model& model, std::span<const float> fea
         break;
       case LayerKind::kAffine:
         for (size_t i = 0; i < in.size(); ++i) {
-          const size_t c = i % layer.weight_pnl.size();
-          out[i] = static_cast<float>(double{in[i]} * double{layer.weight_pnl[c]} +
-                                      double{layer.bias_o[c]});
+          out[i] = packed::AffineAt(layer, i, in[i]);
         }
         break;
       case LayerKind::kMaxPool:
@@ -218,7 +216,11 @@ ReferenceRun RunReference(const packed::Model& model, std::span<const float> fea
 
 ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float> features) {
   ReferenceRunI8 run;
-  for (const float x : features) run.input.push_back(QuantiseInput(model, x));
+  const Layer* const affine = packed::InputAffine(model);
+  for (size_t i = 0; i < features.size(); ++i) {
+    const float x = affine != nullptr ? packed::AffineAt(*affine, i, features[i]) : features[i];
+    run.input.push_back(QuantiseInput(model, x));
+  }
   std::vector<int32_t> in = run.input;
   int64_t padding = model.input_zero;  // of the first layer with weights
   std::span<const float> scale_o;      // of the last one
@@ -238,8 +240,6 @@ ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float>
         }
         break;
       }
-      case LayerKind::kAffine:  // no int8 model has one
-        break;
       case LayerKind::kMaxPool:
       case LayerKind::kAvgPool:
         RunPool(layer, in, out);
@@ -247,6 +247,7 @@ ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float>
       case LayerKind::kKwta:
         RunKwta(layer, in, out);
         break;
+      case LayerKind::kAffine:  // the first layer: in the input already
       case LayerKind::kRelu:
       case LayerKind::kFlatten:
         out = in;

@@ -177,7 +177,7 @@ TEST(RandomI8Model, IsValidAndReachesEveryKindOfLayer) {
     last_conv += conv;
     pool_first += !model.layers.front().HasWeights();
   }
-  EXPECT_EQ(kinds.size(), 8u);  // all but affine
+  EXPECT_EQ(kinds.size(), 9u);
   EXPECT_GT(last_conv, 10);
   EXPECT_GT(pool_first, 10);
 }

@@ -86,8 +86,10 @@ std::string I8Fault(const Model& model) {
     const bool max_pool = kind == LayerKind::kMaxPool, flatten = kind == LayerKind::kFlatten;
     const bool relu = kind == LayerKind::kRelu || kind == LayerKind::kKwta;
     std::string allowed;
-    if (kind == LayerKind::kAffine) {
-      allowed = "no affine (hint: a batch_norm directly behind its conv2d or linear is folded)";
+    if (kind == LayerKind::kAffine && i > 0) {
+      allowed =
+          "no affine but as the first layer (hint: a batch_norm directly behind its conv2d or "
+          "linear is folded)";
     } else if (i > last && !flatten) {
       allowed = fmt::format("only flatten behind the logits of '{}'", front->name);
     } else if (front == nullptr && relu && averaged) {
@@ -108,6 +110,11 @@ std::string I8Fault(const Model& model) {
     }
   }
   return {};
+}
+
+const Layer* InputAffine(const Model& model) {
+  const bool begins = !model.layers.empty() && model.layers.front().kind == LayerKind::kAffine;
+  return begins ? &model.layers.front() : nullptr;
 }
 
 bool InputIsUnsigned(const Model& model) {

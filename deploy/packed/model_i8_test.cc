@@ -179,8 +179,13 @@ TEST(ModelI8, LayersInAnOrderThatU8CannotHoldAreRefused) {
        "'pool': kind = avg_pool, int8 allows only max_pool and flatten between 'conv' and its "
        "relu"},
       {[](SmallI8& s) { s.Insert(1, LayerKind::kAffine); },
-       "'new': kind = affine, int8 allows no affine (hint: "},
-      {[](SmallI8& s) { s.Insert(0, LayerKind::kAffine); }, "'new': kind = affine"},
+       "'new': kind = affine, int8 allows no affine but as the first layer (hint: "},
+      {[](SmallI8& s) {
+         s.Insert(0, LayerKind::kAffine);
+         s.model.layers[0].name = "second";
+         s.Insert(0, LayerKind::kAffine);
+       },
+       "'second': kind = affine"},
       {[](SmallI8& s) {
          s.Insert(0, LayerKind::kRelu);
          s.Insert(0, LayerKind::kAvgPool);
@@ -215,6 +220,7 @@ TEST(ModelI8, LayersInAnOrderThatU8CanHoldAreValid) {
       [](SmallI8& s) { s.Insert(3, LayerKind::kAvgPool); },
       [](SmallI8& s) { s.Insert(3, LayerKind::kKwta); },
       [](SmallI8& s) { s.Insert(0, LayerKind::kAvgPool); },
+      [](SmallI8& s) { s.Insert(0, LayerKind::kAffine); },
       [](SmallI8& s) { s.Insert(5, LayerKind::kFlatten); },
   };
   for (size_t i = 0; i < std::size(cases); ++i) {

@@ -86,12 +86,16 @@ Ranges FindRanges(const Model& f32, std::span<const float> samples_bi) {
     behind = 0;
   }
   const bool positive = packed::InputIsUnsigned(f32);
+  const Layer* const affine = packed::InputAffine(f32);
   const Engine engine = EngineAccess::FromModel(f32);
   const auto floats = static_cast<size_t>(f32.input.elements());
   for (void (Range::*const add)(double) : {&Range::Widen, &Range::Try}) {
     for (size_t begin = 0; begin < samples_bi.size(); begin += floats) {
       const std::span<const float> features = samples_bi.subspan(begin, floats);
-      for (const float x : features) (ranges.input.*add)(positive ? std::max(x, 0.0f) : x);
+      for (size_t i = 0; i < features.size(); ++i) {
+        const float x = affine ? packed::AffineAt(*affine, i, features[i]) : features[i];
+        (ranges.input.*add)(positive ? std::max(x, 0.0f) : x);
+      }
       EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> map) {
         if (range_of[i] == nullptr) return;
         for (const float y : map) {
@@ -281,6 +285,10 @@ Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
   float scale = i8.input_scale;
   int32_t zero = i8.input_zero;
   for (size_t i = 0; i < f32.layers.size(); ++i) {
+    if (f32.layers[i].kind == LayerKind::kAffine) {  // stays in floats
+      i8.layers[i].weight_pnl = Keep(storage->scales, f32.layers[i].weight_pnl);
+      i8.layers[i].bias_o = Keep(storage->scales, f32.layers[i].bias_o);
+    }
     if (!f32.layers[i].HasWeights()) continue;
     const Weights weights(f32.layers[i]);
     const float output_scale = i == last ? 0.0f : OutputScale(weights, ranges.layers[i], scale);

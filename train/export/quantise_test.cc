@@ -391,6 +391,34 @@ TEST(Quantise, OutputsOfVeryDifferentSizes) {
   }
 }
 
+TEST(Quantise, AnAffineOnTheInputBringsUnlikeColumnsToOneRange) {
+  // y = 2·(x0 − 48000) / 900 + 3·x1 / 1e-4: both columns matter alike, one step of a common scale
+  // would be 190.
+  TwoLayers net({2, 3}, {0});
+  const std::vector<float> scale = {1.0f / 900, 1e4f}, shift = {-48000.0f / 900, 0};
+  Layer affine{.kind = LayerKind::kAffine, .name = "columns"};
+  affine.input = affine.output = net.model.input;
+  affine.weight_pnl = scale;
+  affine.bias_o = shift;
+  net.model.layers.insert(net.model.layers.begin(), affine);
+  CounterRandom random(5, {1});
+  std::vector<float> x_bi;
+  for (int b = 0; b < 200; ++b) {
+    x_bi.push_back(48000 + 900 * random.Normal());
+    x_bi.push_back(1e-4f * random.Normal());
+  }
+  const Model i8 = QuantiseModel(net.model, x_bi);
+  double error = 0, power = 0;
+  for (int64_t b = 0; b < 200; ++b) {
+    const std::span<const float> x = Sample(x_bi, net.model, b);
+    const double want = std::max(0.0, 2 * (x[0] - 48000.0) / 900 + 3 * x[1] / 1e-4);
+    const double got = RunReferenceI8(i8, x).logits[0];
+    error += (got - want) * (got - want);
+    power += want * want;
+  }
+  EXPECT_LT(error, 1e-3 * power);  // without the affine layer x1 would be 0 in bytes: 0.7
+}
+
 TEST(Quantise, ALayerThatIsNeverActive) {
   TwoLayers net({50, -20, 1, 3}, {-100, -200});
   const Model i8 = QuantiseModel(net.model, std::vector<float>{1, 1, 0.5f, 0});
@@ -435,7 +463,8 @@ TEST(Quantise, RefusesWhatInt8CannotHold) {
   model = net.model;
   model.layers[1].kind = LayerKind::kAffine;
   model.layers[1].weight_pnl = model.layers[1].bias_o = net.bias1_o;
-  EXPECT_THAT(FaultOf(model, x), HasSubstr("layer 'relu': kind = affine, int8 allows no affine"));
+  EXPECT_THAT(FaultOf(model, x),
+              HasSubstr("layer 'relu': kind = affine, int8 allows no affine but as"));
 
   EXPECT_THAT(FaultOf(net.model, {}), HasSubstr("two_layers: 0 floats to calibrate with"));
   EXPECT_THAT(FaultOf(net.model, std::span(x).first(3)), HasSubstr("3 floats to calibrate with"));
