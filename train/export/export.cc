@@ -2,16 +2,18 @@
 // Fold, pack, verify, quantise, write; see export.h.
 #include "train/export/export.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <utility>
 
 #include "data/dataset.h"
 #include "deploy/base/check.h"
+#include "deploy/base/file.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/reference.h"
 #include "deploy/packed/model_file.h"
@@ -20,6 +22,8 @@
 #include "train/config/print.h"
 #include "train/export/near_ties.h"
 #include "train/export/quantise.h"
+#include "train/loop/libtorch_error.h"
+#include "train/loop/run_folder.h"
 #include "train/loop/trained_run.h"
 
 namespace bisparse::train {
@@ -98,6 +102,9 @@ packed::Model BuildModel(const Config& config, Network& network,
                          const std::vector<std::string>& class_names, double validation_accuracy) {
   std::vector<LayerWeights> weights;
   std::vector<Affine> affines;
+  if (config.network.normalise_input) {
+    affines.push_back({ToVector(network->input_scale_c()), ToVector(network->input_shift_c())});
+  }
   const std::vector<TrainedLayer> layers = network->TrainedLayers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const TrainedLayer& layer = layers[i];
@@ -224,9 +231,69 @@ void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc
   }
 }
 
-ExportResult ExportRun(const ExportOptions& options) {
+void RedirectData(const ExportOptions& options, data::DatasetConfig& config) {
+  const bool arrays = config.kind == data::DatasetKind::kNpy;
+  const auto refuse = [](const char* flag, const std::string& what) {
+    Fail(ErrorKind::kConfiguration, flag, "{}", what);
+  };
+  if (!arrays && !options.labels.empty()) {
+    refuse("--labels", "the run was trained on recordings, which are their own labels");
+  }
+  if (!arrays && options.data.ends_with(".npy")) {
+    refuse("--data", "the run was trained on recordings (hint: give their folder)");
+  }
+  if (arrays && options.data.empty() != options.labels.empty()) {
+    refuse(options.data.empty() ? "--data" : "--labels",
+           "missing: the run was trained on arrays (hint: --data x.npy --labels y.npy)");
+  }
+  if (!options.data.empty()) {
+    if (arrays) {
+      config.npy.train_x = options.data;
+      config.npy.train_y = options.labels;
+      config.npy.validation_x = config.npy.validation_y = "";
+    } else {
+      config.speech_commands.root = options.data;
+    }
+    return;
+  }
+  std::vector<std::string> paths = {config.speech_commands.root};
+  if (arrays) {
+    paths = {config.npy.train_x, config.npy.train_y, config.npy.validation_x,
+             config.npy.validation_y};
+  }
+  for (const std::string& path : paths) {
+    if (path.empty() || PathExists(path)) continue;
+    Fail(ErrorKind::kData, path,
+         "is not there; the run in {} was trained with it, in the folder in which training ran "
+         "(hint: run there, or say where it is now: {})",
+         options.run, arrays ? "--data x.npy --labels y.npy" : "--data FOLDER");
+  }
+}
+
+namespace {
+
+/// The names of the outputs: those that the run was trained with.
+std::vector<std::string> ClassNamesOf(const TrainedRun& run, const data::Dataset& dataset) {
+  const std::vector<std::string>& theirs = dataset.class_names();
+  if (run.class_names.empty()) {  // a run of an older version
+    const bool fits = static_cast<int64_t>(theirs.size()) == run.config.network.class_count;
+    return fits ? theirs : std::vector<std::string>();
+  }
+  if (theirs != run.class_names) {
+    Fail(ErrorKind::kData, run.config.path,
+         "the data have the classes [{}], the run was trained with [{}]", fmt::join(theirs, ", "),
+         fmt::join(run.class_names, ", "));
+  }
+  return run.class_names;
+}
+
+ExportResult Export(const ExportOptions& options) {
+  RequireWritable(options.output);
   TrainedRun run = LoadTrainedRun(options.run, options.weights);
-  if (!options.data.empty()) run.config.data.speech_commands.root = options.data;
+  RedirectData(options, run.config.data);
+  if (run.config.data.kind == data::DatasetKind::kNpy) {
+    run.config.data.npy.class_names = run.class_names;
+  }
   const bool i8 = options.format == packed::NumberFormat::kI8;
   const std::unique_ptr<data::Dataset> dataset = Open(run.config, /*train=*/i8);
   const auto take = [&](data::Split split, int64_t limit) {
@@ -235,7 +302,7 @@ ExportResult ExportRun(const ExportOptions& options) {
   const std::vector<float> x_bhwc = take(data::Split::kValidation, options.samples).x_bhwc;
   ExportResult result;
   result.model =
-      BuildModel(run.config, run.network, ClassNames(run.config.data), run.validation_accuracy);
+      BuildModel(run.config, run.network, ClassNamesOf(run, *dataset), run.validation_accuracy);
 
   packed::Model read_back =
       packed::ParseModel(packed::SerialiseModel(result.model), options.output);
@@ -255,8 +322,14 @@ ExportResult ExportRun(const ExportOptions& options) {
     result.model.provenance.validation_accuracy = result.loss->i8_accuracy;
   }
   packed::WriteModel(result.model, options.output);
-  result.file_bytes = static_cast<int64_t>(std::filesystem::file_size(options.output));
+  result.file_bytes = static_cast<int64_t>(packed::SerialiseModel(result.model).size());
   return result;
+}
+
+}  // namespace
+
+ExportResult ExportRun(const ExportOptions& options) {
+  return CallLibTorch(options.run, [&] { return Export(options); });
 }
 
 }  // namespace bisparse::train

@@ -75,7 +75,9 @@ void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc
 struct ExportOptions {
   std::string run, output;
   Weights weights = Weights::kKept;
-  std::string data;       ///< recordings; empty: where the run's configuration says
+  /// Where the run's data are now: the folder of recordings, or x.npy with `labels` = y.npy in place
+  /// of the run's training and validation arrays. Empty: where the run's configuration says.
+  std::string data, labels;
   int64_t samples = 512;  ///< validation samples to verify on
   packed::NumberFormat format = packed::NumberFormat::kF32;
   int64_t calibration_samples = 512;  ///< int8: training samples, not augmented
@@ -88,6 +90,11 @@ struct ExportResult {
   std::optional<FormatLoss> loss;           ///< int8
   int64_t file_bytes = 0;
 };
+
+/// What the options say about where the data are, put into a run's configuration. Throws Error:
+/// kConfiguration for flags that do not fit the run's kind of data, kData where there is nothing at
+/// a path that the run was trained with, with the flags that help.
+void RedirectData(const ExportOptions& options, data::DatasetConfig& config);
 
 /// The file appears only when every mode has been verified, and int8 loses little. Throws Error.
 ExportResult ExportRun(const ExportOptions& options);

@@ -4,14 +4,23 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
+#include "deploy/engine/engine_access.h"
+#include "tests/resume_kill/write_npy.h"
 #include "train/config/load.h"
 #include "train/export/near_ties.h"
 #include "train/export/quantise.h"
 #include "train/loop/trained_run.h"
+#include "train/loop/trainer.h"
 
 namespace bisparse::train {
 namespace {
@@ -172,6 +181,124 @@ TEST(Export, Int8NamesTheBatchNormThatDoesNotFold) {
     EXPECT_EQ(error.kind(), ErrorKind::kConfiguration);
     EXPECT_THAT(error.what(), testing::HasSubstr("layer 'batch_norm2': kind = affine"));
   }
+}
+
+/// A run trained on arrays with columns of very unlike ranges; in a folder of its own.
+class ArrayRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(folder_);
+    CounterRandom random(3, {2});
+    for (int i = 0; i < 600; ++i) {
+      const int label = i % 3;
+      for (const double x : {48000.0 + 900 * random.Normal() + (label == 1 ? 2500 : 0),
+                             1e-4 * (random.Normal() + 3 * label), 1.0 * random.Normal()}) {
+        x_.push_back(static_cast<float>(x));
+      }
+      y_.push_back(label);
+    }
+    WriteNpy(X(), "<f4", "(600, 3)", x_);
+    WriteNpy(Y(), "<i4", "(600,)", y_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string X() const { return folder_ + "/x.npy"; }
+  std::string Y() const { return folder_ + "/y.npy"; }
+
+  /// `names`: the configuration's class_names.
+  void TrainRun(const std::string& normalise, const std::string& names) const {
+    const Config config = ParseConfig(
+        fmt::format("data: {{type: npy, train_x: {}, train_y: {}, input: [1, 1, 3], normalise: {}, "
+                    "class_names: {}}}\n"
+                    "network: [linear: {{units: 16}}, relu, linear: {{units: 3}}]\n"
+                    "train: {{epochs: 6, learning_rate: 0.02, threads: 1, workers: 0}}\n",
+                    X(), Y(), normalise, names),
+        "arrays.yaml");
+    Train(config, {.run_folder = folder_ + "/run"});
+  }
+
+  ExportOptions Options() const {
+    return {.run = folder_ + "/run", .output = folder_ + "/m.bisparse", .max_loss = 100};
+  }
+
+  const std::string folder_ = fmt::format("{}array_run_{}", testing::TempDir(), ::getpid());
+  std::vector<float> x_;
+  std::vector<int32_t> y_;
+};
+
+std::string FaultOf(const std::function<void()>& body, ErrorKind kind) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST_F(ArrayRun, NormalisedColumnsAreDeployedAsTheyWereTrained) {
+  TrainRun("column", "[a, b, c]");
+  ExportOptions options = Options();
+  options.format = packed::NumberFormat::kI8;
+  const ExportResult i8 = ExportRun(options);
+  // Two classes can be told by columns 0 and 1 alone, whose ranges differ by 10^8.
+  EXPECT_GT(i8.loss->f32_accuracy, 0.85);
+  EXPECT_GT(i8.loss->i8_accuracy, i8.loss->f32_accuracy - 0.05);
+  const packed::Model model = ExportRun(Options()).model;
+  ASSERT_EQ(model.layers.front().kind, packed::LayerKind::kAffine);
+  EXPECT_EQ(model.layers.front().name, "input.normalise");
+  // Raw features in, as a user gives them: the trained network's answers out.
+  TrainedRun run = LoadTrainedRun(folder_ + "/run");
+  const torch::Tensor expected = Logits(run.network, x_, 600);
+  const Engine engine = EngineAccess::FromModel(model, {});
+  std::vector<float> logits(3);
+  for (int64_t b = 0; b < 600; ++b) {
+    engine.Run(std::span(x_).subspan(static_cast<size_t>(b) * 3, 3), logits);
+    for (int64_t o = 0; o < 3; ++o) {
+      ASSERT_NEAR(logits[static_cast<size_t>(o)], expected[b][o].item<float>(), 1e-3) << b;
+    }
+  }
+}
+
+TEST_F(ArrayRun, TheNamesOfTheDataGoIntoTheModel) {
+  TrainRun("column", "[]");
+  EXPECT_THAT(ExportRun(Options()).model.class_names, testing::ElementsAre("0", "1", "2"));
+}
+
+TEST_F(ArrayRun, SaysWhereTheDataAreNow) {
+  TrainRun("column", "[a, b, c]");
+  std::filesystem::create_directories(folder_ + "/moved");
+  std::filesystem::rename(X(), folder_ + "/moved/x.npy");
+  EXPECT_THAT(FaultOf([&] { ExportRun(Options()); }, ErrorKind::kData),
+              testing::AllOf(testing::HasSubstr(X() + ": is not there"),
+                             testing::HasSubstr("--data x.npy --labels y.npy")));
+  ExportOptions options = Options();
+  options.data = folder_ + "/moved/x.npy";
+  EXPECT_THAT(FaultOf([&] { ExportRun(options); }, ErrorKind::kConfiguration),
+              testing::HasSubstr("--labels: missing"));
+  options.labels = Y();
+  const ExportResult result = ExportRun(options);
+  EXPECT_THAT(result.model.class_names, testing::ElementsAre("a", "b", "c"));
+  EXPECT_EQ(result.verifications[0].samples, 60);  // held out as in training
+  EXPECT_TRUE(std::filesystem::exists(options.output));
+  std::swap(options.data, options.labels);
+  EXPECT_NE(FaultOf([&] { ExportRun(options); }, ErrorKind::kData), "no error");
+}
+
+TEST(Export, FlagsThatDoNotFitTheRunsDataAreRefused) {
+  data::DatasetConfig speech, arrays;
+  arrays.kind = data::DatasetKind::kNpy;
+  const auto fault = [](data::DatasetConfig config, const std::string& data,
+                        const std::string& labels) {
+    ExportOptions options{.run = "runs/x", .data = data, .labels = labels};
+    return FaultOf([&] { RedirectData(options, config); }, ErrorKind::kConfiguration);
+  };
+  EXPECT_THAT(fault(speech, "set", "y.npy"), testing::HasSubstr("--labels: the run was trained on "
+                                                                "recordings"));
+  EXPECT_THAT(fault(speech, "x.npy", ""), testing::HasSubstr("--data: the run was trained on"));
+  EXPECT_THAT(fault(arrays, "", "y.npy"), testing::HasSubstr("--data: missing"));
+  EXPECT_EQ(fault(arrays, "x.npy", "y.npy"), "no error");
+  EXPECT_EQ(fault(speech, "set", ""), "no error");
 }
 
 TEST(NearTies, AreThoseWithinRounding) {

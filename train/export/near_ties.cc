@@ -121,8 +121,14 @@ torch::Tensor NearlyTied(const torch::Tensor& x, const torch::Tensor& delta,
 TracedForward ForwardWithNearTies(Network& network, const torch::Tensor& x_bhwc) {
   const torch::NoGradGuard no_grad;
   const std::vector<TrainedLayer> layers = network->TrainedLayers();
-  torch::Tensor x = x_bhwc.permute({0, 3, 1, 2});
+  torch::Tensor x = network->Normalised(x_bhwc).permute({0, 3, 1, 2});
   torch::Tensor delta = torch::zeros_like(x);
+  if (network->input_scale_c().defined()) {
+    // A product and a sum, each rounded.
+    const torch::Tensor shift = network->input_shift_c().abs();
+    delta = 2.0 * kUnitRoundoff * ((x_bhwc * network->input_scale_c()).abs() + shift);
+    delta = delta.permute({0, 3, 1, 2});
+  }
   TracedForward traced{.logits_bo = {},
                        .nearly_tied_b = torch::zeros({x_bhwc.size(0)}, torch::kBool)};
   size_t index = 0;

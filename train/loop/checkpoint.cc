@@ -10,6 +10,7 @@
 
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
+#include "train/loop/libtorch_error.h"
 
 namespace bisparse::train {
 namespace {
@@ -94,9 +95,6 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
 
 std::string AverageKey(size_t i) { return fmt::format("average_{}", i); }
 
-/// LibTorch's messages carry a stack trace; the first line says what happened.
-std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 double Score(const EpochMetrics& metrics) {
@@ -161,8 +159,7 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
     }
     return ReadProgress(state_row, table.contiguous());
   } catch (const c10::Error& error) {
-    Fail(ErrorKind::kData, path, "is damaged or of another network: {}",
-         FirstLine(error.what_without_backtrace()));
+    Fail(ErrorKind::kData, path, "is damaged or of another network: {}", FirstLine(error));
   }
 }
 

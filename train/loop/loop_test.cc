@@ -11,15 +11,21 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "bisparse/error.h"
 #include "deploy/base/file.h"
+#include "deploy/base/random.h"
 #include "train/config/load.h"
+#include "train/config/network.h"
 #include "train/config/print.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/memory_dataset.h"
 #include "train/loop/mixup.h"
+#include "train/loop/normalise.h"
 #include "train/loop/optimiser.h"
 #include "train/loop/teacher.h"
 #include "train/loop/trained_run.h"
@@ -377,25 +383,144 @@ TEST(Trainer, EarlyStopEndsTheRun) {
   EXPECT_FALSE(result.stopped);
 }
 
+/// A training that diverges: SGD whose rate grows too large at `epoch`, from 0.
+Config Diverging(double learning_rate, const std::vector<std::string>& overrides = {}) {
+  std::vector<std::string> all = {"train.optimiser.kind=sgd", "train.schedule.kind=constant"};
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  Config config = MakeConfig(all);
+  config.train.learning_rate = learning_rate;  // past what the schema allows
+  return config;
+}
+
 TEST(Trainer, ALossThatIsNotFiniteNamesEpochStepAndLayer) {
-  const Config config = MakeConfig();
-  MemoryDataset dataset;
+  const MemoryDataset dataset;
   const std::string folder = NewFolder("nan");
-  // In the second epoch the data turn infinite: after (90 / 16 = 5) steps and the last checkpoint.
+  EXPECT_THAT(ErrorOf([&] { Train(Diverging(1e25), dataset, {.run_folder = folder}); }),
+              AllOf(HasSubstr("epoch 1, step 2 of 5"), HasSubstr("of layer '"), HasSubstr("hint")));
+  EXPECT_FALSE(fs::exists(RunPaths(folder).last()));
+}
+
+TEST(Trainer, AnEpochsLastStepThatDivergesReachesNoCheckpoint) {
+  // One step an epoch: no later one shows a loss. Weights that are not finite, then weights that
+  // are, but give no finite loss on validation.
+  const MemoryDataset dataset;
+  for (const auto& [rate, what] : {std::pair(3e38, "' is not finite"),
+                                   std::pair(1e30, "the loss on the validation samples")}) {
+    const std::string folder = NewFolder("last_step");
+    const Config config = Diverging(rate, {"train.batch_size=90", "train.weight_decay=100"});
+    EXPECT_THAT(ErrorOf([&] { Train(config, dataset, {.run_folder = folder}); }),
+                AllOf(HasSubstr("epoch 1"), HasSubstr(what), HasSubstr("hint")));
+    EXPECT_FALSE(fs::exists(RunPaths(folder).last()));
+    EXPECT_FALSE(fs::exists(RunPaths(folder).best()));
+  }
+}
+
+TEST(Trainer, WhatLibTorchRefusesIsAFaultOfTheSettingsInOneLine) {
+  const MemoryDataset dataset;
+  const std::string message =
+      ErrorOf([&] { Train(Diverging(1e300), dataset, {.run_folder = NewFolder("refused")}); });
+  EXPECT_THAT(message, AllOf(HasSubstr("LibTorch refuses these settings: "), HasSubstr("hint")));
+  EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+}
+
+TEST(Trainer, AFeatureThatOverflowsNamesItsSample) {
   struct Poisoned : MemoryDataset {
+    data::Split where;
+    float value;
     void Features(data::Split split, int64_t index, uint64_t epoch,
                   std::span<float> x) const override {
       MemoryDataset::Features(split, index, epoch, x);
-      if (split == data::Split::kTrain && epoch == 1) x[0] = 3e38f, x[1] = 3e38f, x[6] = -3e38f;
+      if (split == where && (split == data::Split::kValidation || epoch == 1) && index == 17) {
+        x[5] = value;
+      }
     }
-  } poisoned;
-  const std::string message = ErrorOf([&] { Train(config, poisoned, {.run_folder = folder}); });
-  EXPECT_THAT(message, AllOf(HasSubstr("epoch 2, step 1 of 5"), HasSubstr("layer 'conv1'"),
-                             HasSubstr("hint")));
-  // Nothing is lost: the run goes on from the end of the first epoch.
-  const TrainResult result =
-      Train(config, dataset, {.run_folder = folder, .open = OpenRun::kResume});
-  EXPECT_EQ(result.epochs, 4);
+  } dataset;
+  for (const float value : {1e30f, -1e18f, std::numeric_limits<float>::quiet_NaN(),
+                            -std::numeric_limits<float>::infinity()}) {
+    dataset.value = value;
+    dataset.where = data::Split::kValidation;
+    EXPECT_THAT(
+        ErrorOf([&] { Train(MakeConfig(), dataset, {.run_folder = NewFolder("validation")}); }),
+        HasSubstr("memory[17]: a feature of this validation sample is "));
+    dataset.where = data::Split::kTrain;
+    const std::string folder = NewFolder("train");
+    EXPECT_THAT(ErrorOf([&] { Train(MakeConfig(), dataset, {.run_folder = folder}); }),
+                HasSubstr("memory[17]: a feature of this train sample is "));
+    // Nothing is lost: the run goes on from the end of the first epoch.
+    const TrainResult result =
+        Train(MakeConfig(), MemoryDataset(), {.run_folder = folder, .open = OpenRun::kResume});
+    EXPECT_EQ(result.epochs, 4);
+  }
+}
+
+TEST(Normalise, ColumnsHaveMeanZeroAndDeviationOne) {
+  struct Columns : MemoryDataset {
+    Shape shape() const override { return {1, 2, 3}; }
+    void Features(data::Split, int64_t index, uint64_t, std::span<float> x) const override {
+      CounterRandom random(9, {static_cast<uint64_t>(index)});
+      for (size_t i = 0; i < 6; i += 3) {
+        x[i] = 48000 + 900 * random.Normal();
+        x[i + 1] = 7;
+        x[i + 2] = 1e-4f * random.Normal();
+      }
+    }
+  } dataset;
+  const Affine affine = ColumnNormalisation(dataset);
+  for (const size_t c : {0, 1, 2}) {
+    double sum = 0, squares = 0;
+    std::vector<float> x(6);
+    for (int64_t n = 0; n < 90; ++n) {
+      dataset.Features(data::Split::kTrain, n, 0, x);
+      for (const size_t i : {c, c + 3}) {
+        const double y = double{x[i]} * affine.scale_c[c] + affine.shift_c[c];
+        sum += y / 180;
+        squares += y * y / 180;
+      }
+    }
+    EXPECT_NEAR(sum, 0, 1e-4) << c;
+    EXPECT_NEAR(squares, c == 1 ? 0 : 1, 1e-4) << c;
+  }
+}
+
+TEST(Normalise, IsTheNetworksFirstStepAndIsKept) {
+  // Features 48000 + 900·x: without normalisation nothing is learned from them.
+  struct Scaled : MemoryDataset {
+    void Features(data::Split split, int64_t index, uint64_t epoch,
+                  std::span<float> x) const override {
+      MemoryDataset::Features(split, index, epoch, x);
+      for (float& value : x) value = 48000 + 900 * value;
+    }
+  } dataset;
+  const Config config = MakeConfig({"data.normalise=column", "train.epochs=8"});
+  const std::string folder = NewFolder("normalise");
+  EXPECT_GT(Train(config, dataset, {.run_folder = folder}).best_accuracy, 0.8);
+  TrainedRun run = LoadTrainedRun(folder);
+  EXPECT_NEAR(run.network->input_scale_c().item<float>(), 1 / 900.0f, 0.2 / 900);
+  std::vector<float> x(36);
+  dataset.Features(data::Split::kValidation, 0, 0, x);
+  const torch::Tensor raw = torch::from_blob(x.data(), {1, 6, 6, 1});
+  const torch::Tensor expected = raw * run.network->input_scale_c() + run.network->input_shift_c();
+  EXPECT_TRUE(torch::equal(run.network->Normalised(raw), expected));
+  EXPECT_LT(run.network->Normalised(raw).abs().max().item<float>(), 10.0f);
+}
+
+TEST(Trainer, ArraysOfAnotherShapeSayHowToTurnThem) {
+  struct Shaped : MemoryDataset {
+    Shape of;
+    Shape shape() const override { return of; }
+  } dataset;
+  const auto hint = [&](Shape got, const std::string& input) {
+    dataset.of = got;
+    const Config config = ParseConfig(
+        "data: {type: npy, train_x: x.npy, train_y: y.npy, " + input +
+            ", class_names: [low, middle, high]}\nnetwork: [flatten, linear: {units: classes}]\n",
+        "shape.yaml");
+    return ErrorOf([&] { Train(config, dataset, {.run_folder = NewFolder("shape")}); });
+  };
+  // A file of 12×9×8, read with channels first.
+  EXPECT_THAT(hint({9, 8, 12}, "input: [12, 9, 8]"), HasSubstr("(hint: data.channels_last: true)"));
+  EXPECT_THAT(hint({9, 8, 7}, "input: [9, 8, 6]"), HasSubstr("(hint: data.input: [9, 8, 7])"));
+  EXPECT_THAT(hint({5, 20, 1}, "input: [1, 20, 5]"), HasSubstr("x[:, :, None, :]"));
 }
 
 TEST(Trainer, AFullDiskLosesNothing) {
@@ -427,10 +552,13 @@ TEST(Trainer, AFullDiskLosesNothing) {
   ExpectSameBits(StateOf(config, whole), StateOf(config, folder));
 }
 
+/// Class names and samples of MemoryDataset.
+RunData MemoryData() { return DescribeData(MemoryDataset()); }
+
 TEST(RunFolder, ExistingRunsAreNotOverwritten) {
   const Config config = MakeConfig();
   const std::string folder = NewFolder("existing");
-  RunFolder(folder, config, OpenRun::kNew).Begin();
+  RunFolder(folder, config, OpenRun::kNew).Begin(MemoryData());
   EXPECT_THAT(ErrorOf([&] { RunFolder(folder, config, OpenRun::kNew); }),
               AllOf(HasSubstr(folder), HasSubstr("--resume"), HasSubstr("--force")));
   EXPECT_EQ(ErrorOf([&] { RunFolder(folder, config, OpenRun::kResume); }), "no error");
@@ -464,7 +592,7 @@ TEST(RunFolder, ASecondTrainerIsRefused) {
 
 TEST(RunFolder, ResumingWithOtherSettingsNamesThem) {
   const std::string folder = NewFolder("settings");
-  RunFolder(folder, MakeConfig(), OpenRun::kNew).Begin();
+  RunFolder(folder, MakeConfig(), OpenRun::kNew).Begin(MemoryData());
   EXPECT_THAT(
       ErrorOf([&] {
         RunFolder(folder, MakeConfig({"train.learning_rate=0.02", "seed=7"}), OpenRun::kResume);
@@ -474,7 +602,128 @@ TEST(RunFolder, ResumingWithOtherSettingsNamesThem) {
             "no error");
 }
 
+/// Every way to open a folder is refused, for the sake of `file`, and nothing changes in it.
+void ExpectUntouched(const std::string& folder, const std::string& file) {
+  std::map<std::string, std::string> before;
+  const auto files = [&] {
+    std::map<std::string, std::string> all;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      all[entry.path()] = entry.is_regular_file() ? ReadTextFile(entry.path()) : "";
+    }
+    return all;
+  };
+  before = files();
+  for (const OpenRun open : {OpenRun::kNew, OpenRun::kResume, OpenRun::kForce}) {
+    const std::string message =
+        ErrorOf([&] { RunFolder(folder, MakeConfig(), open).Begin(MemoryData()); });
+    EXPECT_THAT(message, AllOf(HasSubstr(folder + "/" + file + ": would be replaced"),
+                               HasSubstr("hint: --out")));
+  }
+  EXPECT_EQ(files(), before);
+}
+
+TEST(RunFolder, NothingIsReplacedThatTheProgramDidNotWrite) {
+  for (const char* file : {"config.yaml", "last.pt", "best.pt", "metrics.csv", "data.json",
+                           "log/summary.json", "lock"}) {
+    const std::string folder = NewFolder("foreign");
+    fs::create_directories(folder + "/log");
+    WriteFileAtomically(folder + "/" + file, "# tuned for a week\n" + PrintConfig(MakeConfig()));
+    ExpectUntouched(folder, file);
+  }
+  // A run's own file that the user has changed is the user's.
+  const std::string folder = NewFolder("edited");
+  RunFolder(folder, MakeConfig(), OpenRun::kNew).Begin(MemoryData());
+  const std::string config = ReadTextFile(RunPaths(folder).config());
+  WriteFileAtomically(RunPaths(folder).config(), config + "# and a remark\n");
+  ExpectUntouched(folder, "config.yaml");
+  // As it was written it may be replaced.
+  WriteFileAtomically(RunPaths(folder).config(), config);
+  RunFolder(folder, MakeConfig({"seed=5"}), OpenRun::kForce).Begin(MemoryData());
+  EXPECT_THAT(ReadTextFile(RunPaths(folder).config()), HasSubstr("\nseed: 5\n"));
+}
+
+TEST(RunFolder, RunsOfEarlierVersionsAreKnown) {
+  const std::string folder = NewFolder("unmarked");
+  fs::create_directories(folder + "/log");
+  WriteFileAtomically(folder + "/lock", "1234");
+  WriteFileAtomically(folder + "/config.yaml", PrintConfig(MakeConfig()));
+  EXPECT_THAT(ErrorOf([&] { RunFolder(folder, MakeConfig(), OpenRun::kNew); }),
+              HasSubstr("the run exists"));
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, MakeConfig(), OpenRun::kResume); }), "no error");
+}
+
+TEST(RunFolder, ALockThatIsLeftOverIsNoObstacle) {
+  const std::string folder = NewFolder("left");
+  { RunFolder(folder, MakeConfig(), OpenRun::kNew); }  // came no further
+  EXPECT_EQ(ErrorOf([&] { RunFolder(folder, MakeConfig(), OpenRun::kNew); }), "no error");
+}
+
+TEST(RunFolder, ResumingWithOtherDataNamesWhatDiffers) {
+  struct Other : MemoryDataset {
+    int64_t train = 90, shift = 0;
+    std::vector<std::string> names = {"low", "middle", "high"};
+    const std::vector<std::string>& class_names() const override { return names; }
+    int64_t size(data::Split split) const override {
+      return split == data::Split::kTrain ? train : MemoryDataset::size(split);
+    }
+    int32_t Label(data::Split split, int64_t index) const override {
+      return MemoryDataset::Label(split, index + shift);
+    }
+  };
+  const std::string folder = NewFolder("data");
+  const Config config = MakeConfig({"train.epochs=1"});
+  Train(config, MemoryDataset(), {.run_folder = folder});
+  const std::string last = ReadTextFile(RunPaths(folder).last());
+  const auto fault = [&](const Other& other) {
+    return ErrorOf([&] { Train(config, other, {.run_folder = folder, .open = OpenRun::kResume}); });
+  };
+  Other fewer, moved, renamed;
+  fewer.train = 60;
+  moved.shift = 1;
+  renamed.names = {"low", "middle", "top"};
+  EXPECT_THAT(fault(fewer), HasSubstr("training samples: 90 in the run, 60 now"));
+  EXPECT_THAT(fault(moved), AllOf(HasSubstr("training samples: as many, but others"),
+                                  HasSubstr("validation samples: as many, but others")));
+  EXPECT_THAT(fault(renamed),
+              HasSubstr("classes: [low, middle, high] in the run, [low, middle, top] now"));
+  EXPECT_EQ(ReadTextFile(RunPaths(folder).last()), last);
+  EXPECT_EQ(fault(Other()), "no error");
+  // --force begins anew, with whatever data.
+  Train(config, moved, {.run_folder = folder, .open = OpenRun::kForce});
+  EXPECT_EQ(fault(moved), "no error");
+}
+
+TEST(RunFolder, KeepsTheClassesOfTheData) {
+  // The configuration lists none, so only the data know them.
+  const std::string folder = NewFolder("classes");
+  const Config config =
+      MakeConfig({"train.epochs=1", "data.class_names=[]", "network.8.linear.units=3"});
+  ASSERT_TRUE(ClassNames(config.data).empty());
+  Train(config, MemoryDataset(), {.run_folder = folder});
+  EXPECT_THAT(LoadTrainedRun(folder).class_names, testing::ElementsAre("low", "middle", "high"));
+  fs::remove(RunPaths(folder).data());  // as an earlier version left it
+  EXPECT_THAT(LoadTrainedRun(folder).class_names, testing::IsEmpty());
+  WriteFileAtomically(RunPaths(folder).data(), "{\"class_names\": [1]}");
+  EXPECT_THAT(ErrorOf([&] { LoadTrainedRun(folder); }), HasSubstr("data.json: is damaged"));
+}
+
+TEST(RunFolder, ClassesThatAreNotUtf8AreRefusedBeforeTraining) {
+  struct Latin1 : MemoryDataset {
+    std::vector<std::string> names = {"low",
+                                      "gr\xFC"
+                                      "n",
+                                      "high"};
+    const std::vector<std::string>& class_names() const override { return names; }
+  } dataset;
+  EXPECT_THAT(ErrorOf([&] { Train(MakeConfig(), dataset, {.run_folder = NewFolder("latin1")}); }),
+              HasSubstr("class 1: byte 3 of its name, 0xfc, is not UTF-8"));
+}
+
 TEST(RunFolder, AFolderThatCannotBeMadeIsNamed) {
+  const std::string long_name(300, 'x');
+  EXPECT_THAT(ErrorOf([&] { RunFolder(long_name, MakeConfig(), OpenRun::kNew); }),
+              AllOf(HasSubstr(long_name), HasSubstr("File name too long")));
+  EXPECT_THAT(ErrorOf([&] { LoadTrainedRun(long_name); }), HasSubstr("File name too long"));
   EXPECT_THAT(ErrorOf([&] { RunFolder("/dev/null/run", MakeConfig(), OpenRun::kNew); }),
               HasSubstr("/dev/null/run"));
 }
@@ -580,9 +829,11 @@ TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
   EXPECT_EQ(teachers[0]["run"], runs[1]);
   EXPECT_EQ(teachers[0]["digest"].get<std::string>().size(), 16u);
   EXPECT_EQ(teachers[0]["digest"],
-            Teacher(MakeConfig({"train.teacher=" + runs[1]}), torch::kCPU).digests()[0]);
+            Teacher(MakeConfig({"train.teacher=" + runs[1]}), dataset.class_names(), torch::kCPU)
+                .digests()[0]);
   EXPECT_NE(teachers[0]["digest"],
-            Teacher(MakeConfig({"train.teacher=" + runs[0]}), torch::kCPU).digests()[0]);
+            Teacher(MakeConfig({"train.teacher=" + runs[0]}), dataset.class_names(), torch::kCPU)
+                .digests()[0]);
 
   const torch::Tensor x = torch::rand({5, 6, 6, 1}), logits = torch::randn({5, 3});
   const torch::Tensor q = torch::softmax(logits / 3, 1);
@@ -594,7 +845,7 @@ TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
         {"train.teacher=" + teacher, "train.teacher_weight=0.25", "train.teacher_temperature=3"});
   };
   const auto mixed = [&](const std::string& teacher) {
-    return Teacher(config_of(teacher), torch::kCPU)
+    return Teacher(config_of(teacher), dataset.class_names(), torch::kCPU)
         .Mix(torch::tensor(2.0), logits, x)
         .item<double>();
   };
@@ -608,9 +859,7 @@ TEST(Teacher, MixesTheDivergenceOfSoftenedLogits) {
   const Config config = config_of(runs[0]);
   Train(config, dataset, {.run_folder = NewFolder("pupil")});  // and a run with it
   EXPECT_THAT(ErrorOf([&] {
-                Config other = config;
-                other.data.npy.class_names = {"low", "middle", "top"};
-                Teacher(other, torch::kCPU);
+                Teacher(config, {"low", "middle", "top"}, torch::kCPU);
               }),
               AllOf(HasSubstr("train.teacher"), HasSubstr("[low, middle, high]"),
                     HasSubstr("[low, middle, top]")));

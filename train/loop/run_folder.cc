@@ -4,16 +4,20 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string_view>
 
 #include "deploy/base/check.h"
+#include "deploy/base/checksum.h"
 #include "train/config/print.h"
 
 namespace bisparse::train {
@@ -71,6 +75,50 @@ FileDescriptor TakeLock(const std::string& path) {
   return lock;
 }
 
+constexpr std::string_view kMark = "# Written by bisparse-train, checksum ";
+
+/// The first line of a run's config.yaml: whoever edits the file makes it his own.
+std::string MarkLine(std::string_view config) {
+  return fmt::format("{}{:016x}\n", kMark,
+                     XxHash64({reinterpret_cast<const uint8_t*>(config.data()), config.size()}));
+}
+
+/// Earlier versions marked nothing. What they printed has every section and no comment, and they
+/// had made lock and log before it.
+bool IsUnmarkedRun(const RunPaths& paths, const std::string& config) {
+  for (const char* line : {"\nseed: ", "\ndata:\n", "\nnetwork:\n", "\ntrain:\n"}) {
+    if (config.find(line) == std::string::npos) return false;
+  }
+  return config.starts_with("name: ") && config.find('#') == std::string::npos &&
+         PathExists(paths.lock()) && PathExists(paths.folder + "/log");
+}
+
+/// Whether a trainer wrote the config.yaml of this folder, and nobody has changed it.
+bool IsRun(const RunPaths& paths) {
+  if (!PathExists(paths.config())) return false;
+  const std::string text = ReadTextFile(paths.config());
+  if (!text.starts_with(kMark)) return IsUnmarkedRun(paths, text);
+  const size_t end = text.find('\n');
+  const std::string_view rest = std::string_view(text).substr(std::min(end, text.size() - 1) + 1);
+  return std::string_view(text).substr(0, text.size() - rest.size()) == MarkLine(rest);
+}
+
+/// A folder that is no run holds nothing that a run would replace.
+void RequireFree(const RunPaths& paths) {
+  for (const std::string& file : {paths.config(), paths.last(), paths.best(), paths.metrics(),
+                                  paths.summary(), paths.data(), paths.lock()}) {
+    if (!PathExists(file)) continue;
+    if (file == paths.lock()) {  // left by a trainer that came no further
+      const std::string holder = ReadTextFile(file);
+      if (holder.size() <= 20 && holder.find_first_not_of("0123456789") == std::string::npos) {
+        continue;
+      }
+    }
+    Fail(ErrorKind::kConfiguration, file,
+         "would be replaced, and is not as bisparse-train wrote it (hint: --out another folder)");
+  }
+}
+
 void MakeFolder(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder + "/log", error);
@@ -103,10 +151,18 @@ std::vector<std::string> DifferingSettings(const std::string& run_yaml,
   return differing;
 }
 
+bool PathExists(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  FailErrno(path, "cannot be looked at", errno);
+}
+
 RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun open)
     : paths_(folder), printed_config_(PrintConfig(config)), open_(open) {
   if (open == OpenRun::kFollow) return;
-  const bool exists = fs::exists(paths_.config()) || fs::exists(paths_.last());
+  const bool exists = IsRun(paths_);
+  if (!exists) RequireFree(paths_);
   if (exists && open == OpenRun::kNew) {
     Fail(ErrorKind::kConfiguration, folder,
          "the run exists (hint: --resume continues it, --force begins it anew, --out chooses "
@@ -114,7 +170,7 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
   }
   MakeFolder(folder);
   lock_.Reset(TakeLock(paths_.lock()).Release());
-  if (open == OpenRun::kResume && fs::exists(paths_.config())) {
+  if (open == OpenRun::kResume && exists) {
     const auto differing = DifferingSettings(ReadTextFile(paths_.config()), printed_config_);
     if (!differing.empty()) {
       Fail(ErrorKind::kConfiguration, folder,
@@ -125,17 +181,28 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
   }
 }
 
-void RunFolder::Begin() const {
+void RunFolder::Begin(const RunData& data) const {
   if (open_ == OpenRun::kFollow) return;
   if (open_ == OpenRun::kForce) {
-    for (const std::string& file :
-         {paths_.last(), paths_.best(), paths_.metrics(), paths_.summary(), paths_.config()}) {
+    // config.yaml last: until it is gone, the others are seen to be a run's.
+    for (const std::string& file : {paths_.last(), paths_.best(), paths_.metrics(),
+                                    paths_.summary(), paths_.data(), paths_.config()}) {
       std::error_code error;
       fs::remove(file, error);
       if (error) FailErrno(file, "cannot be removed", error.value());
     }
   }
-  WriteFileAtomically(paths_.config(), printed_config_);
+  if (const std::optional<RunData> begun = ReadRunData(paths_.data())) {
+    const std::vector<std::string> differing = DifferingData(*begun, data);
+    if (!differing.empty()) {
+      Fail(ErrorKind::kConfiguration, paths_.folder,
+           "the run was begun with other data and can't be resumed with these:\n  {}\n"
+           "(hint: give the data it was begun with, or --out another folder)",
+           fmt::join(differing, "\n  "));
+    }
+  }
+  WriteFileAtomically(paths_.config(), MarkLine(printed_config_) + printed_config_);
+  WriteFileAtomically(paths_.data(), PrintRunData(data));
 }
 
 }  // namespace bisparse::train

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The folder of a run, and who may write to it.
 //   runs/<name>/ config.yaml   the configuration with every default
+//                data.json     classes and samples that it was begun with (run_data.h)
 //                metrics.csv   one row an epoch: losses, accuracies, throughput and where the time goes
 //                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
 //                best.pt       the network of the epoch that train.keep says
 //                log/summary.json   epoch kept, accuracy, seed, minutes, code and teachers, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
-// Tested in: loop_test.cc.
+// Nothing is replaced or deleted that the program did not write: a folder is a run's if its
+// config.yaml begins with a line that says so and holds the checksum of the rest, and only then may
+// the other names be replaced. Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 #define BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 
@@ -15,6 +18,7 @@
 
 #include "deploy/base/file.h"
 #include "train/config/config.h"
+#include "train/loop/run_data.h"
 
 namespace bisparse::train {
 
@@ -23,6 +27,7 @@ struct RunPaths {
   explicit RunPaths(const std::string& run_folder) : folder(run_folder) {}
   std::string folder;
   std::string config() const { return folder + "/config.yaml"; }
+  std::string data() const { return folder + "/data.json"; }
   std::string metrics() const { return folder + "/metrics.csv"; }
   std::string last() const { return folder + "/last.pt"; }
   std::string best() const { return folder + "/best.pt"; }
@@ -37,14 +42,15 @@ enum class OpenRun { kNew, kResume, kForce, kFollow };
 /// A run that this process holds. The lock goes with the process, however that ends.
 class RunFolder {
  public:
-  /// Makes the folder, takes the lock. Throws Error: kConfiguration if the run exists (kNew) or its
-  /// configuration differs in what matters (kResume), kData if another trainer holds it or it can't
-  /// be written to. kResume of a run that does not exist begins it.
+  /// Makes the folder, takes the lock. Throws Error: kConfiguration if the run exists (kNew), if its
+  /// configuration differs in what matters (kResume) or if a file is in the way that no trainer
+  /// wrote, kData if another trainer holds it or it can't be written to. kResume of a run that does not exist begins it.
   RunFolder(const std::string& folder, const Config& config, OpenRun open);
 
-  /// Writes config.yaml, with kForce after deleting the files of the run that was there: called
-  /// when the data are open and nothing but training is left to fail.
-  void Begin() const;
+  /// Writes config.yaml and data.json, with kForce after deleting the files of the run that was
+  /// there: called when the data are open and nothing but training is left to fail. Throws Error
+  /// (kConfiguration) with kResume if the run was begun with other data.
+  void Begin(const RunData& data) const;
 
   const RunPaths& paths() const { return paths_; }
 
@@ -54,6 +60,10 @@ class RunFolder {
   OpenRun open_;
   FileDescriptor lock_{-1};
 };
+
+/// Whether there is something at `path`. Throws Error (kData) where that cannot be told: a folder
+/// that may not be entered, a name that is too long.
+bool PathExists(const std::string& path);
 
 /// Settings in which two printed configurations differ, as "train.learning_rate: 0.001 in the run,
 /// 0.002 now"; left out is what does not change the result: device, threads, workers, folders and

@@ -9,7 +9,6 @@
 
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
-#include "train/config/network.h"
 #include "train/loop/run_folder.h"
 #include "train/loop/trained_run.h"
 
@@ -33,8 +32,9 @@ std::string DigestOf(const std::string& path) {
 
 }  // namespace
 
-Teacher::Teacher(const Config& config, torch::Device device) : config_(config.train.teacher) {
-  const std::vector<std::string> our_names = ClassNames(config.data);
+Teacher::Teacher(const Config& config, const std::vector<std::string>& class_names,
+                 torch::Device device)
+    : config_(config.train.teacher) {
   for (const std::string& folder : config_.runs) {
     TrainedRun run = LoadTrainedRun(folder);
     const NetworkConfig &theirs = run.config.network, &ours = config.network;
@@ -50,10 +50,12 @@ Teacher::Teacher(const Config& config, torch::Device device) : config_(config.tr
            "compare {}/config.yaml)",
            folder);
     }
-    const std::vector<std::string> their_names = ClassNames(run.config.data);
-    if (theirs.class_count != ours.class_count || their_names != our_names) {
+    const std::vector<std::string>& their_names = run.class_names;
+    // A run of an older version may not know its names.
+    if (theirs.class_count != ours.class_count ||
+        (!their_names.empty() && their_names != class_names)) {
       Fail(ErrorKind::kConfiguration, where, "has the classes [{}], this network has [{}]",
-           fmt::join(their_names, ", "), fmt::join(our_names, ", "));
+           fmt::join(their_names, ", "), fmt::join(class_names, ", "));
     }
     run.network->eval();
     run.network->to(device);

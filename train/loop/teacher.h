@@ -17,9 +17,9 @@ namespace bisparse::train {
 /// train.teacher: trained runs of any topology with the same input and classes.
 class Teacher {
  public:
-  /// Throws Error: kData if one of them is no run, kConfiguration if its input, front end or
-  /// classes are not those of `config`.
-  Teacher(const Config& config, torch::Device device);
+  /// `class_names`: of the data set. Throws Error: kData if one of them is no run, kConfiguration
+  /// if its input or front end is not that of `config`, or its classes are others.
+  Teacher(const Config& config, const std::vector<std::string>& class_names, torch::Device device);
 
   /// (1 − weight)·loss + weight·T²·KL(p ‖ softmax(logits/T)), mean over the batch, where p is the
   /// mean over teachers of softmax(teacher/T). Source: Hinton, Vinyals, Dean 2015, sections 2, 3.

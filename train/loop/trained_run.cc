@@ -2,10 +2,9 @@
 // Reads a run; see trained_run.h. Tested in: loop_test.cc.
 #include "train/loop/trained_run.h"
 
-#include <filesystem>
-
 #include "deploy/base/check.h"
 #include "train/config/load.h"
+#include "train/config/network.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/run_folder.h"
 #include "train/loop/weight_average.h"
@@ -30,10 +29,10 @@ Progress LoadLast(const std::string& path, const Config& config, Network& networ
 TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights) {
   const RunPaths paths(run_folder);
   const std::string file = weights == Weights::kKept ? paths.best() : paths.last();
-  if (!std::filesystem::exists(file)) {
+  if (!PathExists(file)) {
     Fail(ErrorKind::kData, run_folder,
          "holds no {} (hint: give a run folder in which bisparse-train finished an epoch)",
-         std::filesystem::path(file).filename().string());
+         file.substr(file.rfind('/') + 1));
   }
   TrainedRun run;
   run.config = LoadConfig(paths.config());
@@ -47,6 +46,8 @@ TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights) {
     run.epoch = last.epoch;
     run.validation_accuracy = last.validation_accuracy;
   }
+  const std::optional<RunData> data = ReadRunData(paths.data());
+  run.class_names = data ? data->class_names : ClassNames(run.config.data);
   run.network->eval();
   return run;
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "train/config/config.h"
 #include "train/model/network.h"
@@ -20,6 +21,8 @@ struct TrainedRun {
   Network network{nullptr};           ///< on the CPU, in evaluation mode
   int64_t epoch = -1;                 ///< 0-based epoch whose weights these are
   double validation_accuracy = -1.0;  ///< fraction
+  std::vector<std::string>
+      class_names;  ///< of its data; empty: an older run whose configuration lists none
 };
 
 enum class Weights : uint8_t {

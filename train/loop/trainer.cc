@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -22,7 +22,9 @@
 #include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/code_version.h"
+#include "train/loop/libtorch_error.h"
 #include "train/loop/mixup.h"
+#include "train/loop/normalise.h"
 #include "train/loop/optimiser.h"
 #include "train/loop/teacher.h"
 #include "train/loop/weight_average.h"
@@ -32,6 +34,9 @@ namespace bisparse::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kDivergenceHint =
+    "(hint: lower train.learning_rate or set train.gradient_clip; earlier checkpoints are kept)";
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -44,6 +49,27 @@ torch::Device ChooseDevice(const Config& config) {
          "train.device = cuda, but this LibTorch finds no CUDA device (hint: auto or cpu)");
   }
   return config.train.device != Device::kCpu && has_cuda ? torch::kCUDA : torch::kCPU;
+}
+
+/// How arrays that were read as `got` become what the network takes.
+std::string ShapeHint(const Config& config, const Shape& got, const Shape& want) {
+  if (config.data.kind != data::DatasetKind::kNpy) return "";
+  if (got == want) return " (hint: units: classes, or as many units in the last linear)";
+  const bool last = config.data.npy.channels_last;
+  // A file of a×b×c was read as a×b×c, or with channels first as b×c×a.
+  if (!last && want == Shape{got.channels, got.height, got.width}) {
+    return " (hint: data.channels_last: true)";
+  }
+  if (last && want == Shape{got.width, got.channels, got.height}) {
+    return " (hint: data.channels_last: false)";
+  }
+  if (got.channels == 1 && want == Shape{1, got.width, got.height}) {
+    return " (hint: a series N×C×L is saved as N×C×1×L: x[:, :, None, :])";
+  }
+  if (got.channels == 1 && want == Shape{1, got.height, got.width}) {
+    return " (hint: a series N×L×C is saved as N×1×L×C, x[:, None], with data.channels_last: true)";
+  }
+  return fmt::format(" (hint: data.input: [{}, {}, {}])", got.height, got.width, got.channels);
 }
 
 /// One run from its start, or from its last checkpoint, to its end.
@@ -69,10 +95,13 @@ class Trainer {
   void EndEpoch(EpochMetrics metrics);
 
   void SumGradients();
-  DeviceBatch ToDevice(data::Batch& batch) const;
+  DeviceBatch ToDevice(data::Split split, data::Batch& batch) const;
   torch::Tensor Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const;
   double GradientNorm() const;
   [[noreturn]] void FailNotFinite(const DeviceBatch& batch, double loss);
+  void RequireInputInRange(data::Split split, const data::Batch& batch,
+                           const torch::Tensor& x_bhwc) const;
+  void RequireFiniteWeights() const;
   void Checkpoint();
   void Save(const std::string& path, const torch::optim::Optimizer* optimiser) const;
   void WriteMetrics() const;
@@ -134,9 +163,9 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
       static_cast<int64_t>(dataset.class_names().size()) != config.network.class_count) {
     const Shape got = dataset.shape(), want = config.network.input;
     Fail(ErrorKind::kConfiguration, config.path,
-         "the data has samples of {}x{}x{} in {} classes, the network takes {}x{}x{} in {}",
+         "the data has samples of {}x{}x{} in {} classes, the network takes {}x{}x{} in {}{}",
          got.height, got.width, got.channels, dataset.class_names().size(), want.height, want.width,
-         want.channels, config.network.class_count);
+         want.channels, config.network.class_count, ShapeHint(config, got, want));
   }
   loader_options_ = {.batch = config.train.batch_size,
                      .workers = config.train.workers,
@@ -155,15 +184,21 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
 
   torch::manual_seed(config.seed);
   network_ = Network(config.network, config.seed);
+  if (config.network.normalise_input) {
+    const Affine columns = ColumnNormalisation(dataset);
+    network_->SetInputNormalisation(columns.scale_c, columns.shift_c);
+  }
   if (!config.train.from.empty()) BeginWith(config.train.from, network_);
-  if (!config.train.teacher.runs.empty()) teacher_.emplace(config, device_);
+  if (!config.train.teacher.runs.empty()) {
+    teacher_.emplace(config, dataset.class_names(), device_);
+  }
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
   average_.emplace(network_, config.train.ema_decay);
   network_->SetProcessGroup(group);
-  run.Begin();
+  run.Begin(DescribeData(dataset));
   if (group != nullptr) group->Wait();  // the leader has deleted what was to go
-  if (options.open == OpenRun::kResume && std::filesystem::exists(paths_.last())) {
+  if (options.open == OpenRun::kResume && PathExists(paths_.last())) {
     progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get(), &average_->tensors());
     network_->to(device_);
   }
@@ -181,6 +216,7 @@ TrainResult Trainer::Run() {
   while (!Finished() && !Stopping()) {
     TrainEpoch();
     if (Stopping() && progress_.next_batch < steps_per_epoch_) break;
+    RequireFiniteWeights();
     EpochMetrics metrics{.epoch = progress_.epoch, .learning_rate = learning_rate_};
     {
       const WeightAverage::InPlace average(*average_);
@@ -216,7 +252,7 @@ void Trainer::TrainEpoch() {
   Clock::time_point asked = start;
   for (data::Batch batch; !Stopping() && loader.Next(batch); asked = Clock::now()) {
     progress_.seconds.data += SecondsSince(asked);
-    TrainBatch(ToDevice(batch));
+    TrainBatch(ToDevice(data::Split::kTrain, batch));
     ++progress_.next_batch;
     progress_.seconds.total = earlier_seconds + SecondsSince(start);
     if (bar) {
@@ -253,7 +289,7 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   SumGradients();
   network_->LearnOwners(step, static_cast<double>(step) / TotalSteps(), learning_rate_);
 
-  // Before the step: a network that is broken never reaches a checkpoint.
+  // Before the step; RequireFiniteWeights looks at what the last one of an epoch made.
   double loss_value = loss.item<double>(), count = static_cast<double>(batch.y_b.size(0));
   double correct = static_cast<double>(logits.argmax(1).eq(batch.y_b).sum().item<int64_t>());
   if (group_ != nullptr) {
@@ -293,7 +329,7 @@ Trainer::SplitResult Trainer::Evaluate(data::Split split) {
   double loss_sum = 0.0;
   for (data::Batch batch; loader.Next(batch);) {
     if (batch.count == 0) continue;  // fewer samples than processes
-    const DeviceBatch on_device = ToDevice(batch);
+    const DeviceBatch on_device = ToDevice(split, batch);
     const torch::Tensor logits = network_->forward(on_device.x_bhwc);
     loss_sum +=
         torch::cross_entropy_loss(logits, on_device.y_b, {}, at::Reduction::Sum).item<double>();
@@ -307,6 +343,10 @@ Trainer::SplitResult Trainer::Evaluate(data::Split split) {
     loss_sum = sums[0].item<double>();
     correct = std::llround(sums[1].item<double>());
     samples = std::llround(sums[2].item<double>());
+  }
+  if (!std::isfinite(loss_sum)) {
+    Fail(ErrorKind::kConfiguration, paths_.folder, "epoch {}: the loss on the {} samples is {} {}",
+         progress_.epoch + 1, data::SplitName(split), loss_sum, kDivergenceHint);
   }
   return {loss_sum / static_cast<double>(samples),
           static_cast<double>(correct) / static_cast<double>(samples)};
@@ -382,12 +422,13 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
   WriteSummary();
 }
 
-Trainer::DeviceBatch Trainer::ToDevice(data::Batch& batch) const {
+Trainer::DeviceBatch Trainer::ToDevice(data::Split split, data::Batch& batch) const {
   const Shape& shape = config_.network.input;
   const torch::Tensor x = torch::from_blob(
       batch.x_bhwc.data(), {batch.count, shape.height, shape.width, shape.channels});
   const torch::Tensor y = torch::from_blob(batch.y_b.data(), {batch.count}, torch::kInt64);
   const double share = static_cast<double>(batch.count) / static_cast<double>(batch.joint_count);
+  RequireInputInRange(split, batch, x);
   return {x.to(device_), y.to(device_), share};
 }
 
@@ -431,7 +472,6 @@ void Trainer::FailNotFinite(const DeviceBatch& batch, double loss) {
   const auto finite = [](const torch::Tensor& t) { return t.isfinite().all().item<bool>(); };
   {
     torch::NoGradGuard no_grad;
-    if (!finite(batch.x_bhwc)) where = "the input is not finite";
     network_->forward(batch.x_bhwc, [&](const LayerConfig& layer, const torch::Tensor& y) {
       if (where.empty() && !finite(y)) {
         where =
@@ -448,14 +488,47 @@ void Trainer::FailNotFinite(const DeviceBatch& batch, double loss) {
       }
     }
   }
-  Fail(ErrorKind::kConfiguration, paths_.folder,
-       "epoch {}, step {} of {}: loss {}; {} (hint: lower train.learning_rate or set "
-       "train.gradient_clip; checkpoints of earlier epochs are kept)",
+  Fail(ErrorKind::kConfiguration, paths_.folder, "epoch {}, step {} of {}: loss {}; {} {}",
        progress_.epoch + 1, progress_.next_batch + 1, steps_per_epoch_, loss,
-       where.empty() ? "no layer shows it in a second run" : where);
+       where.empty() ? "no layer shows it in a second run" : where, kDivergenceHint);
 }
 
-void Trainer::Checkpoint() { Save(paths_.last(), optimiser_.get()); }
+/// Names the sample whose features no sum can hold.
+void Trainer::RequireInputInRange(data::Split split, const data::Batch& batch,
+                                  const torch::Tensor& x_bhwc) const {
+  // Squares of features, summed by batch norm, still fit single precision.
+  constexpr double kLargestFeature = 1e15;
+  const torch::NoGradGuard no_grad;
+  if (batch.count == 0 || x_bhwc.abs().max().item<double>() <= kLargestFeature) return;
+  const double inf = std::numeric_limits<double>::infinity();
+  const torch::Tensor largest_b = x_bhwc.abs().amax({1, 2, 3}).nan_to_num(inf, inf);
+  const int64_t b = largest_b.argmax().item<int64_t>();
+  const int64_t index = batch.index_b[static_cast<size_t>(b)];
+  Fail(ErrorKind::kData, dataset_.Describe(split, index, static_cast<uint64_t>(progress_.epoch)),
+       "a feature of this {} sample is {:.3g}, and sums of it would leave single precision "
+       "(allowed: {:.0e}) (hint: mend the sample or leave it out; arrays in other units: "
+       "data.scale)",
+       data::SplitName(split), largest_b[b].item<double>(), kLargestFeature);
+}
+
+/// A network that is broken is neither evaluated nor reaches a checkpoint. The last step before may
+/// have broken it, which no loss has shown yet.
+void Trainer::RequireFiniteWeights() const {
+  const torch::NoGradGuard no_grad;
+  const auto require = [&](const std::string& name, const torch::Tensor& tensor) {
+    if (!tensor.is_floating_point() || tensor.isfinite().all().item<bool>()) return;
+    Fail(ErrorKind::kConfiguration, paths_.folder, "epoch {}, step {} of {}: '{}' is not finite {}",
+         progress_.epoch + 1, progress_.next_batch, steps_per_epoch_, name, kDivergenceHint);
+  };
+  for (const auto& entry : network_->named_parameters()) require(entry.key(), entry.value());
+  for (const auto& entry : network_->named_buffers()) require(entry.key(), entry.value());
+  for (const torch::Tensor& average : average_->tensors()) require("ema_decay", average);
+}
+
+void Trainer::Checkpoint() {
+  RequireFiniteWeights();
+  Save(paths_.last(), optimiser_.get());
+}
 
 void Trainer::Save(const std::string& path, const torch::optim::Optimizer* optimiser) const {
   if (!Leads()) return;
@@ -555,6 +628,13 @@ RunFolder OpenRunFolder(const Config& config, const TrainOptions& options,
   return RunFolder(folder, config, leads ? options.open : OpenRun::kFollow);
 }
 
+TrainResult RunTrainer(const Config& config, const data::Dataset& dataset,
+                       const TrainOptions& options, const RunFolder& run,
+                       const ProcessGroup* group) {
+  return CallLibTorch(run.paths().folder,
+                      [&] { return Trainer(config, dataset, options, run, group).Run(); });
+}
+
 /// Null: this process trains alone.
 std::unique_ptr<ProcessGroup> JoinOthers(const Config& config) {
   const auto place = PlaceFromEnvironment([](const char* name) { return std::getenv(name); });
@@ -568,7 +648,7 @@ std::unique_ptr<ProcessGroup> JoinOthers(const Config& config) {
 TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options) {
   const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
   const RunFolder run = OpenRunFolder(config, options, group.get());
-  return Trainer(config, dataset, options, run, group.get()).Run();
+  return RunTrainer(config, dataset, options, run, group.get());
 }
 
 std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress) {
@@ -590,8 +670,12 @@ TrainResult Train(const Config& config, const TrainOptions& options) {
   const std::unique_ptr<ProcessGroup> group = JoinOthers(config);
   const RunFolder run = OpenRunFolder(config, options, group.get());
   std::FILE* const progress = group == nullptr || group->rank() == 0 ? options.progress : nullptr;
+  const std::string int8 = Int8Fault(config);
+  if (progress != nullptr && !int8.empty()) {
+    PrintRemark(progress, "bisparse-export --format int8 would refuse this network: {}\n", int8);
+  }
   const auto dataset = OpenTrainingData(config, progress);
-  return Trainer(config, *dataset, options, run, group.get()).Run();
+  return RunTrainer(config, *dataset, options, run, group.get());
 }
 
 }  // namespace bisparse::train

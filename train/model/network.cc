@@ -39,6 +39,10 @@ void ExportNorm(Norm& norm, TrainedLayer& layer) {
 }  // namespace
 
 NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(config) {
+  if (config_.normalise_input) {
+    input_scale_c_ = register_buffer("input_scale", torch::ones({config_.input.channels}));
+    input_shift_c_ = register_buffer("input_shift", torch::zeros({config_.input.channels}));
+  }
   bool is_map = true;  // NCHW until the first flatten or linear
   for (const LayerConfig& layer : config_.layers) {
     Stage stage{.config = layer};
@@ -99,12 +103,25 @@ torch::Tensor NetworkImpl::RunStage(Stage& stage, const torch::Tensor& x) {
 }
 
 torch::Tensor NetworkImpl::forward(const torch::Tensor& x_bhwc, const Observer& observer) {
-  torch::Tensor x = x_bhwc.permute({0, 3, 1, 2});
+  torch::Tensor x = Normalised(x_bhwc).permute({0, 3, 1, 2});
   for (Stage& stage : stages_) {
     x = RunStage(stage, x);
     if (observer) observer(stage.config, x);
   }
   return FlattenChannelsLast(x);
+}
+
+void NetworkImpl::SetInputNormalisation(const std::vector<float>& scale_c,
+                                        const std::vector<float>& shift_c) {
+  const torch::NoGradGuard no_grad;
+  BISPARSE_CHECK(config_.normalise_input);
+  BISPARSE_CHECK(static_cast<int64_t>(scale_c.size()) == input_scale_c_.numel());
+  input_scale_c_.copy_(torch::tensor(scale_c));
+  input_shift_c_.copy_(torch::tensor(shift_c));
+}
+
+torch::Tensor NetworkImpl::Normalised(const torch::Tensor& x_bhwc) const {
+  return config_.normalise_input ? x_bhwc * input_scale_c_ + input_shift_c_ : x_bhwc;
 }
 
 void NetworkImpl::SetProcessGroup(const ProcessGroup* group) {

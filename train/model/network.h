@@ -44,6 +44,15 @@ class NetworkImpl : public torch::nn::Module {
   using Observer = std::function<void(const LayerConfig&, const torch::Tensor&)>;
   torch::Tensor forward(const torch::Tensor& x_bhwc, const Observer& observer = {});
 
+  /// data.normalise: x·scale + shift of each input channel, before the layers. Kept with the
+  /// weights; 1 and 0 until it is set. Only where config().normalise_input.
+  void SetInputNormalisation(const std::vector<float>& scale_c, const std::vector<float>& shift_c);
+  /// Of the samples; `x_bhwc` itself where there is none.
+  torch::Tensor Normalised(const torch::Tensor& x_bhwc) const;
+  /// Undefined where there is none.
+  const torch::Tensor& input_scale_c() const { return input_scale_c_; }
+  const torch::Tensor& input_shift_c() const { return input_shift_c_; }
+
   /// Several processes train this network: batch norm and duty cycles are then those of the joint
   /// batch in training. The group must outlive the network's last forward; null: one process.
   void SetProcessGroup(const ProcessGroup* group);
@@ -91,6 +100,7 @@ class NetworkImpl : public torch::nn::Module {
 
   NetworkConfig config_;
   std::vector<Stage> stages_;
+  torch::Tensor input_scale_c_, input_shift_c_;
   const ProcessGroup* group_ = nullptr;
 };
 TORCH_MODULE(Network);
