@@ -18,6 +18,7 @@
 
 #include "deploy/base/check.h"
 #include "deploy/base/checksum.h"
+#include "train/config/load.h"
 #include "train/config/print.h"
 
 namespace bisparse::train {
@@ -171,7 +172,9 @@ RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun op
   MakeFolder(folder);
   lock_.Reset(TakeLock(paths_.lock()).Release());
   if (open == OpenRun::kResume && exists) {
-    const auto differing = DifferingSettings(ReadTextFile(paths_.config()), printed_config_);
+    // Read and printed anew: a setting that an older version did not know has its default.
+    const std::string begun = PrintConfig(LoadConfig(paths_.config()));
+    const auto differing = DifferingSettings(begun, printed_config_);
     if (!differing.empty()) {
       Fail(ErrorKind::kConfiguration, folder,
            "the run was begun with other settings and can't be resumed with these:\n  {}\n"
