@@ -14,6 +14,7 @@
 #include "bisparse/error.h"
 #include "data/audio.h"
 #include "deploy/base/cores.h"
+#include "deploy/base/threads.h"
 #include "deploy/frontend/log_mel.h"
 
 namespace bisparse::data {
@@ -84,7 +85,7 @@ ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& fro
   const int cores = UsableCores();
   const auto worker_count = std::min<int64_t>(options.workers > 0 ? options.workers : cores, count);
   std::vector<std::jthread> workers;
-  for (int64_t worker = 0; worker < worker_count; ++worker) workers.emplace_back(work);
+  StartThreads(workers, worker_count, work);
   while (!stop && done < count) {
     if (options.progress) options.progress(done, count);
     std::unique_lock lock(mutex);

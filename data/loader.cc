@@ -13,6 +13,7 @@
 #include "data/augment.h"
 #include "deploy/base/check.h"
 #include "deploy/base/random.h"
+#include "deploy/base/threads.h"
 
 namespace bisparse::data {
 
@@ -49,7 +50,7 @@ struct Loader::Impl {
   std::vector<Slot> ring;
   int64_t next_claim = 0, next_delivery = 0;  // batches
   bool stopping = false;
-  std::vector<std::thread> workers;
+  std::vector<std::jthread> workers;
 
   Impl(const Dataset& set, Split which, const LoaderOptions& how, uint64_t epoch_index)
       : dataset(set),
@@ -108,7 +109,6 @@ struct Loader::Impl {
       stopping = true;
     }
     slot_free.notify_all();
-    for (std::thread& worker : workers) worker.join();
     workers.clear();
   }
 };
@@ -124,14 +124,7 @@ Loader::Loader(const Dataset& dataset, Split split, const LoaderOptions& options
   impl_->next_claim = impl_->next_delivery = first_batch;
   if (options.workers == 0) return;
   impl_->ring.resize(std::max<int64_t>(options.queue, options.workers));
-  try {
-    for (int worker = 0; worker < options.workers; ++worker) {
-      impl_->workers.emplace_back([impl = impl_.get()] { impl->Work(); });
-    }
-  } catch (...) {  // no more threads to be had: those that run must end before impl_ goes
-    impl_->Stop();
-    throw;
-  }
+  StartThreads(impl_->workers, options.workers, [impl = impl_.get()] { impl->Work(); });
 }
 
 Loader::~Loader() { impl_->Stop(); }

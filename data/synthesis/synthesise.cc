@@ -22,6 +22,7 @@
 #include "deploy/base/cores.h"
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
+#include "deploy/base/threads.h"
 
 extern char** environ;
 
@@ -181,18 +182,16 @@ void InParallel(int64_t count, int jobs, const ProgressFunction& progress, const
   std::atomic<bool> failed{false};
   std::exception_ptr failure;
   std::vector<std::jthread> threads;
-  for (int job = 0; job < jobs; ++job) {
-    threads.emplace_back([&] {
-      for (int64_t i = next++; i < count && !failed; i = next++) {
-        try {
-          work(i);
-          ++done;
-        } catch (...) {
-          if (!failed.exchange(true)) failure = std::current_exception();
-        }
+  StartThreads(threads, jobs, [&] {
+    for (int64_t i = next++; i < count && !failed; i = next++) {
+      try {
+        work(i);
+        ++done;
+      } catch (...) {
+        if (!failed.exchange(true)) failure = std::current_exception();
       }
-    });
-  }
+    }
+  });
   while (done < count && !failed) {
     if (progress) progress(done, count);
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
