@@ -2,17 +2,17 @@
 // bisparse-bench: latency and throughput of a model in each mode, of its layers, and of other
 // engines beside ours (--peers; apps/peers/README.md). Takes a packed model, or a configuration:
 // then weights and owners are random, and the figures are what to expect before any training.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 
 #include "apps/peers/peer.h"
 #include "apps/support/benchmark.h"
 #include "apps/support/evaluation.h"
+#include "apps/support/json.h"
 #include "apps/support/model_source.h"
 #include "apps/support/program.h"
 #include "apps/support/tuning.h"
+#include "deploy/base/print.h"
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
                "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   return apps::RunProgram(app, argc, argv, [&] {
+    for (const std::string& output : {json, tuning.output()}) apps::RequireOutput(output);
     options.modes.clear();
     for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));
     const packed::Model model = apps::OpenModel(path, format);
@@ -81,7 +82,7 @@ int main(int argc, char** argv) {
       options.batch = batch;
       const auto result =
           apps::RunBenchmark(model, options, inputs_bi, data.path.empty() ? "random" : "real");
-      if (json != "-") fmt::print("{}{}", runs.empty() ? "" : "\n", apps::FormatBenchmark(result));
+      if (json != "-") PrintResult("{}{}", runs.empty() ? "" : "\n", apps::FormatBenchmark(result));
       runs.push_back(apps::BenchmarkJson(result));
     }
     if (!json.empty())

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-classify: the top classes of recordings, in a long one with the place where each is
 // heard best, and the time of front end and network apart.
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "apps/support/listening.h"
@@ -11,6 +9,7 @@
 #include "data/audio.h"
 #include "deploy/base/check.h"
 #include "deploy/base/print.h"
+#include "deploy/base/show.h"
 
 int main(int argc, char** argv) {
   CLI::App app(
@@ -41,23 +40,24 @@ int main(int argc, char** argv) {
     for (const std::string& file : files) {
       const auto audio = bisparse::data::ReadAudio(file, engine.sample_rate_hz());
       for (const std::string& remark : bisparse::data::Remarks(audio)) {
-        bisparse::PrintRemark(stderr, "{} {}\n", file, remark);
+        bisparse::PrintRemark(stderr, "{} {}\n", bisparse::Shown(file), remark);
       }
       bisparse::data::ToFloats(bisparse::data::ToPcm16(audio.samples), samples);
       const auto heard = bisparse::apps::Listen(engine, samples);
       const bool slid = heard.windows > 1;
-      fmt::print("{}:", file);
+      bisparse::PrintResult("{}:", bisparse::Shown(file));
       for (size_t i = 0; i < std::min(heard.classes.size(), static_cast<size_t>(top)); ++i) {
         const auto& [name, score, at] = heard.classes[i];
-        fmt::print("  {} {:.1f} %", name, 100.0 * score);
-        if (slid) fmt::print(" at {:.2f} s", static_cast<double>(at) / rate_hz);
+        bisparse::PrintResult("  {} {:.1f} %", bisparse::Shown(name), 100.0 * score);
+        if (slid) bisparse::PrintResult(" at {:.2f} s", static_cast<double>(at) / rate_hz);
       }
-      fmt::print("  (");
+      bisparse::PrintResult("  (");
       if (slid) {
-        fmt::print("{} windows in {:.2f} s; each: ", heard.windows,
-                   static_cast<double>(samples.size()) / rate_hz);
+        bisparse::PrintResult("{} windows in {:.2f} s; each: ", heard.windows,
+                              static_cast<double>(samples.size()) / rate_hz);
       }
-      fmt::print("front end {:.0f} us, network {:.1f} us)\n", heard.front_end_us, heard.network_us);
+      bisparse::PrintResult("front end {:.0f} us, network {:.1f} us)\n", heard.front_end_us,
+                            heard.network_us);
     }
     return 0;
   });

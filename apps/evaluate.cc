@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-evaluate: accuracy of a packed model on recordings or .npy samples, through the engine.
-#include <fmt/format.h>
-
 #include "apps/support/evaluation.h"
+#include "apps/support/json.h"
 #include "apps/support/plot.h"
 #include "apps/support/program.h"
 #include "apps/support/tuning.h"
 #include "deploy/base/check.h"
 #include "deploy/base/print.h"
+#include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/packed/model_file.h"
 
@@ -44,17 +44,17 @@ void SweepNoise(const std::vector<std::string>& paths, const apps::EvaluationDat
     }
   }
   if (json != "-") {
-    fmt::print("{:<8}", "noise");
-    for (const apps::Series& curve : panel.series) fmt::print(" {:>20}", curve.title);
+    PrintResult("{:<8}", "noise");
+    for (const apps::Series& curve : panel.series) PrintResult(" {:>20}", Shown(curve.title));
     for (size_t i = 0; i < sweeps[0].alphas.size(); ++i) {
-      fmt::print("\n{:<8.2f}", sweeps[0].alphas[i]);
+      PrintResult("\n{:<8.2f}", sweeps[0].alphas[i]);
       for (const apps::NoiseSweep& sweep : sweeps) {
-        fmt::print(" {:>18.2f} %", 100 * sweep.accuracies[i]);
+        PrintResult(" {:>18.2f} %", 100 * sweep.accuracies[i]);
       }
     }
-    fmt::print("\n{:<8}", "score");
-    for (const apps::NoiseSweep& sweep : sweeps) fmt::print(" {:>20}", sweep.score);
-    fmt::print("\n");
+    PrintResult("\n{:<8}", "score");
+    for (const apps::NoiseSweep& sweep : sweeps) PrintResult(" {:>20}", sweep.score);
+    PrintResult("\n");
   }
   if (!json.empty()) apps::WriteJson({{"models", models}}, json);
   if (!plot.empty()) apps::WritePlot({panel}, plot);
@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
       ->excludes(sweep);
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
   return apps::RunProgram(app, argc, argv, [&] {
+    for (const std::string& output : {json, predictions, plot}) apps::RequireOutput(output);
     options.mode = ParseMode(mode);
     data.part = split == "auto"  ? apps::Part::kAuto
                 : split == "all" ? apps::Part::kWhole
@@ -126,7 +127,7 @@ int main(int argc, char** argv) {
     const apps::Evaluation evaluation =
         apps::Evaluate(engine, *dataset, data.split, apps::TakenWhole(model, data));
     Remark(*dataset);
-    if (json != "-") fmt::print("{}: {}", paths[0], apps::FormatEvaluation(evaluation));
+    if (json != "-") PrintResult("{}: {}", Shown(paths[0]), apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);
     if (!predictions.empty()) apps::WriteJson(apps::PredictionsJson(evaluation), predictions);
     return 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-export: a run's best network, packed and verified, as one file.
-#include <fmt/format.h>
-
+#include "train/export/export.h"
 #include "apps/support/inspection.h"
 #include "apps/support/program.h"
-#include "train/export/export.h"
+#include "deploy/base/print.h"
+#include "deploy/base/show.h"
 #ifdef BISPARSE_HAVE_ONNX
 #include "apps/peers/onnx_writer.h"
 #endif
@@ -44,29 +44,33 @@ int main(int argc, char** argv) {
                  "Also write the network as an ONNX file: dense f32 weights, k-WTA as TopK");
 #endif
   return apps::RunProgram(app, argc, argv, [&] {
+    apps::RequireOutput(options.output);
+#ifdef BISPARSE_HAVE_ONNX
+    apps::RequireOutput(onnx);
+#endif
     if (format == "int8") options.format = packed::NumberFormat::kI8;
     if (last) options.weights = train::Weights::kLast;
     const train::ExportResult result = train::ExportRun(options);
-    fmt::print("{}\n", apps::FormatLayers(result.model));
+    PrintResult("{}\n", apps::FormatLayers(result.model));
     for (const train::Verification& v : result.verifications) {
-      fmt::print(
+      PrintResult(
           "verified {:<14} {} samples, same top class in all, logits within {:.1e} of their range",
           ModeName(v.mode), v.samples - v.swapped, v.worst_difference);
-      fmt::print("{}\n", v.nearly_tied == 0
-                             ? ""
-                             : fmt::format("; {} nearly tied, {} of them swapped and left out",
-                                           v.nearly_tied, v.swapped));
+      PrintResult("{}\n", v.nearly_tied == 0
+                              ? ""
+                              : fmt::format("; {} nearly tied, {} of them swapped and left out",
+                                            v.nearly_tied, v.swapped));
     }
     if (result.loss) {
-      fmt::print("validation f32 {:.2f} %, int8 {:.2f} % of {} samples\n",
-                 100.0 * result.loss->f32_accuracy, 100.0 * result.loss->i8_accuracy,
-                 result.loss->samples);
+      PrintResult("validation f32 {:.2f} %, int8 {:.2f} % of {} samples\n",
+                  100.0 * result.loss->f32_accuracy, 100.0 * result.loss->i8_accuracy,
+                  result.loss->samples);
     }
-    fmt::print("wrote {}: {} bytes\n", options.output, result.file_bytes);
+    PrintResult("wrote {}: {} bytes\n", Shown(options.output), result.file_bytes);
 #ifdef BISPARSE_HAVE_ONNX
     if (!onnx.empty()) {
       peers::WriteOnnx(result.model, onnx);
-      fmt::print("wrote {}\n", onnx);
+      PrintResult("wrote {}\n", Shown(onnx));
     }
 #endif
     return 0;

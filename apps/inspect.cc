@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-inspect: what is in a packed model, and what the engine would do with it, or with a
 // configuration that nobody has trained yet; its sets as a picture; the training curves of runs.
-#include <fmt/format.h>
+#include <unistd.h>
 
 #include "apps/support/curves.h"
-#include "apps/support/evaluation.h"
 #include "apps/support/inspection.h"
+#include "apps/support/json.h"
 #include "apps/support/model_source.h"
 #include "apps/support/picture.h"
 #include "apps/support/plan_report.h"
@@ -14,6 +14,7 @@
 #include "apps/support/tuning.h"
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
+#include "deploy/base/print.h"
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
   app.add_option("--plot", curves, "Only draw the training curves of run folders to this SVG file")
       ->excludes(draw);
   return apps::RunProgram(app, argc, argv, [&] {
+    for (const std::string& output : {json, picture, curves, tuning.output()})
+      apps::RequireOutput(output);
     if (!curves.empty()) {
       apps::WritePlot(apps::TrainingCurves(paths), curves);
       return 0;
@@ -59,19 +62,21 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (config) {
-      fmt::print("{}", model.provenance.config_text);
+      // Byte by byte for a file; shown as it may be on a terminal.
+      const std::string& text = model.provenance.config_text;
+      ::isatty(STDOUT_FILENO) == 1 ? WriteShownResult(text) : WriteResult(text);
       return 0;
     }
     plan = plan || tuning.tune || !tuning.file.empty();
     if (!plan && json.empty()) {
-      fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+      PrintResult("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
       return 0;
     }
     const apps::PlanReport report =
         apps::ReportPlan(model, {.choices = apps::TunedChoices(model, tuning)});
     if (json != "-") {
-      fmt::print("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
-      if (plan) fmt::print("\n{}", apps::FormatPlan(report));
+      PrintResult("{}\n{}", apps::FormatSummary(model), apps::FormatLayers(model));
+      if (plan) PrintResult("\n{}", apps::FormatPlan(report));
     }
     if (!json.empty()) apps::WriteJson(apps::PlanJson(report), json);
     return 0;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-synthesise: spoken commands from espeak-ng, in the layout of Speech Commands.
-#include <fmt/format.h>
-
 #include <optional>
 
 #include "apps/support/program.h"
 #include "data/synthesis/synthesise.h"
+#include "deploy/base/print.h"
 #include "deploy/base/progress.h"
+#include "deploy/base/show.h"
 
 int main(int argc, char** argv) {
   using namespace bisparse;
@@ -35,12 +35,12 @@ int main(int argc, char** argv) {
     };
     const data::SynthesisResult result = data::Synthesise(config);
     if (result.reused) {
-      fmt::print("{}: complete already, {} recordings\n", config.out, result.clips);
+      PrintResult("{}: complete already, {} recordings\n", Shown(config.out), result.clips);
       return 0;
     }
     if (bar) bar->Finish();
-    fmt::print("{}: {} recordings by {} voices, {} skipped\n", config.out, result.clips,
-               result.speakers, result.skipped);
+    PrintResult("{}: {} recordings by {} voices, {} skipped\n", Shown(config.out), result.clips,
+                result.speakers, result.skipped);
     return 0;
   });
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-train: trains the network of a YAML configuration into a run folder.
-#include <fmt/format.h>
 #include <malloc.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
 #include "apps/support/program.h"
 #include "deploy/base/print.h"
+#include "deploy/base/show.h"
 #include "train/config/describe.h"
 #include "train/config/load.h"
 #include "train/config/print.h"
@@ -18,13 +17,14 @@
 
 namespace {
 
-std::atomic<bool> stop_requested{false};
+std::atomic<bool> stop_requested{false}, under_way{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // for the signal handler
 
-/// The first signal ends the run in order; a second one ends the program at once.
-void RequestStop(int signal) {
+/// The first signal ends the run in order; a second one, and any before the first batch is done, when there is nothing
+/// to keep, ends the program at once.
+void RequestStop(int) {
+  if (stop_requested || !under_way) ::_exit(130);
   stop_requested = true;
-  std::signal(signal, SIG_DFL);
 }
 
 void TuneProcess(char** argv) {
@@ -50,7 +50,7 @@ void LookAtData(const bisparse::train::Config& config) {
     bisparse::train::OpenTrainingData(config, stderr);
   } else {
     bisparse::PrintRemark(stderr, "data not looked at: {} is not there\n",
-                          path.empty() ? "data.path" : path);
+                          path.empty() ? "data.path" : bisparse::Shown(path));
   }
 }
 
@@ -62,10 +62,12 @@ int main(int argc, char** argv) {
   CLI::App app("Trains the network of a configuration; best and last state go to a run folder.",
                "bisparse-train");
   app.footer(apps::Footer("bisparse-train configs/gsc_aligned.yaml --data speech_commands") +
-             "\nCtrl-C finishes the batch and writes last.pt; --resume goes on from there.");
+             "\nCtrl-C finishes the batch and writes last.pt, as SIGTERM and a closed terminal "
+             "(SIGHUP) do; "
+             "--resume goes on from there.");
   std::string config_path;
   std::vector<std::string> overrides, settings;
-  train::TrainOptions options{.progress = stderr, .stop = &stop_requested};
+  train::TrainOptions options{.progress = stderr, .stop = &stop_requested, .under_way = &under_way};
   bool resume = false, force = false, dry_run = false, print_config = false;
   const auto sets = [&](const std::string& flag, const std::string& key, const std::string& help,
                         bool text = false) {
@@ -96,27 +98,27 @@ int main(int argc, char** argv) {
   return apps::RunProgram(app, argc, argv, [&] {
     overrides.insert(overrides.end(), settings.begin(), settings.end());
     const train::Config config = train::LoadConfig(config_path, overrides);
-    if (print_config) fmt::print("{}", train::PrintConfig(config));
-    if (dry_run) fmt::print("{}", train::DescribeNetwork(config));
+    if (print_config) WriteShownResult(train::PrintConfig(config));
+    if (dry_run) WriteShownResult(train::DescribeNetwork(config));
     if (dry_run) LookAtData(config);
     if (print_config || dry_run) return 0;
-    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, RequestStop);
-    std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error like a full disk
+    apps::OnStopSignals(RequestStop);
     options.open = resume  ? train::OpenRun::kResume
                    : force ? train::OpenRun::kForce
                            : train::OpenRun::kNew;
     const train::TrainResult result = train::Train(config, options);
     if (!result.leads) return result.stopped ? 130 : 0;
     if (result.stopped) {
-      fmt::print("stopped in epoch {} of {}; --resume goes on from there\n", result.epochs + 1,
-                 config.train.epochs);
+      PrintResult("stopped in epoch {} of {}; --resume goes on from there\n", result.epochs + 1,
+                  config.train.epochs);
       return 130;
     }
-    fmt::print(
+    PrintResult(
         "{}: validation accuracy {:.2f} % in epoch {} of {}, which is kept; {:.1f} minutes\n",
-        result.run_folder, 100 * result.best_accuracy, result.best_epoch + 1, result.epochs,
+        Shown(result.run_folder), 100 * result.best_accuracy, result.best_epoch + 1, result.epochs,
         result.minutes);
-    fmt::print("next: bisparse-export {} -o {}.bisparse\n", result.run_folder, config.name);
+    PrintResult("next: bisparse-export {} -o {}\n", ShellQuoted(result.run_folder),
+                ShellQuoted(config.name + ".bisparse"));
     return 0;
   });
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "benchmarks/cost_networks.h"
+#include "deploy/base/print.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/cost.h"
 #include "deploy/engine/engine_access.h"
@@ -251,6 +252,6 @@ int main(int argc, char** argv) try {
   }
   return 0;
 } catch (const std::exception& error) {
-  fmt::print(stderr, "calibrate_cost: {}\n", error.what());
+  PrintRemark(stderr, "calibrate_cost: {}\n", error.what());
   return 1;
 }

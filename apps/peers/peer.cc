@@ -120,12 +120,12 @@ std::vector<double> Peer::ReadValues() {
   }
   const auto answer = nlohmann::json::parse(received_.substr(0, end), nullptr, false);
   received_.erase(0, end + 1);
-  if (answer.contains("error")) {
-    const bool missing = answer.contains("missing");
-    Fail(missing ? ErrorKind::kConfiguration : ErrorKind::kData, name_, "{}",
-         answer["error"].get<std::string>());
+  const auto error = answer.find("error");  // end() of what is no object
+  if (error != answer.end() && error->is_string()) {
+    Fail(answer.contains("missing") ? ErrorKind::kConfiguration : ErrorKind::kData, name_, "{}",
+         error->get<std::string>());
   }
-  if (!answer.contains("values")) Fail(ErrorKind::kData, name_, "answered what is no JSON");
+  if (!answer.contains("values")) Fail(ErrorKind::kData, name_, "answered what is no JSON of ours");
   std::vector<double> values;
   for (const auto& value : answer["values"]) {  // JSON has no NaN: a null
     values.push_back(value.is_number() ? value.get<double>() : std::nan(""));

@@ -2,6 +2,8 @@
 // Read first: serve.h.
 #include "apps/peers/serve.h"
 
+#include <charconv>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -14,6 +16,19 @@
 
 namespace bisparse::peers {
 namespace {
+
+/// Whatever bytes a message holds.
+std::string Line(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+template <typename Number>
+Number Parse(const char* what, const std::string& text) {
+  Number value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && value > 0) return value;
+  Fail(ErrorKind::kConfiguration, what, "'{}' is not a whole number above 0", text);
+}
 
 ServeSetup ReadSetup(int argc, char** argv) {
   if (argc != 6) {
@@ -29,8 +44,8 @@ ServeSetup ReadSetup(int argc, char** argv) {
   const MappedFile inputs(argv[3]);
   setup.x_bi.resize(inputs.bytes().size() / sizeof(float));
   std::memcpy(setup.x_bi.data(), inputs.bytes().data(), setup.x_bi.size() * sizeof(float));
-  setup.threads = std::stoi(argv[4]);
-  setup.batch = std::stoll(argv[5]);
+  setup.threads = Parse<int>("THREADS", argv[4]);
+  setup.batch = Parse<int64_t>("BATCH", argv[5]);
   return setup;
 }
 
@@ -47,7 +62,7 @@ int ServePeer(int argc, char** argv, const std::function<RunBatch(const ServeSet
     run(x_bi.data() + call % starts * elements, y_bo.data());
   };
   const auto answer = [](const auto& values) {
-    std::cout << nlohmann::json{{"values", values}}.dump() << std::endl;
+    std::cout << Line({{"values", values}}) << std::endl;
   };
   answer(std::vector<float>{});
   int64_t call = 0;
@@ -69,7 +84,7 @@ int ServePeer(int argc, char** argv, const std::function<RunBatch(const ServeSet
   }
   return 0;
 } catch (const std::exception& error) {
-  std::cout << nlohmann::json{{"error", error.what()}}.dump() << std::endl;
+  std::cout << Line({{"error", error.what()}}) << std::endl;
   return 1;
 }
 

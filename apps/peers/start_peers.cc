@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "apps/peers/network.h"
@@ -13,6 +14,7 @@
 #include "apps/peers/quantise.h"
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
+#include "deploy/base/temporary_folder.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/packed/model_file.h"
 #ifdef BISPARSE_HAVE_ONNX
@@ -23,26 +25,6 @@ namespace bisparse::peers {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A folder for the peers' files, gone with the object (peers have read them once they answer).
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "bisparse-peers-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) FailErrno(pattern, "can't make the folder", errno);
-    path_ = pattern;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  std::string operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 class Starter {
  public:
@@ -109,9 +91,10 @@ class Starter {
   }
 
   std::vector<std::string> Program(const std::string& engine, const std::string& variant) const {
+    std::error_code error;
     const fs::path program =
-        fs::read_symlink("/proc/self/exe").parent_path() / ("bisparse-peer-" + engine);
-    if (!fs::exists(program)) {
+        fs::read_symlink("/proc/self/exe", error).parent_path() / ("bisparse-peer-" + engine);
+    if (!fs::exists(program, error)) {
       const char* needs = engine == "onednn"  ? "Debian's libdnnl-dev"
                           : engine == "eigen" ? "a compiler with OpenMP and -march=native"
                                               : "Debian's libtorch-dev, and no BISPARSE_TRAIN=OFF";
@@ -128,7 +111,8 @@ class Starter {
   std::vector<std::string> OnnxRuntime(const std::string& variant) {
 #ifdef BISPARSE_HAVE_ONNX
     const std::string script = BISPARSE_PEERS_DIR "/onnxruntime.js";
-    if (!fs::exists(script)) {
+    std::error_code error;
+    if (!fs::exists(script, error)) {
       Fail(ErrorKind::kConfiguration, script,
            "is not there (hint: run the benchmark where it was built)");
     }
@@ -160,7 +144,7 @@ class Starter {
   const std::vector<float>& x_bi_;
   const int threads_;
   const int64_t batch_;
-  TemporaryFolder folder_;
+  const TemporaryFolder folder_;  ///< the peers' files, which they have read once they answer
   std::vector<int64_t> calls_;
   std::vector<float> ours_;  ///< of all calls_
 };

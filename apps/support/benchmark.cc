@@ -11,6 +11,7 @@
 #include "apps/peers/turn.h"
 #include "apps/support/model_source.h"
 #include "deploy/base/cores.h"
+#include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
 
 namespace bisparse::apps {
@@ -230,7 +231,7 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
 
 std::string FormatBenchmark(const BenchmarkResult& result) {
   std::string text =
-      fmt::format("{}: {}, {} ({}), {} thread{}, batch {}, {} inputs\n\n", result.model,
+      fmt::format("{}: {}, {} ({}), {} thread{}, batch {}, {} inputs\n\n", Shown(result.model),
                   result.format, result.machine, result.isa, result.threads,
                   result.threads == 1 ? "" : "s", result.batch, result.inputs);
   text += fmt::format("{:<15}{:>12}{:>12}{:>12}{:>14}{:>12}\n", "mode", "median us", "p10", "p90",
@@ -250,12 +251,13 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
         "\npeers{}, dense, ReLU for k-WTA; time relative to "
         "{}\n{:<18}{:>9}{:>12}{:>12}{:>14}{:>12}  "
         "{}\n",
-        result.peer_model.empty() ? "" : " on " + result.peer_model, ModeName(result.peer_mode),
-        "peer", "median us", "p10", "p90", "samples/s", "ratio", "p10 to p90");
+        result.peer_model.empty() ? "" : " on " + Shown(result.peer_model),
+        ModeName(result.peer_mode), "peer", "median us", "p10", "p90", "samples/s", "ratio",
+        "p10 to p90");
   }
   for (const PeerTiming& peer : result.peers) {
     if (!peer.reason.empty()) {
-      text += fmt::format("{:<18}not timed: {}\n", peer.name, peer.reason);
+      text += fmt::format("{:<18}not timed: {}\n", peer.name, Shown(peer.reason));
       continue;
     }
     text += fmt::format("{:<18}{:>9.2f}{:>12.2f}{:>12.2f}{:>14.0f}{:>11.2f}x  {:.2f} to {:.2f}\n",
@@ -266,7 +268,7 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
                       ModeName(result.layer_mode), "layer", "kernel", "median us", "MACs dense",
                       "executed", "active inputs");
   for (const LayerTiming& layer : result.layers) {
-    text += fmt::format("{:<12}{:<22}{:>11.2f}{:>14}{:>14}{:>15}\n", layer.summary.name,
+    text += fmt::format("{:<12}{:<22}{:>11.2f}{:>14}{:>14}{:>15}\n", Shown(layer.summary.name),
                         layer.summary.kernel, layer.median_us, layer.summary.macs_dense,
                         layer.summary.macs_executed, layer.summary.active_inputs);
   }

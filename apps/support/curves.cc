@@ -31,7 +31,8 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
 }
 
 Table ReadTable(const std::string& path) {
-  if (!fs::exists(path)) {
+  std::error_code error_code;
+  if (!fs::exists(path, error_code) && !error_code) {
     Fail(ErrorKind::kData, path,
          "is not there (hint: give run folders in which bisparse-train finished an epoch)");
   }

@@ -12,7 +12,7 @@
 
 #include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
-#include "deploy/base/file.h"
+#include "deploy/base/show.h"
 #include "train/config/load.h"
 
 namespace bisparse::apps {
@@ -280,14 +280,14 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
                         : fmt::format("{:.1f} %", 100.0 * static_cast<double>(row[c]) /
                                                       static_cast<double>(whole));
     };
-    const std::string name = fmt::format("{:>3} {}", c, evaluation.class_names[c]);
+    const std::string name = fmt::format("{:>3} {}", c, Shown(evaluation.class_names[c]));
     text += fmt::format("{:<16}{:>9}{:>11}{:>9}\n", name, of_class, percent(predicted),
                         percent(of_class));
     matrix += fmt::format("{:>6}", c);
   }
   matrix += '\n';
   for (size_t c = 0; c < classes; ++c) {
-    matrix += fmt::format("{:<16}", fmt::format("{:>3} {}", c, evaluation.class_names[c]));
+    matrix += fmt::format("{:<16}", fmt::format("{:>3} {}", c, Shown(evaluation.class_names[c])));
     for (const int64_t count : evaluation.confusion[c]) matrix += fmt::format("{:>6}", count);
     matrix += '\n';
   }
@@ -321,15 +321,6 @@ nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation) {
           {"clips", evaluation.clips},
           {"labels", evaluation.labels},
           {"predictions", evaluation.predictions}};
-}
-
-void WriteJson(const nlohmann::ordered_json& json, const std::string& path) {
-  const std::string text = json.dump(2) + "\n";
-  if (path == "-") {
-    fmt::print("{}", text);
-    return;
-  }
-  WriteFileAtomically(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
 }  // namespace bisparse::apps

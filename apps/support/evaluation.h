@@ -94,9 +94,6 @@ nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
 /// {"classes", "clips", "labels", "predictions"}: indices of classes, one a sample.
 nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation);
 
-/// Writes JSON with two spaces of indentation, whole or not at all; "-" is stdout.
-void WriteJson(const nlohmann::ordered_json& json, const std::string& path);
-
 }  // namespace bisparse::apps
 
 #endif  // BISPARSE_APPS_SUPPORT_EVALUATION_H_

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "deploy/base/show.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse::apps {
@@ -52,7 +53,7 @@ std::string FormatLayers(const packed::Model& model) {
       "output", "N", "S", "L", "run", "weights", "non-zero", "density", "bytes", "k-WTA");
   int64_t weights = 0, nonzeros = 0, bytes = 0;
   for (const packed::Layer& layer : model.layers) {
-    text += fmt::format("{:<9} {:<8} {:<11}", layer.name, packed::LayerKindName(layer.kind),
+    text += fmt::format("{:<9} {:<8} {:<11}", Shown(layer.name), packed::LayerKindName(layer.kind),
                         ShapeText(layer.output));
     if (layer.HasWeights()) {
       const packed::Layout layout(layer.kernel(), layer.packing);
@@ -87,10 +88,10 @@ std::string FormatLayers(const packed::Model& model) {
 }
 
 std::string FormatSummary(const packed::Model& model) {
-  std::string text =
-      fmt::format("name        {}\nnumbers     {}\ninput       {}\nclasses     {} {}\n", model.name,
-                  packed::NumberFormatName(model.format), ShapeText(model.input),
-                  model.class_names.size(), fmt::join(model.class_names, " "));
+  std::string text = fmt::format(
+      "name        {}\nnumbers     {}\ninput       {}\nclasses     {} {}\n", Shown(model.name),
+      packed::NumberFormatName(model.format), ShapeText(model.input), model.class_names.size(),
+      Shown(fmt::format("{}", fmt::join(model.class_names, " "))));
   if (model.front_end) {
     const FrontEnd& fe = *model.front_end;
     text += fmt::format(
@@ -104,8 +105,8 @@ std::string FormatSummary(const packed::Model& model) {
   }
   const packed::Provenance& from = model.provenance;
   text += fmt::format("made        {} by bisparse {}, seed {}, validation {}\n",
-                      from.created_utc.empty() ? "at an unknown time" : from.created_utc,
-                      from.version.empty() ? "?" : from.version, from.seed,
+                      from.created_utc.empty() ? "at an unknown time" : Shown(from.created_utc),
+                      from.version.empty() ? "?" : Shown(from.version), from.seed,
                       from.validation_accuracy < 0
                           ? "not known"
                           : fmt::format("{:.2f} %", 100.0 * from.validation_accuracy));

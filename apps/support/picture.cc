@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "deploy/base/check.h"
+#include "deploy/base/show.h"
 
 namespace bisparse::apps {
 namespace {
@@ -57,6 +58,15 @@ class Grid {
   int64_t taps_ = 1, columns_ = 1, rows_ = 1;
 };
 
+/// Text as XML 1.0 takes it, which has no control characters at all.
+std::string XmlText(const std::string& text) {
+  std::string xml;
+  for (const char c : Shown(text)) {
+    xml += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
+  }
+  return xml;
+}
+
 class Drawing {
  public:
   explicit Drawing(const packed::Layer& layer)
@@ -100,7 +110,7 @@ class Drawing {
 
  private:
   static std::string Text(double x, double y, const std::string& text) {
-    return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x, y, text);
+    return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x, y, XmlText(text));
   }
 
   int32_t Owner(int32_t n, int64_t p) const {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "apps/support/model_source.h"
+#include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/kernels/cpu.h"
 
@@ -95,7 +96,7 @@ std::string FormatPlan(const PlanReport& report) {
   std::string text = fmt::format(
       "plan of {} ({}) on {}, {} at {:.1f} GHz, caches {} KB, {} KB, {} KB; one thread, one "
       "sample\n",
-      report.model, report.format, report.machine, report.isa, report.clock_ghz,
+      Shown(report.model), report.format, report.machine, report.isa, report.clock_ghz,
       report.caches.l1_bytes >> 10, report.caches.l2_bytes >> 10, report.caches.l3_bytes >> 10);
   text += fmt::format("{:<11}{:<31}{:>12}{:>12}{:>12}{:>10} {:<7}{:>9}{:>9}{:>8}  {}\n", "layer",
                       "kernel", "MACs dense", "sparse-d.", "sparse-sp.", "bytes", "in", "us",
@@ -104,8 +105,8 @@ std::string FormatPlan(const PlanReport& report) {
   for (const PlannedLayer& layer : report.layers) {
     const LayerSummary& s = layer.summary;
     text += fmt::format(
-        "{:<10} {:<30} {:>12}{:>12}{:>12}{:>10} {:<7}{:>9.2f}{:>9.2f}{:>8}  {}\n", s.name, s.kernel,
-        s.macs_dense, layer.macs_sparse_dense, layer.macs_sparse_sparse, s.weight_bytes,
+        "{:<10} {:<30} {:>12}{:>12}{:>12}{:>10} {:<7}{:>9.2f}{:>9.2f}{:>8}  {}\n", Shown(s.name),
+        s.kernel, s.macs_dense, layer.macs_sparse_dense, layer.macs_sparse_sparse, s.weight_bytes,
         layer.cache, s.expected_us, s.dense_us,
         s.expected_us > 0 ? fmt::format("{:.1f}x", s.dense_us / s.expected_us) : "", s.reason);
     macs[0] += s.macs_dense;
@@ -118,7 +119,8 @@ std::string FormatPlan(const PlanReport& report) {
                       CacheLevelName(bytes, report.caches), report.expected_us, report.dense_us,
                       report.expected_us > 0 ? report.dense_us / report.expected_us : 1.0);
   text += fmt::format("workspace {} bytes a thread\n", report.workspace_bytes);
-  for (const std::string& warning : report.warnings) text += fmt::format("warning: {}\n", warning);
+  for (const std::string& warning : report.warnings)
+    text += fmt::format("warning: {}\n", Shown(warning));
   return text;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every program shares: flags, version, and exit codes from exceptions.
-//   0 done · 1 internal error · 2 configuration or flags · 3 data or file · 130 stopped by a signal
+// What every program shares: flags, version, standard streams, signals, and exit codes from exceptions.
+//   0 done · 1 internal error, no memory, no threads · 2 configuration or flags · 3 data or file (stdout too) ·
+//   130 stopped by a signal
+// Results go through PrintResult, all else through PrintRemark (deploy/base/print.h).
 #ifndef BISPARSE_APPS_SUPPORT_PROGRAM_H_
 #define BISPARSE_APPS_SUPPORT_PROGRAM_H_
 
@@ -18,8 +20,22 @@ void AddTextFlag(CLI::App& app, const std::string& flag, std::string (*text)(),
                  const std::string& help);
 
 /// Parses the flags, then runs `body`; whatever is thrown becomes a line on stderr, "program:
-/// where: what, allowed, hint", and the exit code above.
+/// where: what, allowed, hint", and the exit code above. Before that:
+///   - a standard stream that the caller closed is opened on /dev/null, so that no file of ours gets its number; what
+///     is written to a stdout that was closed fails
+///   - SIGPIPE and SIGXFSZ no longer end the program: a reader that went away and a limit on file sizes are errors of
+///     the write, and of those only results count
+///   - an empty value of a flag is refused, and so is a number that is none: NaN, infinite, too large for its type,
+///     negative where that makes no sense, octal
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
+
+/// For an output that long work ends in: throws Error (kData) where it is known that it cannot be written. Empty: there
+/// is none; "-": stdout.
+void RequireOutput(const std::string& path);
+
+/// For long work that the user may end: SIGINT, SIGTERM and SIGHUP call `handler`, but for those that the caller had
+/// ignored (nohup, a job in the background).
+void OnStopSignals(void (*handler)(int signal));
 
 }  // namespace bisparse::apps
 

@@ -5,15 +5,18 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
-#include "apps/support/evaluation.h"
+#include "apps/support/json.h"
 #include "apps/support/model_source.h"
 #include "deploy/base/check.h"
 #include "deploy/base/checksum.h"
+#include "deploy/base/file.h"
+#include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/kernels/cpu.h"
 #include "deploy/packed/model_file.h"
@@ -139,11 +142,14 @@ void WriteTuning(const packed::Model& model, const std::vector<LayerChoice>& cho
 }
 
 std::vector<LayerChoice> ReadTuning(const packed::Model& model, const std::string& path) {
-  std::ifstream file(path);
-  if (!file)
-    Fail(ErrorKind::kData, path, "cannot be read (hint: --tune --tune-file {} writes it)", path);
+  std::error_code unknown;
+  if (!std::filesystem::exists(path, unknown) && !unknown) {
+    Fail(ErrorKind::kData, path, "cannot be read (hint: --tune --tune-file {} writes it)",
+         ShellQuoted(path));
+  }
+  const std::string text = ReadTextFile(path);
   try {
-    const auto json = nlohmann::json::parse(file);
+    const auto json = nlohmann::json::parse(text);
     if (json.at("bisparse_tuning") != kTuningVersion) {
       Fail(ErrorKind::kData, path, "bisparse_tuning = {}, this version reads {}",
            json.at("bisparse_tuning").dump(), kTuningVersion);

@@ -266,9 +266,14 @@ FileDescriptor::~FileDescriptor() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+Error ErrnoError(const std::string& path, std::string_view what, int error_number) {
+  return Error(ErrorKind::kData, NulShown(path),
+               fmt::format("{}: {}{}", what, std::generic_category().message(error_number),
+                           Hint(error_number)));
+}
+
 void FailErrno(const std::string& path, std::string_view what, int error_number) {
-  Fail(ErrorKind::kData, path, "{}: {}{}", what, std::generic_category().message(error_number),
-       Hint(error_number));
+  throw ErrnoError(path, what, error_number);
 }
 
 FileDescriptor OpenRegularFile(const std::string& path) {

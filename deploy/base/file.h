@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "bisparse/error.h"
+
 namespace bisparse {
 
 /// Whole or not at all: writes a temporary file beside `path`, syncs it, renames it over `path`,
@@ -64,7 +66,9 @@ class FileDescriptor {
 /// other end of a pipe: what is asked is asked of the descriptor, so that nobody can change it after.
 FileDescriptor OpenRegularFile(const std::string& path);
 
-/// Throws "<path>: <what>: <text of error_number> (hint: …)".
+/// "<path>: <what>: <text of error_number> (hint: …)", kData.
+Error ErrnoError(const std::string& path, std::string_view what, int error_number);
+/// Throws it.
 [[noreturn]] void FailErrno(const std::string& path, std::string_view what, int error_number);
 
 }  // namespace bisparse

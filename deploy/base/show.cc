@@ -34,10 +34,9 @@ std::string Show(std::string_view text, bool lines) {
   while (!text.empty()) {
     const size_t bytes = Utf8Sequence(text);
     const uint32_t code = bytes == 0 ? Byte(text, 0) : CodePoint(text, bytes);
-    if (bytes == 0 ||
-        (code < 0x80 && IsControl(code) && !(lines && (code == '\n' || code == '\t')))) {
+    if (bytes == 0 || (code < 0x20 && !(lines && (code == '\n' || code == '\t')))) {
       shown += fmt::format("\\x{:02x}", code);
-    } else if (code >= 0x80 && IsControl(code)) {
+    } else if (code >= 0x20 && IsControl(code)) {
       shown += fmt::format("\\u{:04x}", code);
     } else {
       shown += text.substr(0, bytes);

@@ -11,8 +11,8 @@
 
 namespace bisparse {
 
-/// A name, on one line: a byte that is no UTF-8 or is below 0x20 becomes `\xff`, and a character that controls the
-/// terminal or the direction of writing becomes `\u202e`.
+/// A name, on one line: a byte that is no UTF-8 or is below 0x20 becomes `\xff`, and another character that controls the
+/// terminal or the direction of writing becomes `\u202e`, as in JSON.
 std::string Shown(std::string_view text);
 
 /// Many lines: as Shown, but line feeds and tabs stay.

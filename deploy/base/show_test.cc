@@ -24,7 +24,7 @@ TEST(Shown, LeavesTextThatIsHarmless) {
 }
 
 TEST(Shown, EscapesWhatControlsATerminal) {
-  EXPECT_EQ(Shown("\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
+  EXPECT_EQ(Shown("\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\u007f");
   EXPECT_EQ(Shown(std::string_view("a\0b", 3)), "a\\x00b");
   EXPECT_EQ(Shown("a\r\n\tb"), "a\\x0d\\x0a\\x09b");
   EXPECT_EQ(ShownLines("a\r\n\tb\x1b"), "a\\x0d\n\tb\\x1b");

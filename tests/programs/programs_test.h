@@ -76,6 +76,16 @@ class Programs : public testing::Test {
     return {WEXITSTATUS(status), ReadTextFile(Path("out")), ReadTextFile(Path("err"))};
   }
 
+  /// Shell text in the folder, in which the programs are on the PATH.
+  Result Shell(const std::string& script) const {
+    const std::string command =
+        fmt::format("cd '{}' && PATH='{}':\"$PATH\" && {{ {} ; }} >out 2>err </dev/null", folder_,
+                    BISPARSE_BIN_DIR, script);
+    const int status = std::system(command.c_str());
+    EXPECT_TRUE(WIFEXITED(status)) << command;
+    return {WEXITSTATUS(status), ReadTextFile(Path("out")), ReadTextFile(Path("err"))};
+  }
+
   /// A failure: nothing on stdout, "program: where: what …" on one line of stderr.
   void ExpectError(const std::string& program, const std::string& arguments, int code,
                    const std::string& message, const std::string& before = "") const {

@@ -321,8 +321,9 @@ ExportResult Export(const ExportOptions& options) {
     RequireSmallLoss(*result.loss, options.max_loss, options.output);
     result.model.provenance.validation_accuracy = result.loss->i8_accuracy;
   }
-  packed::WriteModel(result.model, options.output);
-  result.file_bytes = static_cast<int64_t>(packed::SerialiseModel(result.model).size());
+  const std::vector<uint8_t> bytes = packed::SerialiseModel(result.model);
+  WriteFileAtomically(options.output, std::as_bytes(std::span(bytes)));
+  result.file_bytes = std::ssize(bytes);
   return result;
 }
 

@@ -4,12 +4,12 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <fstream>
 #include <mutex>
 #include <sstream>
 
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
+#include "deploy/base/mapped_file.h"
 #include "train/loop/libtorch_error.h"
 
 namespace bisparse::train {
@@ -125,13 +125,10 @@ void SaveCheckpoint(const std::string& path, const Network& network,
 
 Progress LoadCheckpoint(const std::string& path, Network& network,
                         torch::optim::Optimizer* optimiser, std::vector<torch::Tensor>* average) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    Fail(ErrorKind::kData, path, "cannot be read (hint: a run has last.pt after its first epoch)");
-  }
+  const MappedFile file(path);
   try {
     torch::serialize::InputArchive archive;
-    archive.load_from(stream);
+    archive.load_from(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
     torch::IValue version;
     archive.read("version", version);
     if (version.toInt() != kVersion) {

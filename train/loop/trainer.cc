@@ -254,6 +254,7 @@ void Trainer::TrainEpoch() {
     progress_.seconds.data += SecondsSince(asked);
     TrainBatch(ToDevice(data::Split::kTrain, batch));
     ++progress_.next_batch;
+    if (options_.under_way != nullptr) *options_.under_way = true;
     progress_.seconds.total = earlier_seconds + SecondsSince(start);
     if (bar) {
       const double done = static_cast<double>(progress_.next_batch - first_batch);
@@ -393,17 +394,17 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
         metrics.validation_perturbed < 0.0
             ? ""
             : fmt::format(", perturbed {:.2f} %", 100 * metrics.validation_perturbed);
-    fmt::print(
+    PrintRemark(
         progress_to_,
         "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
         100 * metrics.validation_accuracy, perturbed, keeps_best && keep ? " (best)" : "");
     const EpochTime& t = metrics.seconds;
     const double percent = 100.0 / std::max(t.total, 1e-9);
-    fmt::print(progress_to_,
-               "  {:.0f} clips/s: data {:.0f} %, forward {:.0f} %, backward {:.0f} % of the time\n",
-               metrics.clips_per_second, percent * t.data, percent * t.forward,
-               percent * t.backward);
+    PrintRemark(
+        progress_to_,
+        "  {:.0f} clips/s: data {:.0f} %, forward {:.0f} %, backward {:.0f} % of the time\n",
+        metrics.clips_per_second, percent * t.data, percent * t.forward, percent * t.backward);
   }
   Progress next{.epoch = progress_.epoch + 1,
                 .best_epoch = progress_.best_epoch,
@@ -595,7 +596,8 @@ void Trainer::WriteSummary() const {
   }
   if (load_epochs_ > 0) summary["machine_load"] = load_sum_ / load_epochs_;
   if (progress_.best_perturbed >= 0.0) summary["validation_perturbed"] = progress_.best_perturbed;
-  WriteFileAtomically(paths_.summary(), summary.dump(2) + "\n");
+  WriteFileAtomically(paths_.summary(),
+                      summary.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 std::string Trainer::Suffix(double batch_seconds) const {
@@ -674,6 +676,8 @@ TrainResult Train(const Config& config, const TrainOptions& options) {
   if (progress != nullptr && !int8.empty()) {
     PrintRemark(progress, "bisparse-export --format int8 would refuse this network: {}\n", int8);
   }
+  // OpenBLAS asks for its buffer (128 MB) until it gets it: while there is room, before the data are read.
+  torch::mm(torch::ones({8, 8}), torch::ones({8, 8}));
   const auto dataset = OpenTrainingData(config, progress);
   return RunTrainer(config, *dataset, options, run, group.get());
 }

@@ -28,6 +28,8 @@ struct TrainOptions {
   std::FILE* progress = nullptr;  ///< progress bars and remarks; null: silent
   /// Set from a signal handler: the batch is finished, last.pt written, Train returns.
   const std::atomic<bool>* stop = nullptr;
+  /// Becomes true with the first batch that is done: from then on a stop has something to keep.
+  std::atomic<bool>* under_way = nullptr;
   double checkpoint_seconds = 300;  ///< in mid-epoch, besides the one at each epoch's end
 };
 
