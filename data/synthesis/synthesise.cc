@@ -253,11 +253,30 @@ void CheckConfig(const SynthesisConfig& config) {
   }
 }
 
+/// Stands in the folder until it is whole: a folder without it is somebody else's.
+constexpr const char* kMarker = "unfinished";
+
+/// An empty folder to work in; what a run that was ended left there goes.
+void MakePartial(const fs::path& partial) {
+  const bool there = fs::exists(fs::symlink_status(partial));
+  if (there && !fs::exists(partial / kMarker) &&
+      !(fs::is_directory(partial) && fs::is_empty(partial))) {
+    Fail(ErrorKind::kData, partial.string(),
+         "is in the way, and not from a run that was ended (hint: choose another --out, or remove "
+         "it)");
+  }
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  WriteFileAtomically((partial / kMarker).string(), std::string_view());
+}
+
 }  // namespace
 
 SynthesisResult Synthesise(const SynthesisConfig& config) {
   CheckConfig(config);
-  const fs::path out = config.out, recipe = out / "recipe.txt";
+  fs::path out = config.out;
+  if (!out.has_filename()) out = out.parent_path();  // "speech/"
+  const fs::path recipe = out / "recipe.txt";
   const std::vector<Clip> clips = PlanClips(config);
   SynthesisResult result;
   if (fs::exists(out)) {
@@ -270,8 +289,8 @@ SynthesisResult Synthesise(const SynthesisConfig& config) {
     result.clips = static_cast<int64_t>(clips.size());
     return result;
   }
-  const fs::path partial = config.out + ".partial";
-  fs::remove_all(partial);
+  const fs::path partial = out.string() + ".partial";
+  MakePartial(partial);
   for (const Clip& clip : clips) fs::create_directories(partial / clip.word);
   WriteNoises(partial / "_background_noise_", config.seed);
 
@@ -299,6 +318,7 @@ SynthesisResult Synthesise(const SynthesisConfig& config) {
   WriteFileAtomically((partial / "validation_list.txt").string(), validation);
   WriteFileAtomically((partial / "testing_list.txt").string(), testing);
   WriteFileAtomically((partial / "recipe.txt").string(), Recipe(config));
+  fs::remove(partial / kMarker);
   fs::rename(partial, out);
   return result;
 }

@@ -40,7 +40,8 @@ struct SynthesisResult {
   bool reused = false;  ///< the folder was complete already and nothing was done
 };
 
-/// Writes the folder beside its final place and renames it: it is whole or absent. A folder made
+/// Writes the folder beside its final place, as OUT.partial, and renames it: it is whole or absent. An OUT.partial from a
+/// run that was ended is made anew, any other is an error. A folder made
 /// with the same settings is reused, another one is an error. Throws Error: kConfiguration for
 /// settings, kData where espeak-ng is missing (with the way to install it), fails on more than a
 /// tenth of the clips, or a file can't be written.

@@ -69,6 +69,32 @@ TEST(Synthesise, WritesTheOfficialLayoutWithHeldOutVoices) {
   EXPECT_THROW(Synthesise(other), Error);
 }
 
+TEST(Synthesise, DeletesOnlyWhatItLeftItself) {
+  SynthesisConfig config = SmallConfig("partial");
+  const std::string partial = config.out + ".partial", precious = partial + "/precious.wav";
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  WriteFileAtomically(precious, std::string_view("years of work"));
+  EXPECT_THROW(Synthesise(config), Error);
+  EXPECT_EQ(ReadTextFile(precious), "years of work");
+  fs::remove_all(partial);
+  WriteFileAtomically(partial, std::string_view("a file"));
+  EXPECT_THROW(Synthesise(config), Error);
+  EXPECT_EQ(ReadTextFile(partial), "a file");
+  if (!HasEspeak()) GTEST_SKIP() << "espeak-ng is not installed";
+  fs::remove(partial);
+  fs::create_directories(partial + "/yes");
+  WriteFileAtomically(partial + "/unfinished", std::string_view());
+  WriteFileAtomically(partial + "/yes/old.wav", std::string_view("half a recording"));
+  config.out += "/";
+  config.unknown_words = {};
+  config.clips_per_word = 10;
+  Synthesise(config);
+  EXPECT_FALSE(fs::exists(partial));
+  EXPECT_FALSE(fs::exists(config.out + "yes/old.wav"));
+  EXPECT_FALSE(fs::exists(config.out + "unfinished"));
+}
+
 TEST(Synthesise, RefusesWordsThatAreNotWords) {
   SynthesisConfig config = SmallConfig("words");
   config.words = {"../yes"};
