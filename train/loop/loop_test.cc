@@ -601,8 +601,10 @@ TEST(RunFolder, ResumingWithOtherSettingsNamesThem) {
             "no error");
 }
 
-/// Every way to open a folder is refused, for the sake of `file`, and nothing changes in it.
-void ExpectUntouched(const std::string& folder, const std::string& file) {
+/// Each of these ways to open a folder is refused, for the sake of `file`, and nothing changes in it.
+void ExpectUntouched(const std::string& folder, const std::string& file,
+                     const std::vector<OpenRun>& ways = {OpenRun::kNew, OpenRun::kResume,
+                                                         OpenRun::kForce}) {
   std::map<std::string, std::string> before;
   const auto files = [&] {
     std::map<std::string, std::string> all;
@@ -612,7 +614,7 @@ void ExpectUntouched(const std::string& folder, const std::string& file) {
     return all;
   };
   before = files();
-  for (const OpenRun open : {OpenRun::kNew, OpenRun::kResume, OpenRun::kForce}) {
+  for (const OpenRun open : ways) {
     const std::string message =
         ErrorOf([&] { RunFolder(folder, MakeConfig(), open).Begin(MemoryData()); });
     EXPECT_THAT(message, AllOf(HasSubstr(folder + "/" + file + ": would be replaced"),
@@ -634,7 +636,11 @@ TEST(RunFolder, NothingIsReplacedThatTheProgramDidNotWrite) {
   RunFolder(folder, MakeConfig(), OpenRun::kNew).Begin(MemoryData());
   const std::string config = ReadTextFile(RunPaths(folder).config());
   WriteFileAtomically(RunPaths(folder).config(), config + "# and a remark\n");
-  ExpectUntouched(folder, "config.yaml");
+  ExpectUntouched(folder, "config.yaml", {OpenRun::kNew, OpenRun::kForce});
+  RunFolder(folder, MakeConfig(), OpenRun::kResume).Begin(MemoryData());
+  EXPECT_EQ(ReadTextFile(RunPaths(folder).config()), config + "# and a remark\n");
+  EXPECT_THAT(ErrorOf([&] { RunFolder(folder, MakeConfig({"seed=5"}), OpenRun::kResume); }),
+              HasSubstr("seed: 1 in the run, 5 now"));
   // As it was written it may be replaced.
   WriteFileAtomically(RunPaths(folder).config(), config);
   RunFolder(folder, MakeConfig({"seed=5"}), OpenRun::kForce).Begin(MemoryData());

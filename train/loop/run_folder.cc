@@ -104,6 +104,12 @@ bool IsRun(const RunPaths& paths) {
   return std::string_view(text).substr(0, text.size() - rest.size()) == MarkLine(rest);
 }
 
+/// A run whose config.yaml its user has changed since: to resume it is fine, and the file stays.
+bool IsEditedRun(const RunPaths& paths) {
+  return PathExists(paths.config()) && PathExists(paths.data()) && !IsRun(paths) &&
+         ReadTextFile(paths.config()).starts_with(kMark);
+}
+
 /// A folder that is no run holds nothing that a run would replace.
 void RequireFree(const RunPaths& paths) {
   for (const std::string& file : {paths.config(), paths.last(), paths.best(), paths.metrics(),
@@ -162,7 +168,8 @@ bool PathExists(const std::string& path) {
 RunFolder::RunFolder(const std::string& folder, const Config& config, OpenRun open)
     : paths_(folder), printed_config_(PrintConfig(config)), open_(open) {
   if (open == OpenRun::kFollow) return;
-  const bool exists = IsRun(paths_);
+  keep_config_ = open == OpenRun::kResume && IsEditedRun(paths_);
+  const bool exists = keep_config_ || IsRun(paths_);
   if (!exists) RequireFree(paths_);
   if (exists && open == OpenRun::kNew) {
     Fail(ErrorKind::kConfiguration, folder,
@@ -204,7 +211,9 @@ void RunFolder::Begin(const RunData& data) const {
            fmt::join(differing, "\n  "));
     }
   }
-  WriteFileAtomically(paths_.config(), MarkLine(printed_config_) + printed_config_);
+  if (!keep_config_) {
+    WriteFileAtomically(paths_.config(), MarkLine(printed_config_) + printed_config_);
+  }
   WriteFileAtomically(paths_.data(), PrintRunData(data));
 }
 

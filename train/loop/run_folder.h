@@ -9,7 +9,8 @@
 //                lock          held by the trainer that is working on the run
 // Nothing is replaced or deleted that the program did not write: a folder is a run's if its
 // config.yaml begins with a line that says so and holds the checksum of the rest, and only then may
-// the other names be replaced. Tested in: loop_test.cc.
+// the other names be replaced. A run whose config.yaml its user has changed can be resumed, if the
+// settings agree; the file stays as it is. Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 #define BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 
@@ -59,6 +60,7 @@ class RunFolder {
   std::string printed_config_;
   OpenRun open_;
   FileDescriptor lock_{-1};
+  bool keep_config_ = false;  ///< the user has changed it
 };
 
 /// Whether there is something at `path`. Throws Error (kData) where that cannot be told: a folder
