@@ -83,13 +83,16 @@ Descriptor OpenSeekable(const std::string& path) {
   return S_ISREG(status.st_mode) ? std::move(file) : CopyToMemory(path, file);
 }
 
-/// libsndfile keeps the reason why a file could not be opened in one variable of the process.
+/// libsndfile keeps the reason why a file could not be opened in one variable of the process, and closes the descriptor of
+/// such a file even where it is told not to: it gets one of its own, so that no other thread's is closed after.
 SoundFile Open(const std::string& path, const Descriptor& source, SF_INFO& format) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   ::lseek(source.get(), 0, SEEK_SET);
   format = {};
-  SoundFile file(sf_open_fd(source.get(), SFM_READ, &format, /*close_desc=*/0));
+  const int own = ::fcntl(source.get(), F_DUPFD_CLOEXEC, 0);
+  if (own < 0) FailToRead(path, errno);
+  SoundFile file(sf_open_fd(own, SFM_READ, &format, /*close_desc=*/1));
   if (file == nullptr) {
     Fail(ErrorKind::kData, path, "not a readable recording: {}", sf_strerror(nullptr));
   }
