@@ -127,6 +127,9 @@ int main(int argc, char** argv) {
     const apps::Evaluation evaluation =
         apps::Evaluate(engine, *dataset, data.split, apps::TakenWhole(model, data));
     Remark(*dataset);
+    if (const std::string told = apps::MayHoldTrainingData(model, data); !told.empty()) {
+      PrintRemark(stderr, "{}\n", Shown(told));
+    }
     if (json != "-") PrintResult("{}: {}", Shown(paths[0]), apps::FormatEvaluation(evaluation));
     if (!json.empty()) apps::WriteJson(apps::EvaluationJson(evaluation), json);
     if (!predictions.empty()) apps::WriteJson(apps::PredictionsJson(evaluation), predictions);

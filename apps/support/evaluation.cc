@@ -73,6 +73,23 @@ bool TakenWhole(const packed::Model& model, const EvaluationData& data) {
   return !fs::equivalent(trained.data.speech_commands.root, data.path, ignored);
 }
 
+std::string MayHoldTrainingData(const packed::Model& model, const EvaluationData& data) {
+  if (data.part == Part::kWhole || !TakenWhole(model, data) || IsTestSetLayout(data.path) ||
+      model.provenance.config_text.empty()) {
+    return "";
+  }
+  const std::string root =
+      train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)")
+          .data.speech_commands.root;
+  std::error_code ignored;
+  if (fs::exists(root, ignored)) return "";
+  return fmt::format(
+      "{}: taken whole. The folder of the training, '{}', is not there. If this is a copy of it, "
+      "recordings of the "
+      "training count too (hint: --split test leaves them out, --split all says that it is none)",
+      data.path, root);
+}
+
 std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
                                             const EvaluationData& data) {
   data::DatasetConfig config = ConfigFromClasses(model);

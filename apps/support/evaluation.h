@@ -56,6 +56,9 @@ struct Evaluation {
 
 /// Whether OpenForModel takes the folder whole.
 bool TakenWhole(const packed::Model& model, const EvaluationData& data);
+/// What to tell where a folder is taken whole and the one of the training can't be compared with it, since it is not
+/// where the model says; empty else.
+std::string MayHoldTrainingData(const packed::Model& model, const EvaluationData& data);
 
 Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Split split,
                     bool whole = false);

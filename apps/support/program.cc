@@ -110,6 +110,10 @@ bool ParseFlags(CLI::App& app, int argc, char** argv) {
   return true;
 }
 
+std::pair<std::string, int> OutOfThreads() {
+  return {"out of threads (hint: fewer of them, or raise `ulimit -u` and `ulimit -v`)", 1};
+}
+
 /// What to print for the exception that is being handled, and the exit code. Out of memory is not here: it must not ask
 /// for more.
 std::pair<std::string, int> Describe() {
@@ -124,7 +128,7 @@ std::pair<std::string, int> Describe() {
     return described(ErrnoError(error.path1().string(), "cannot be used", error.code().value()));
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::resource_unavailable_try_again) {
-      return {"out of threads (hint: fewer of them, or raise `ulimit -u` and `ulimit -v`)", 1};
+      return OutOfThreads();
     }
     return described(Error(ErrorKind::kData, "system", error.what()));
   } catch (const nlohmann::json::exception& error) {
@@ -133,6 +137,8 @@ std::pair<std::string, int> Describe() {
     return described(Error(ErrorKind::kConfiguration, "flags", error.what()));
   } catch (const std::exception& error) {
     const std::string text = error.what();  // LibTorch's goes on with a stack trace
+    if (text.find("pthread_create has failed") != std::string::npos)
+      return OutOfThreads();  // TBB's
     return {"internal error: " + text.substr(0, text.find('\n')), 1};
   } catch (...) {
     return {"internal error: an exception of an unknown type", 1};

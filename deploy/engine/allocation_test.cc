@@ -154,7 +154,7 @@ TEST(Allocation, ManyCallersAtOnceAreNotKeptFor) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int caller = 0; caller < 100; ++caller) {
-    callers.emplace_back([&] {
+    callers.emplace_back([&, caller] {
       std::vector<float> y(expected.size());
       for (int i = 0; i < 3; ++i) {
         // One of three is told that there is no memory; it keeps nothing from the others.

@@ -16,6 +16,13 @@
 #include "deploy/engine/parallel.h"
 #include "deploy/packed/example_model.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+/// A child cannot end its parent's arena, whose threads it does not have: it leaves it, on purpose.
+extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions() {
+  return "leak:bisparse::Parallel::Parallel";
+}
+#endif
+
 namespace bisparse {
 namespace {
 

@@ -296,6 +296,15 @@ TEST_F(Programs, EvaluateTakesABareFolderWholeAndInventsNoSilence) {
   packed::WriteModel(model, Path("trained.bisparse"));
   EXPECT_EQ(evaluate("trained.bisparse")["part"], "test");
   EXPECT_EQ(evaluate("trained.bisparse --split all")["part"], "whole");
+  // The folder of the training is not to be found: this one may be a copy of it, and that is said.
+  model.provenance.config_text.replace(model.provenance.config_text.find("./bare"), 6, "./gone");
+  packed::WriteModel(model, Path("elsewhere.bisparse"));
+  const auto told = [&](const std::string& model_file) {
+    return Run("bisparse-evaluate", model_file + " --data bare").err;
+  };
+  EXPECT_THAT(told("elsewhere.bisparse"), HasSubstr("'./gone', is not there"));
+  EXPECT_THAT(told("elsewhere.bisparse --split all"), Not(HasSubstr("is not there")));
+  EXPECT_THAT(told("trained.bisparse"), Not(HasSubstr("is not there")));
   // Lists and background noise: an archive, whose silence is known.
   WriteTone("bare/_background_noise_/hum.wav", 50);
   json = evaluate("model.bisparse");

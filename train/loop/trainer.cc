@@ -36,7 +36,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kDivergenceHint =
-    "(hint: lower train.learning_rate or set train.gradient_clip; earlier checkpoints are kept)";
+    "(hint: lower train.learning_rate or set train.gradient_clip; in a new run, --out; earlier "
+    "checkpoints are kept)";
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
