@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine on random networks against their definitions, in every mode and on every instruction
 // set; the same bits for any batch and number of threads; arguments that are refused.
+// Past 400 lines: its tests share the models and helpers below.
 #include "bisparse/engine.h"
 
 #include <gmock/gmock.h>

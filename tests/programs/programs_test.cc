@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the programs on a small model and on recordings made here, and checks what their users rely
 // on: help, output, JSON keys, one-line errors, exit codes. bisparse-inspect: inspect_test.cc.
+// Past 400 lines: all of it uses the same model and recordings; other subjects have files of their own beside it.
 #include "tests/programs/programs_test.h"
 
 namespace bisparse {

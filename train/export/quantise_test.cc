@@ -2,6 +2,7 @@
 // Random networks quantised: every weight and bias within half a step; every map within a bound
 // that is derived layer by layer, and winners that differ only where ranks are closer than twice
 // that bound; networks and arguments that are refused.
+// Past 400 lines: all of it rests on the bounds derived below.
 #include "train/export/quantise.h"
 
 #include <gmock/gmock.h>
