@@ -8,7 +8,7 @@
 #include "apps/support/model_source.h"
 #include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
-#include "deploy/kernels/cpu.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse::apps {
 namespace {

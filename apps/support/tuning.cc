@@ -18,8 +18,8 @@
 #include "deploy/base/file.h"
 #include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
-#include "deploy/kernels/cpu.h"
 #include "deploy/packed/model_file.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse::apps {
 namespace {

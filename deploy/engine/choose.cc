@@ -10,7 +10,7 @@
 #include <string>
 
 #include "deploy/base/check.h"
-#include "deploy/kernels/conv_quads_i8.h"
+#include "deploy/ops/conv/conv_quads_i8.h"
 
 namespace bisparse {
 namespace {

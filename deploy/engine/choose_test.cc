@@ -19,7 +19,7 @@
 #include "deploy/engine/machines.h"
 #include "deploy/engine/plan.h"
 #include "deploy/engine/random_model.h"
-#include "deploy/kernels/test_util.h"
+#include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/example_model.h"
 
 namespace bisparse {

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <string>
 
-#include "deploy/kernels/cpu.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse {
 namespace {

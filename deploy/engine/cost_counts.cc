@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "deploy/engine/cost.h"
-#include "deploy/kernels/conv_packed_tile.h"
+#include "deploy/ops/conv/conv_packed_tile.h"
 
 namespace bisparse {
 namespace {

@@ -4,8 +4,8 @@
 #define BISPARSE_DEPLOY_ENGINE_DESCRIBE_H_
 
 #include "bisparse/engine.h"
-#include "deploy/kernels/kwta.h"
-#include "deploy/kernels/pool_f32.h"
+#include "deploy/ops/kwta/kwta.h"
+#include "deploy/ops/pool/pool_f32.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse {

@@ -26,8 +26,8 @@
 #include "deploy/engine/plan.h"
 #include "deploy/engine/workspace_pool.h"
 #include "deploy/frontend/log_mel.h"
-#include "deploy/kernels/cpu.h"
 #include "deploy/packed/model_file.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse {
 namespace {

@@ -13,7 +13,7 @@
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/engine/reference.h"
-#include "deploy/kernels/test_util.h"
+#include "deploy/ops/shared/test_util.h"
 
 namespace bisparse {
 namespace {

@@ -25,7 +25,7 @@
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/engine/reference.h"
-#include "deploy/kernels/test_util.h"
+#include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/example_model.h"
 #include "deploy/packed/model_file.h"
 

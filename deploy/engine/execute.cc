@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "deploy/engine/parallel.h"
-#include "deploy/kernels/conv_packed.h"
-#include "deploy/kernels/elementwise_f32.h"
+#include "deploy/ops/conv/conv_packed.h"
+#include "deploy/ops/elementwise/elementwise_f32.h"
 
 namespace bisparse {
 namespace {

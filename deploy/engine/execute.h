@@ -10,7 +10,7 @@
 
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/engine/plan.h"
-#include "deploy/kernels/winners.h"
+#include "deploy/ops/shared/winners.h"
 
 namespace bisparse {
 

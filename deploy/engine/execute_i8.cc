@@ -7,7 +7,7 @@
 
 #include "deploy/engine/parallel.h"
 #include "deploy/engine/plan_i8.h"
-#include "deploy/kernels/matmul_i8.h"
+#include "deploy/ops/shared/matmul_i8.h"
 
 namespace bisparse {
 namespace {

@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "deploy/engine/describe.h"
-#include "deploy/kernels/conv_packed_prepare.h"
-#include "deploy/kernels/conv_quads_i8.h"
-#include "deploy/kernels/conv_taps_i8.h"
-#include "deploy/kernels/cpu.h"
-#include "deploy/kernels/depthwise_columns_i8.h"
+#include "deploy/ops/conv/conv_packed_prepare.h"
+#include "deploy/ops/conv/conv_quads_i8.h"
+#include "deploy/ops/conv/conv_taps_i8.h"
+#include "deploy/ops/depthwise/depthwise_columns_i8.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse {
 namespace {

@@ -12,7 +12,7 @@
 #include "deploy/engine/choose.h"
 #include "deploy/engine/describe.h"
 #include "deploy/engine/fuse.h"
-#include "deploy/kernels/linear_packed_prepare.h"
+#include "deploy/ops/linear/linear_packed_prepare.h"
 #include "deploy/packed/limits.h"
 
 namespace bisparse {

@@ -6,7 +6,7 @@
 // layer on dense inputs) takes a block of samples at once; the steps between run as a chain, sample
 // by sample, so that their maps stay in the cache.
 //   features ─► chain: conv, pool, k-WTA … of each sample ─► batched linear ─► chain ─► logits
-// Read first: deploy/packed/model.h, deploy/kernels/README.md. Tested in: engine_test.cc.
+// Read first: deploy/packed/model.h, deploy/ops/README.md. Tested in: engine_test.cc.
 #ifndef BISPARSE_DEPLOY_ENGINE_PLAN_H_
 #define BISPARSE_DEPLOY_ENGINE_PLAN_H_
 
@@ -18,14 +18,14 @@
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/engine/cost.h"
 #include "deploy/engine/plan_i8.h"
-#include "deploy/kernels/conv_dense_f32.h"
-#include "deploy/kernels/conv_packed_prepare.h"
-#include "deploy/kernels/depthwise_f32.h"
-#include "deploy/kernels/kwta.h"
-#include "deploy/kernels/linear_dense_f32.h"
-#include "deploy/kernels/linear_packed.h"
-#include "deploy/kernels/packed_lists.h"
-#include "deploy/kernels/pool_f32.h"
+#include "deploy/ops/conv/conv_dense_f32.h"
+#include "deploy/ops/conv/conv_packed_prepare.h"
+#include "deploy/ops/depthwise/depthwise_f32.h"
+#include "deploy/ops/kwta/kwta.h"
+#include "deploy/ops/linear/linear_dense_f32.h"
+#include "deploy/ops/linear/linear_packed.h"
+#include "deploy/ops/pool/pool_f32.h"
+#include "deploy/ops/shared/packed_lists.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse {

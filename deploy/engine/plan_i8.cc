@@ -9,8 +9,8 @@
 
 #include "deploy/base/check.h"
 #include "deploy/engine/describe.h"
-#include "deploy/kernels/cpu.h"
-#include "deploy/kernels/matmul_i8.h"
+#include "deploy/ops/shared/matmul_i8.h"
+#include "deploy/simd/cpu.h"
 
 namespace bisparse {
 namespace {

@@ -14,7 +14,7 @@
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/machines.h"
 #include "deploy/engine/reference.h"
-#include "deploy/kernels/test_util.h"
+#include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/model_file.h"
 #include "train/config/assemble.h"
 #include "train/config/load.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-inspect: layers, pictures and curves, plans, tuning files (which bisparse-bench and -evaluate read too).
-#include "deploy/kernels/cpu.h"
+#include "deploy/simd/cpu.h"
 #include "tests/programs/programs_test.h"
 
 namespace bisparse {

@@ -11,7 +11,7 @@
 // While training begins losers may leak (y = leak · r for them), and k may jitter.
 //
 // Candidates: the units of a group at one position (local) or at all positions (global). Ties go to
-// the lowest channels-last index, as in deployment (deploy/kernels/kwta). NaN wins, so that it
+// the lowest channels-last index, as in deployment (deploy/ops/kwta). NaN wins, so that it
 // stays visible in the loss. Read first: docs/notation.md. Tested in: sparse_test.cc. Source:
 // Hunter, Spracklen, Ahmad 2022, section 2 (k-WTA); Ahmad, Scheinkman 2019 (boosting with duty
 // cycles).

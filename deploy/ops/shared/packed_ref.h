@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reference for convolutions and linear layers with packed weights: straight from the formula of
+// deploy/packed/layout.h, in double, every kernel and every position, whoever owns it. Also makes
+// random packed layers for tests.
+//
+//   |computed - exact| <= (K + 1)·eps·(|bias| + Σ|x·w|), K = products of that output, eps = 2^-24
+//   (unit roundoff of f32): each of K multiply-adds and the sum with the bias rounds at most once
+//   per product in any order of summation; without fused multiply-add a product rounds too, hence
+//   + 1.
+#ifndef BISPARSE_DEPLOY_OPS_SHARED_PACKED_REF_H_
+#define BISPARSE_DEPLOY_OPS_SHARED_PACKED_REF_H_
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "deploy/ops/shared/test_util.h"
+#include "deploy/packed/layout.h"
+#include "deploy/packed/model.h"
+
+namespace bisparse::kernels {
+
+/// A random layer with packed weights; slots of empty kernels are zero.
+struct RandomLayer {
+  RandomLayer(const packed::KernelShape& shape, const packed::Packing& packing, Random& random)
+      : layout(shape, packing) {
+    for (int32_t n = 0; n < layout.sets && packing.set_size > 1; ++n) {
+      for (int64_t r = 0; r < layout.runs; ++r) {
+        owner_nr.push_back(static_cast<uint8_t>(random.Int(0, packing.set_size - 1)));
+      }
+    }
+    weight_pnl.assign(static_cast<size_t>(layout.slots()), 0.0f);
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      for (int32_t n = 0; n < layout.sets; ++n) {
+        for (int32_t l = 0; l < packing.lanes; ++l) {
+          if (layout.Output(n, Owner(n, p), l) < shape.outputs) {
+            weight_pnl[static_cast<size_t>(layout.Slot(p, n, l))] = random.Normal();
+          }
+        }
+      }
+    }
+    bias_o = random.Normals(layout.outputs_padded());
+    for (int64_t o = shape.outputs; o < layout.outputs_padded(); ++o)
+      bias_o[static_cast<size_t>(o)] = 0.0f;
+  }
+
+  int32_t Owner(int32_t n, int64_t p) const {
+    return owner_nr.empty() ? 0 : owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
+  }
+  std::string Text() const {
+    const packed::KernelShape& k = layout.shape;
+    return "outputs, channels, kernel = " +
+           testing::PrintToString(std::vector<int>{k.outputs, k.channels, k.kernel_h, k.kernel_w}) +
+           ", S, L, run channels, taps = " +
+           testing::PrintToString(std::vector<int>{layout.packing.set_size, layout.packing.lanes,
+                                                   layout.packing.run.channels,
+                                                   static_cast<int>(layout.packing.run.taps)});
+  }
+
+  packed::Layout layout;
+  std::vector<uint8_t> owner_nr;
+  std::vector<float> weight_pnl, bias_o;
+};
+
+struct Exact {
+  double value, bound;
+};
+
+/// Output o at (oy, ox) of x [input.height, input.width, input.channels].
+inline Exact ExactOutput(const RandomLayer& layer, const packed::Window& window, const Shape& input,
+                         const float* x, int32_t oy, int32_t ox, int32_t o) {
+  const packed::Layout& layout = layer.layout;
+  const int32_t lane = o % layout.packing.lanes, block = o / layout.packing.lanes;
+  const int32_t n = block / layout.packing.set_size, s = block % layout.packing.set_size;
+  double sum = layer.bias_o[static_cast<size_t>(o)], magnitude = std::abs(sum), products = 0;
+  for (int32_t c = 0; c < input.channels; ++c) {
+    for (int32_t ky = 0; ky < window.kernel_h; ++ky) {
+      for (int32_t kx = 0; kx < window.kernel_w; ++kx) {
+        const int64_t p = (int64_t{c} * window.kernel_h + ky) * window.kernel_w + kx;
+        const int32_t y = oy * window.stride_h - window.pad_h + ky;
+        const int32_t column = ox * window.stride_w - window.pad_w + kx;
+        if (layer.Owner(n, p) != s) continue;
+        if (y < 0 || y >= input.height || column < 0 || column >= input.width) continue;
+        const double product = double{x[(int64_t{y} * input.width + column) * input.channels + c]} *
+                               layer.weight_pnl[static_cast<size_t>(layout.Slot(p, n, lane))];
+        sum += product;
+        magnitude += std::abs(product);
+        ++products;
+      }
+    }
+  }
+  return {sum, (products + 1) * 0x1p-24 * magnitude};
+}
+
+}  // namespace bisparse::kernels
+
+#endif  // BISPARSE_DEPLOY_OPS_SHARED_PACKED_REF_H_
