@@ -38,11 +38,11 @@ const char* LayerKindName(LayerKind kind);
 /// Who decides which kernel of a set owns a run.
 enum class OwnerRule : uint8_t {
   kStatic,   ///< drawn at random once, balanced, from the seed (static_owners.h)
-  kLearned,  ///< the kernel with the largest weights in the run (train/sparse/owner_learner.h)
+  kLearned,  ///< the kernel with the largest weights in the run (train/nn/packed_weight.h)
   kRigl,     ///< weak owners give their runs to the kernel with the largest gradient
 };
 
-/// How owners are learned; fractions are of the training. See train/sparse/owner_learner.h.
+/// How owners are learned; fractions are of the training. See train/nn/packed_weight.h.
 struct OwnerLearning {
   int32_t update_steps = 10;  ///< steps from one choice of owners to the next
   double freeze_at = 0.6;     ///< fraction after which owners stay

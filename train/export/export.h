@@ -18,7 +18,7 @@
 #include "bisparse/engine.h"
 #include "deploy/packed/model.h"
 #include "train/loop/trained_run.h"
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 

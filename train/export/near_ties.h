@@ -20,7 +20,7 @@
 
 #include <vector>
 
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 

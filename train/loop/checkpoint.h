@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "train/config/config.h"
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 

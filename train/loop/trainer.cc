@@ -28,7 +28,7 @@
 #include "train/loop/optimiser.h"
 #include "train/loop/teacher.h"
 #include "train/loop/weight_average.h"
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 namespace {

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: choose_owners.h. Tested in: choose_owners_test.cc.
-#include "train/sparse/choose_owners.h"
+#include "train/nn/choose_owners.h"
 
 #include <algorithm>
 #include <limits>

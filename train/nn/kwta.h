@@ -15,8 +15,8 @@
 // stays visible in the loss. Read first: docs/notation.md. Tested in: sparse_test.cc. Source:
 // Hunter, Spracklen, Ahmad 2022, section 2 (k-WTA); Ahmad, Scheinkman 2019 (boosting with duty
 // cycles).
-#ifndef BISPARSE_TRAIN_SPARSE_KWTA_H_
-#define BISPARSE_TRAIN_SPARSE_KWTA_H_
+#ifndef BISPARSE_TRAIN_NN_KWTA_H_
+#define BISPARSE_TRAIN_NN_KWTA_H_
 
 #include <torch/torch.h>
 
@@ -81,4 +81,4 @@ TORCH_MODULE(Kwta);
 
 }  // namespace bisparse::train
 
-#endif  // BISPARSE_TRAIN_SPARSE_KWTA_H_
+#endif  // BISPARSE_TRAIN_NN_KWTA_H_

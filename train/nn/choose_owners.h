@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who owns a run, given how much each kernel of the set wants it (its saliency). Without LibTorch.
 // Tested in: choose_owners_test.cc.
-#ifndef BISPARSE_TRAIN_SPARSE_CHOOSE_OWNERS_H_
-#define BISPARSE_TRAIN_SPARSE_CHOOSE_OWNERS_H_
+#ifndef BISPARSE_TRAIN_NN_CHOOSE_OWNERS_H_
+#define BISPARSE_TRAIN_NN_CHOOSE_OWNERS_H_
 
 #include <cstdint>
 #include <span>
@@ -21,4 +21,4 @@ std::vector<uint8_t> BalancedOwners(std::span<const float> saliency_sr, int64_t 
 
 }  // namespace bisparse::train
 
-#endif  // BISPARSE_TRAIN_SPARSE_CHOOSE_OWNERS_H_
+#endif  // BISPARSE_TRAIN_NN_CHOOSE_OWNERS_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // k-WTA in training; see kwta.h for the rule. Tested in: sparse_test.cc.
-#include "train/sparse/kwta.h"
+#include "train/nn/kwta.h"
 
 #include <ATen/Parallel.h>
 

@@ -7,8 +7,8 @@
 // Inside, maps are NCHW tensors in channels-last memory; flatten keeps the channels-last order,
 // (y·W + x)·C + c, so that a linear layer's input index is the deployed one. Read first:
 // train/config/config.h. Tested in: network_test.cc.
-#ifndef BISPARSE_TRAIN_MODEL_NETWORK_H_
-#define BISPARSE_TRAIN_MODEL_NETWORK_H_
+#ifndef BISPARSE_TRAIN_NN_NETWORK_H_
+#define BISPARSE_TRAIN_NN_NETWORK_H_
 
 #include <torch/torch.h>
 
@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "train/config/config.h"
-#include "train/sparse/kwta.h"
-#include "train/sparse/packed_weight.h"
+#include "train/nn/kwta.h"
+#include "train/nn/packed_weight.h"
 
 namespace bisparse::train {
 
@@ -107,4 +107,4 @@ TORCH_MODULE(Network);
 
 }  // namespace bisparse::train
 
-#endif  // BISPARSE_TRAIN_MODEL_NETWORK_H_
+#endif  // BISPARSE_TRAIN_NN_NETWORK_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owners by saliency: the largest, and the best balanced choice against all choices.
-#include "train/sparse/choose_owners.h"
+#include "train/nn/choose_owners.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

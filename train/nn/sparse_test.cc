@@ -12,8 +12,8 @@
 #include <random>
 #include <set>
 
-#include "train/sparse/kwta.h"
-#include "train/sparse/packed_weight.h"
+#include "train/nn/kwta.h"
+#include "train/nn/packed_weight.h"
 
 namespace bisparse::train {
 namespace {

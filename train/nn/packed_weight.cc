@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers with owners; see packed_weight.h. Tested in: sparse_test.cc.
-#include "train/sparse/packed_weight.h"
+#include "train/nn/packed_weight.h"
 
 #include <cmath>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 #include "deploy/base/check.h"
 #include "train/config/static_owners.h"
-#include "train/sparse/choose_owners.h"
+#include "train/nn/choose_owners.h"
 
 namespace bisparse::train {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "train/config/load.h"
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 namespace bisparse::train {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The network as a module; see network.h. Tested in: network_test.cc.
-#include "train/model/network.h"
+#include "train/nn/network.h"
 
 #include "deploy/base/check.h"
 #include "deploy/packed/pack.h"

@@ -13,8 +13,8 @@
 // Evaluation and export always see one owner for each run. weight is row-major [O][P] with p = (c·kh + ky)·kw + kx, as
 // in deploy/packed/layout.h; the packed order is the exporter's business. A layer with set_size 1
 // has neither owners nor mask. Read first: deploy/packed/layout.h. Tested in: sparse_test.cc.
-#ifndef BISPARSE_TRAIN_SPARSE_PACKED_WEIGHT_H_
-#define BISPARSE_TRAIN_SPARSE_PACKED_WEIGHT_H_
+#ifndef BISPARSE_TRAIN_NN_PACKED_WEIGHT_H_
+#define BISPARSE_TRAIN_NN_PACKED_WEIGHT_H_
 
 #include <torch/torch.h>
 
@@ -82,4 +82,4 @@ TORCH_MODULE(PackedWeight);
 
 }  // namespace bisparse::train
 
-#endif  // BISPARSE_TRAIN_SPARSE_PACKED_WEIGHT_H_
+#endif  // BISPARSE_TRAIN_NN_PACKED_WEIGHT_H_
