@@ -76,6 +76,9 @@ std::string LayerLine(const DenseLayer& layer, size_t i, int64_t batch,
       return "torch.relu(x)";
     case LayerKind::kKwta:
     case LayerKind::kFlatten:
+    case LayerKind::kAdd:
+    case LayerKind::kMultiply:
+    case LayerKind::kConcat:
       break;
   }
   BISPARSE_CHECK(false);

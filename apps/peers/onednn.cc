@@ -140,6 +140,9 @@ class Network {
         return AddRelu();
       case LayerKind::kKwta:
       case LayerKind::kFlatten:
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
         BISPARSE_CHECK(false);
     }
   }

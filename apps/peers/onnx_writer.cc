@@ -176,6 +176,9 @@ class Writer {
         AddKwta(layer);
         break;
       case LayerKind::kFlatten:
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
         BISPARSE_CHECK(false);
     }
     if (layer.relu) at_ = graph_.Node("Relu", name + ".relu", {at_});

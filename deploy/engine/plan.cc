@@ -255,6 +255,10 @@ void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<S
       summary.kernel = "none";
       summary.reason = "channels last are flat already";
       return;
+    case LayerKind::kAdd:
+    case LayerKind::kMultiply:
+    case LayerKind::kConcat:
+      break;  // ValidateModel refuses them
   }
   BISPARSE_CHECK(false);
 }

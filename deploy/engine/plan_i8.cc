@@ -267,6 +267,11 @@ StepI8 PlanLayer(const packed::Model& model, size_t i, std::span<const Layer> be
       summary.nonzeros = summary.weights_dense = layer.input.channels;
       summary.weight_bytes = int64_t{layer.input.channels} * 8;
       summary.macs_dense = summary.macs_executed = layer.input.elements();
+      break;
+    case LayerKind::kAdd:
+    case LayerKind::kMultiply:
+    case LayerKind::kConcat:
+      BISPARSE_CHECK(false);  // ValidateModel refuses them
   }
   return step;
 }

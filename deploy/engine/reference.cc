@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "deploy/base/check.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse {
@@ -207,6 +208,10 @@ ReferenceRun RunReference(const packed::Model& model, std::span<const float> fea
       case LayerKind::kFlatten:
         out = in;
         break;
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
+        BISPARSE_CHECK(false);  // ValidateModel refuses them
     }
     run.layer_output.push_back(out);
     in = std::move(out);
@@ -252,6 +257,10 @@ ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float>
       case LayerKind::kFlatten:
         out = in;
         break;
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
+        BISPARSE_CHECK(false);  // ValidateModel refuses them
     }
     run.layer_output.push_back(out);
     in = std::move(out);

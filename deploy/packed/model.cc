@@ -40,6 +40,12 @@ const char* LayerKindName(LayerKind kind) {
       return "flatten";
     case LayerKind::kDepthwiseConv2d:
       return "depthwise";
+    case LayerKind::kAdd:
+      return "add";
+    case LayerKind::kMultiply:
+      return "multiply";
+    case LayerKind::kConcat:
+      return "concat";
   }
   return "unknown";
 }

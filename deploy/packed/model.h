@@ -35,9 +35,12 @@ enum class LayerKind : uint8_t {
   kRelu,
   kKwta,
   kFlatten,
-  kDepthwiseConv2d
+  kDepthwiseConv2d,
+  kAdd,
+  kMultiply,
+  kConcat
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kDepthwiseConv2d;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kConcat;
 const char* LayerKindName(LayerKind kind);
 
 /// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
@@ -89,7 +92,10 @@ bool AreNarrow(std::span<const int8_t> weights);
 struct Layer {
   LayerKind kind = LayerKind::kRelu;
   std::string name;
-  Shape input, output;
+  /// The layers whose outputs it reads, in order, by index; each is below its own index. −1 is the network's input. Empty:
+  /// the layer before it (graph.h reads both forms).
+  std::vector<int32_t> inputs;
+  Shape input, output;                ///< input: of the first of its inputs
   Window window;                      ///< convolutions, pools
   Packing packing;                    ///< layers with weights; a dense layer has set_size 1
   Kwta kwta;                          ///< kwta
@@ -107,6 +113,11 @@ struct Layer {
       shift_o;  ///< outputs_padded(), 0 … 30; empty in the last layer with weights
   std::span<const float> scale_o;  ///< outputs_padded(); the last layer with weights only
   float output_scale = 0;          ///< int8: real value of one step of the output map; 0 = logits
+  int32_t output_zero = 0;         ///< int8: the step that means 0 in the output map, 0 or 128
+
+  // int8 models; add, concat (and multiply, without input_shift): see NumberFormat.
+  std::vector<uint8_t> input_shift;  ///< one for each input, to the left
+  uint8_t output_shift = 0;          ///< of the joined value, to the right
 
   bool IsConvolution() const {
     return kind == LayerKind::kConv2d || kind == LayerKind::kDepthwiseConv2d;

@@ -15,6 +15,7 @@
 
 #include "deploy/base/check.h"
 #include "deploy/frontend/log_mel.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/limits.h"
 #include "deploy/packed/model.h"
 #include "deploy/packed/pack.h"
@@ -84,6 +85,10 @@ class LayerCheck {
       case LayerKind::kFlatten:
         CheckOutput({1, 1, static_cast<int32_t>(layer_.input.elements())});
         break;
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
+        Refuse("kind = {} is not supported yet", LayerKindName(layer_.kind));
     }
     CheckNoF32();
     CheckNoI8();
@@ -351,6 +356,10 @@ void ValidateModel(const Model& model, const std::string& location) {
   }
   if (model.layers.empty() || model.layers.size() > kMaxLayers) {
     Fail(ErrorKind::kData, location, "{} layers, not 1 to {}", model.layers.size(), kMaxLayers);
+  }
+  if (!Graph(model).IsChain()) {
+    Fail(ErrorKind::kData, location,
+         "layers that read others than the one before are not supported yet");
   }
   const ptrdiff_t last = LastWithWeights(model);
   Shape shape = model.input;

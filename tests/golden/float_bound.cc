@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "deploy/base/check.h"
 #include "deploy/engine/reference.h"
 #include "deploy/packed/pack.h"
 
@@ -182,6 +183,10 @@ std::vector<double> LogitBound(const packed::Model& model, std::span<const float
       case LayerKind::kFlatten:
         out.e = in.e;
         break;
+      case LayerKind::kAdd:
+      case LayerKind::kMultiply:
+      case LayerKind::kConcat:
+        BISPARSE_CHECK(false);
     }
     in = std::move(out);
   }
