@@ -35,22 +35,12 @@ void DequantiseLayer(Layer& layer, double input_scale, int32_t input_zero, RealS
   auto& weight_pnl = storage.floats.emplace_back(static_cast<size_t>(layout.slots()));
   auto& bias_o = storage.floats.emplace_back(static_cast<size_t>(layout.outputs_padded()));
   std::vector<int64_t> weight_sum_o(bias_o.size());
-  for (int64_t p = 0; p < layout.positions; ++p) {
-    for (int32_t n = 0; n < layout.sets; ++n) {
-      const int32_t s =
-          layer.owner_nr.empty()
-              ? 0
-              : layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
-      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-        const int64_t o = layout.Output(n, s, l);
-        if (o >= layout.shape.outputs) break;
-        const auto slot = static_cast<size_t>(layout.Slot(p, n, l));
-        const int8_t weight = layer.weight_i8_pnl[slot];
-        weight_pnl[slot] = static_cast<float>(weight * SumScale(layer, o) / input_scale);
-        weight_sum_o[static_cast<size_t>(o)] += weight;
-      }
-    }
-  }
+  layout.ForEachSlot(layer.owner_nr, [&](int64_t, int32_t, int32_t, int64_t o, int64_t slot_index) {
+    const auto slot = static_cast<size_t>(slot_index);
+    const int8_t weight = layer.weight_i8_pnl[slot];
+    weight_pnl[slot] = static_cast<float>(weight * SumScale(layer, o) / input_scale);
+    weight_sum_o[static_cast<size_t>(o)] += weight;
+  });
   for (int64_t o = 0; o < layout.shape.outputs; ++o) {
     const auto at = static_cast<size_t>(o);
     const auto bias = static_cast<double>(layer.bias_i32_o[at] + input_zero * weight_sum_o[at]);

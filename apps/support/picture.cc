@@ -113,10 +113,6 @@ class Drawing {
     return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x, y, XmlText(text));
   }
 
-  int32_t Owner(int32_t n, int64_t p) const {
-    return layer_.owner_nr[static_cast<size_t>(n * layout_.runs + layout_.RunOf(p))];
-  }
-
   /// Kernel s of set n, or all of them (−1). Neighbours of one colour in a row are one rectangle.
   void Panel(int32_t n, int32_t s, double x, double y) {
     body_ += fmt::format(
@@ -143,7 +139,7 @@ class Drawing {
 
   int32_t OwnerAt(int32_t n, int64_t row, int64_t column) const {
     const int64_t p = grid_.At(row, column);
-    return p < 0 ? -1 : Owner(n, p);
+    return p < 0 ? -1 : layout_.Owner(layer_.owner_nr, n, p);
   }
 
   const packed::Layer& layer_;

@@ -81,15 +81,9 @@ class Builder {
       owner_nr[i] = uint8_t(random.Below(layout.BlocksOfSet(int32_t(i / layout.runs))));
     }
     std::span<float> weight_pnl = Floats(layout.slots()), bias_o = Floats(layout.outputs_padded());
-    for (int64_t p = 0; p < layout.positions; ++p) {
-      for (int32_t n = 0; n < layout.sets; ++n) {
-        const int32_t s = owner_nr.empty() ? 0 : owner_nr[n * layout.runs + layout.RunOf(p)];
-        for (int32_t l = 0; l < packing.lanes; ++l) {
-          if (layout.Output(n, s, l) >= layout.shape.outputs) break;
-          weight_pnl[layout.Slot(p, n, l)] = 0.25f * random.Normal();
-        }
-      }
-    }
+    layout.ForEachSlot(owner_nr, [&](int64_t, int32_t, int32_t, int64_t, int64_t slot) {
+      weight_pnl[slot] = 0.25f * random.Normal();
+    });
     for (int32_t o = 0; o < layout.shape.outputs; ++o) bias_o[o] = 0.125f * random.Normal();
     layer.owner_nr = owner_nr;
     layer.weight_pnl = weight_pnl;

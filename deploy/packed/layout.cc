@@ -67,13 +67,4 @@ int32_t Layout::BlocksOfSet(int32_t n) const {
   return static_cast<int32_t>(std::clamp<int64_t>(blocks - before, 0, packing.set_size));
 }
 
-int64_t Layout::RunOf(int64_t position) const {
-  const int64_t taps = int64_t{shape.kernel_h} * shape.kernel_w;
-  const int64_t channel = position / taps, tap = position % taps;
-  int64_t tap_group = 0;
-  if (packing.run.taps == RunTaps::kOne) tap_group = tap;
-  if (packing.run.taps == RunTaps::kRow) tap_group = tap / shape.kernel_w;
-  return channel / packing.run.channels * tap_groups + tap_group;
-}
-
 }  // namespace bisparse::packed

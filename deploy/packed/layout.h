@@ -16,6 +16,7 @@
 #define BISPARSE_DEPLOY_PACKED_LAYOUT_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace bisparse::packed {
@@ -53,7 +54,13 @@ struct KernelShape {
 /// Why no layout can be made of these: "set_size = 65 is not in [1, 64]"; empty if one can.
 std::string LayoutFault(const KernelShape& shape, const Packing& packing);
 
-/// Sizes and index functions of a packed layer; see the top of this file.
+/// Where an output lies: set n, block s of the set, lane l of the block.
+struct OutputPlace {
+  int32_t n, s, l;
+};
+
+/// Sizes and index functions of a packed layer; see the top of this file. Everybody reads owners through it. An
+/// `owner_nr` has owners() elements, and none in a dense layer.
 struct Layout {
   /// Throws Error (kInternal) where LayoutFault finds one: whoever reads sizes from outside asks it
   /// first.
@@ -73,12 +80,48 @@ struct Layout {
   /// Kernel blocks of set n that hold at least one real kernel; the others pad the last set (they may
   /// own positions, whose weights are then 0).
   int32_t BlocksOfSet(int32_t n) const;
-  int64_t RunOf(int64_t position) const;
+  int64_t RunOf(int64_t position) const {
+    const int64_t taps = int64_t{shape.kernel_h} * shape.kernel_w;
+    const int64_t channel = position / taps, tap = position % taps;
+    int64_t tap_group = 0;
+    if (packing.run.taps == RunTaps::kOne) tap_group = tap;
+    if (packing.run.taps == RunTaps::kRow) tap_group = tap / shape.kernel_w;
+    return channel / packing.run.channels * tap_groups + tap_group;
+  }
+  /// The block of set n that has its weights at run r; 0 in a dense layer.
+  int32_t OwnerOfRun(std::span<const uint8_t> owner_nr, int32_t n, int64_t r) const {
+    return packing.set_size == 1 ? 0 : owner_nr[static_cast<size_t>(n * runs + r)];
+  }
+  /// The block of set n that has its weights at a position; 0 in a dense layer.
+  int32_t Owner(std::span<const uint8_t> owner_nr, int32_t n, int64_t position) const {
+    return packing.set_size == 1 ? 0 : OwnerOfRun(owner_nr, n, RunOf(position));
+  }
   int64_t Slot(int64_t position, int32_t n, int32_t l) const {
     return (position * sets + n) * packing.lanes + l;
   }
   int64_t Output(int32_t n, int32_t s, int32_t l) const {
     return (int64_t{n} * packing.set_size + s) * packing.lanes + l;
+  }
+  /// The inverse of Output.
+  OutputPlace PlaceOf(int64_t output) const {
+    const int64_t block = output / packing.lanes;
+    return {static_cast<int32_t>(block / packing.set_size),
+            static_cast<int32_t>(block % packing.set_size),
+            static_cast<int32_t>(output % packing.lanes)};
+  }
+  /// Calls f(p, n, l, o, slot) once for each slot of a real kernel (o < O), in the order of weight_pnl. The other
+  /// slots pad the layer.
+  template <class F>
+  void ForEachSlot(std::span<const uint8_t> owner_nr, F&& f) const {
+    int64_t slot = 0;
+    for (int64_t p = 0; p < positions; ++p) {
+      const int64_t r = RunOf(p);
+      for (int32_t n = 0; n < sets; ++n, slot += packing.lanes) {
+        const int64_t first = Output(n, OwnerOfRun(owner_nr, n, r), 0);
+        for (int32_t l = 0; l < packing.lanes && first + l < shape.outputs; ++l)
+          f(p, n, l, first + l, slot + l);
+      }
+    }
   }
 };
 

@@ -90,6 +90,47 @@ TEST(Layout, ARunIsNeighbouringChannelsAndTheirTaps) {
   }
 }
 
+// Owners in an order of their own, so that a wrong index of owner_nr is another owner.
+TEST(Layout, EachSlotOfARealKernelIsVisitedOnceAndBelongsToItsOwner) {
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const Drawn drawn = DrawLayer(seed);
+    const Layout layout(drawn.shape, drawn.packing);
+    CounterRandom random(seed, {1});
+    std::vector<std::vector<uint8_t>> owner_of(static_cast<size_t>(layout.sets));
+    std::vector<uint8_t> owner_nr;
+    for (std::vector<uint8_t>& owner_r : owner_of) {
+      for (int64_t r = 0; r < layout.runs; ++r) {
+        const uint32_t owner = random.Below(static_cast<uint32_t>(drawn.packing.set_size));
+        owner_r.push_back(static_cast<uint8_t>(owner));
+      }
+      if (drawn.packing.set_size > 1) {
+        owner_nr.insert(owner_nr.end(), owner_r.begin(), owner_r.end());
+      }
+    }
+    ASSERT_EQ(std::ssize(owner_nr), layout.owners());
+    std::vector<int64_t> slots, expected;
+    layout.ForEachSlot(owner_nr, [&](int64_t p, int32_t n, int32_t l, int64_t o, int64_t slot) {
+      slots.push_back(slot);
+      ASSERT_EQ(slot, layout.Slot(p, n, l));
+      const int32_t s =
+          owner_of.at(static_cast<size_t>(n)).at(static_cast<size_t>(layout.RunOf(p)));
+      ASSERT_EQ(layout.Owner(owner_nr, n, p), s);
+      ASSERT_EQ(o, layout.Output(n, s, l));
+      const OutputPlace place = layout.PlaceOf(o);
+      ASSERT_THAT((std::vector<int32_t>{place.n, place.s, place.l}), ElementsAre(n, s, l));
+    });
+    for (int64_t p = 0; p < layout.positions; ++p) {
+      for (int64_t o = 0; o < drawn.shape.outputs; ++o) {
+        const OutputPlace place = layout.PlaceOf(o);
+        if (layout.Owner(owner_nr, place.n, p) != place.s) continue;
+        expected.push_back(layout.Slot(p, place.n, place.l));
+      }
+    }
+    ASSERT_EQ(slots, expected);
+  }
+}
+
 TEST(Layout, PadsOutputsToWholeSetsAndNoFurther) {
   for (int32_t set_size = 1; set_size <= 4; ++set_size) {
     for (int32_t lanes = 1; lanes <= 4; ++lanes) {

@@ -9,11 +9,6 @@
 namespace bisparse::packed {
 namespace {
 
-/// Which kernel block s of set n has its weights at run r; a dense layer's only one has all.
-int32_t Owner(const Layout& layout, std::span<const uint8_t> owner_nr, int32_t n, int64_t r) {
-  return layout.packing.set_size == 1 ? 0 : owner_nr[n * layout.runs + r];
-}
-
 void CheckOwners(const Layout& layout, std::span<const uint8_t> owner_nr) {
   BISPARSE_CHECK(static_cast<int64_t>(owner_nr.size()) == layout.owners());
 }
@@ -25,14 +20,11 @@ std::vector<float> Pack(const Layout& layout, std::span<const float> weight_op,
   BISPARSE_CHECK(static_cast<int64_t>(weight_op.size()) == layout.shape.weights());
   CheckOwners(layout, owner_nr);
   std::vector<float> weight_pnl(layout.slots(), 0.0f);
-  const int32_t lanes = layout.packing.lanes, set_size = layout.packing.set_size;
   for (int64_t o = 0; o < layout.shape.outputs; ++o) {
-    const auto l = static_cast<int32_t>(o % lanes);
-    const auto s = static_cast<int32_t>(o / lanes % set_size);
-    const auto n = static_cast<int32_t>(o / lanes / set_size);
+    const auto [n, s, l] = layout.PlaceOf(o);
     for (int64_t p = 0; p < layout.positions; ++p) {
       const float weight = weight_op[o * layout.positions + p];
-      const int32_t owner = Owner(layout, owner_nr, n, layout.RunOf(p));
+      const int32_t owner = layout.Owner(owner_nr, n, p);
       if (owner == s) {
         weight_pnl[layout.Slot(p, n, l)] = weight;
       } else if (weight != 0.0f) {  // NaN too
@@ -52,17 +44,9 @@ std::vector<float> Unpack(const Layout& layout, std::span<const float> weight_pn
   BISPARSE_CHECK(static_cast<int64_t>(weight_pnl.size()) == layout.slots());
   CheckOwners(layout, owner_nr);
   std::vector<float> weight_op(layout.shape.weights(), 0.0f);
-  for (int64_t p = 0; p < layout.positions; ++p) {
-    const int64_t r = layout.RunOf(p);
-    for (int32_t n = 0; n < layout.sets; ++n) {
-      const int32_t s = Owner(layout, owner_nr, n, r);
-      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-        const int64_t o = layout.Output(n, s, l);
-        if (o >= layout.shape.outputs) break;
-        weight_op[o * layout.positions + p] = weight_pnl[layout.Slot(p, n, l)];
-      }
-    }
-  }
+  layout.ForEachSlot(owner_nr, [&](int64_t p, int32_t, int32_t, int64_t o, int64_t slot) {
+    weight_op[o * layout.positions + p] = weight_pnl[slot];
+  });
   return weight_op;
 }
 
@@ -72,7 +56,7 @@ int64_t CountOwned(const Layout& layout, std::span<const uint8_t> owner_nr) {
   for (int64_t p = 0; p < layout.positions; ++p) {
     const int64_t r = layout.RunOf(p);
     for (int32_t n = 0; n < layout.sets; ++n) {
-      const int64_t first = layout.Output(n, Owner(layout, owner_nr, n, r), 0);
+      const int64_t first = layout.Output(n, layout.OwnerOfRun(owner_nr, n, r), 0);
       count += std::clamp<int64_t>(layout.shape.outputs - first, 0, layout.packing.lanes);
     }
   }
@@ -88,7 +72,7 @@ void ValidateOwners(const Layout& layout, std::span<const uint8_t> owner_nr,
   if (owner_nr.empty()) return;
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int64_t r = 0; r < layout.runs; ++r) {
-      const int32_t owner = owner_nr[n * layout.runs + r];
+      const int32_t owner = layout.OwnerOfRun(owner_nr, n, r);
       if (owner < layout.packing.set_size) continue;
       Fail(ErrorKind::kData, location, "owner of set {}, run {} is {}, set size is {}", n, r, owner,
            layout.packing.set_size);

@@ -64,7 +64,7 @@ TEST(Pack, TheLayerOfTheDocument) {
     for (int32_t n = 0; n < layout.sets; ++n) {
       for (int32_t l = 0; l < layout.packing.lanes; ++l) {
         products.push_back(value_k[k] * weight_pnl[layout.Slot(p, n, l)]);
-        outputs.push_back(layout.Output(n, owner_nr[n * layout.runs + r], l));
+        outputs.push_back(layout.Output(n, layout.OwnerOfRun(owner_nr, n, r), l));
         y[outputs.back()] += products.back();
       }
     }
@@ -97,10 +97,8 @@ struct Weights {
   }
 
   bool Owns(const Layout& layout, int64_t o, int64_t p) const {
-    if (owner_nr.empty()) return true;
-    const int64_t block = o / layout.packing.lanes;
-    const int64_t n = block / layout.packing.set_size, s = block % layout.packing.set_size;
-    return owner_nr[n * layout.runs + layout.RunOf(p)] == s;
+    const packed::OutputPlace place = layout.PlaceOf(o);
+    return layout.Owner(owner_nr, place.n, p) == place.s;
   }
   float& Weight(const Layout& layout, int64_t o, int64_t p) {
     return weight_op[o * layout.positions + p];

@@ -222,16 +222,9 @@ class LayerCheck {
   // In whatever order a kernel adds, with every activation 255, no sum leaves 32 bits.
   void CheckSums(const Layout& layout) const {
     std::vector<int64_t> magnitude_o(static_cast<size_t>(layout.outputs_padded()));
-    for (int64_t p = 0; p < layout.positions; ++p) {
-      const int64_t r = layout.RunOf(p);
-      for (int32_t n = 0; n < layout.sets; ++n) {
-        const int32_t s = layer_.owner_nr.empty() ? 0 : layer_.owner_nr[n * layout.runs + r];
-        for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-          magnitude_o[layout.Output(n, s, l)] +=
-              255 * std::abs(layer_.weight_i8_pnl[layout.Slot(p, n, l)]);
-        }
-      }
-    }
+    layout.ForEachSlot(layer_.owner_nr, [&](int64_t, int32_t, int32_t, int64_t o, int64_t slot) {
+      magnitude_o[o] += 255 * std::abs(layer_.weight_i8_pnl[slot]);
+    });
     for (size_t o = 0; o < magnitude_o.size(); ++o) {
       int64_t sum = magnitude_o[o] + std::abs(int64_t{layer_.bias_i32_o[o]});
       if (!last_ && layer_.shift_o[o] > 0) sum += int64_t{1} << (layer_.shift_o[o] - 1);
@@ -258,8 +251,7 @@ class LayerCheck {
     if (layout.shape.outputs == layout.outputs_padded()) return;
     const int32_t n = layout.sets - 1;  // the only set with padding
     for (int64_t p = 0; p < layout.positions; ++p) {
-      const int32_t s =
-          layout.packing.set_size > 1 ? layer_.owner_nr[n * layout.runs + layout.RunOf(p)] : 0;
+      const int32_t s = layout.Owner(layer_.owner_nr, n, p);
       for (int32_t l = 0; l < layout.packing.lanes; ++l) {
         const Weight weight = weight_pnl[layout.Slot(p, n, l)];
         if (layout.Output(n, s, l) < layout.shape.outputs || weight == 0) continue;

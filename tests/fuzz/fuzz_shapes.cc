@@ -165,17 +165,9 @@ class Builder {
     const int64_t count = layout.slots();
     if (count > kOwnElements) return Zeros<T>(count);
     std::vector<T>& weights = Storage<T>().emplace_back(static_cast<size_t>(count));
-    for (int64_t p = 0; p < layout.positions; ++p) {
-      for (int32_t n = 0; n < layout.sets; ++n) {
-        const auto run = static_cast<size_t>(n * layout.runs + layout.RunOf(p));
-        const int32_t s = owner_nr.empty() ? 0 : owner_nr[run];
-        for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-          if (layout.Output(n, s, l) >= layout.shape.outputs) continue;
-          const int64_t slot = layout.Slot(p, n, l);
-          weights[static_cast<size_t>(slot)] = static_cast<T>((slot * 5 % 3 - 1) * most);
-        }
-      }
-    }
+    layout.ForEachSlot(owner_nr, [&](int64_t, int32_t, int32_t, int64_t, int64_t slot) {
+      weights[static_cast<size_t>(slot)] = static_cast<T>((slot * 5 % 3 - 1) * most);
+    });
     return weights;
   }
   template <typename T>

@@ -17,7 +17,7 @@ TEST_F(Programs, InspectDrawsEachSetsKernelsAndThePackedOne) {
   ASSERT_EQ(layout.sets, 1);
   std::vector<int64_t> owned(static_cast<size_t>(layer->packing.set_size)), drawn;
   for (int64_t p = 0; p < layout.positions; ++p) {
-    ++owned[layer->owner_nr[static_cast<size_t>(layout.RunOf(p))]];
+    ++owned[static_cast<size_t>(layout.Owner(layer->owner_nr, 0, p))];
   }
   // Kernel by kernel, a group each; the last holds them all.
   const std::regex rectangle("<rect x=\"[0-9]+\" y=\"[0-9]+\" width=\"([0-9]+)\" height=\"1\"");

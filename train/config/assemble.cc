@@ -199,13 +199,9 @@ packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
     const float scale = static_cast<float>(std::sqrt(2.0 / fan_in));
     CounterRandom random(seed, {0x7765696768747300, i});  // "weights"
     for (int64_t o = 0; o < layer.kernel.outputs; ++o) {
-      const int64_t block = o / layout.packing.lanes;
-      const int64_t n = block / layout.packing.set_size, s = block % layout.packing.set_size;
+      const packed::OutputPlace place = layout.PlaceOf(o);
       for (int64_t p = 0; p < layout.positions; ++p) {
-        if (layer.HasOwners() &&
-            drawn.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))] != s) {
-          continue;
-        }
+        if (layout.Owner(drawn.owner_nr, place.n, p) != place.s) continue;
         drawn.weight_op[static_cast<size_t>(o * layout.positions + p)] = scale * random.Normal();
       }
     }

@@ -16,11 +16,6 @@ int32_t ToInt32(int64_t value) {
   return static_cast<int32_t>(value);
 }
 
-int32_t Owner(const packed::Layout& layout, std::span<const uint8_t> owner_nr, int32_t n,
-              int64_t run) {
-  return layout.packing.set_size == 1 ? 0 : owner_nr[static_cast<size_t>(n * layout.runs + run)];
-}
-
 /// A stride that no second output takes is 1: forms keep planes for each phase of the stride, used or not.
 ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& window,
                           const Shape& input, const Shape& output) {
@@ -75,7 +70,7 @@ int32_t OwnerOfGroup(const packed::Layout& layout, std::span<const uint8_t> owne
   int32_t owner = -1;
   for (int32_t c = g * group_width; c < (g + 1) * group_width; ++c) {
     const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
-    const int32_t here = Owner(layout, owner_nr, n, layout.RunOf(p));
+    const int32_t here = layout.Owner(owner_nr, n, p);
     if (owner >= 0 && owner != here) return -1;
     owner = here;
   }
@@ -155,7 +150,7 @@ void MakeDenseLists(const packed::Layout& layout, std::span<const uint8_t> owner
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int32_t s = 0; s < shape.set_size; ++s) {
       for (int64_t p = 0; p < layout.positions; ++p) {
-        if (Owner(layout, owner_nr, n, layout.RunOf(p)) != s) continue;
+        if (layout.Owner(owner_nr, n, p) != s) continue;
         const int64_t kx = p % shape.kernel_w, ky = p / shape.kernel_w % shape.kernel_h;
         const int64_t c = p / shape.kernel_w / shape.kernel_h;
         lists.input_e.push_back(ToInt32(input_of(c, ky, kx)));
@@ -253,7 +248,7 @@ std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& lay
   std::vector<std::vector<int32_t>> position_bp(static_cast<size_t>(s.blocks()));
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int64_t p = 0; p < layout.positions; ++p) {
-      const int32_t b = n * s.set_size + Owner(layout, owner_nr, n, layout.RunOf(p));
+      const int32_t b = n * s.set_size + layout.Owner(owner_nr, n, p);
       position_bp[static_cast<size_t>(b)].push_back(ToInt32(p));
     }
   }
@@ -295,9 +290,9 @@ PreparedConv PrepareConvPackedWinnersF32(const packed::Layout& layout, const pac
   } else {
     if (layout.packing.set_size > 1) {
       for (int64_t p = 0; p < layout.positions; ++p) {
+        const int64_t r = layout.RunOf(p);
         for (int32_t n = 0; n < layout.sets; ++n) {
-          conv.lists.owner_pn.push_back(
-              owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))]);
+          conv.lists.owner_pn.push_back(static_cast<uint8_t>(layout.OwnerOfRun(owner_nr, n, r)));
         }
       }
     }

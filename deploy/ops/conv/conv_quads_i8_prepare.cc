@@ -10,11 +10,6 @@
 namespace bisparse::kernels {
 namespace {
 
-int32_t Owner(const packed::Layout& layout, const packed::Layer& layer, int32_t n, int64_t p) {
-  if (layout.packing.set_size == 1) return 0;
-  return layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
-}
-
 /// Who owns kernel row ky of channels [begin, end) in set n; -1 if more than one does.
 int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
                       int32_t ky, int32_t begin, int32_t end) {
@@ -23,7 +18,7 @@ int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, 
   for (int32_t c = begin; c < end; ++c) {
     for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
       const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
-      const int32_t here = Owner(layout, layer, n, p);
+      const int32_t here = layout.Owner(layer.owner_nr, n, p);
       if (owner >= 0 && owner != here) return -1;
       owner = here;
     }

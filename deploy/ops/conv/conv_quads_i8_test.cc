@@ -139,7 +139,7 @@ void Check(const Case& c, Random& random, Form* form = nullptr) {
   ASSERT_TRUE(y.Intact() && scratch.Intact() && rows.Intact());
 
   const auto sum_at = [&](int32_t oy, int32_t ox, int32_t o) {
-    const int32_t n = o / c.lanes / c.set_size, s = o / c.lanes % c.set_size;
+    const auto [n, s, l] = layout.PlaceOf(o);
     int64_t sum = bias[static_cast<size_t>(o)];
     for (int64_t p = 0; p < layout.positions; ++p) {
       const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
@@ -148,7 +148,7 @@ void Check(const Case& c, Random& random, Form* form = nullptr) {
       if (made.Owner(n, p) != s) continue;
       const bool inside = iy >= 0 && iy < c.input.height && ix >= 0 && ix < c.input.width;
       const int64_t at = (iy * c.input.width + ix) * c.input.channels + channel;
-      sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, o % c.lanes))]} *
+      sum += int64_t{weight[static_cast<size_t>(layout.Slot(p, n, l))]} *
              (inside ? x[static_cast<size_t>(at)] : zero);
     }
     const int32_t bits = shift[static_cast<size_t>(o)];

@@ -24,13 +24,9 @@ std::vector<Taps> TapsOfOutputs(const packed::Layer& layer, bool dense) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   std::vector<Taps> taps_o(static_cast<size_t>(layout.shape.outputs));
   for (int32_t o = 0; o < layout.shape.outputs; ++o) {
-    const int32_t l = o % layout.packing.lanes,
-                  s = o / layout.packing.lanes % layout.packing.set_size,
-                  n = o / layout.packing.lanes / layout.packing.set_size;
+    const auto [n, s, l] = layout.PlaceOf(o);
     for (int64_t p = 0; p < layout.positions; ++p) {
-      const bool owned =
-          layout.packing.set_size == 1 ||
-          layer.owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))] == s;
+      const bool owned = layout.Owner(layer.owner_nr, n, p) == s;
       if (!owned && !dense) continue;
       const int64_t kernel_w = layer.window.kernel_w;
       taps_o[static_cast<size_t>(o)].push_back(

@@ -84,19 +84,17 @@ void Check(const Shape& input, const packed::Window& window, int32_t outputs,
   for (int64_t e = 0; e < y_shape.elements(); ++e) {
     const int64_t o = e % outputs, px = e / outputs % y_shape.width,
                   py = e / outputs / y_shape.width;
-    const int64_t l = o % packing.lanes, s = o / packing.lanes % packing.set_size,
-                  n = o / packing.lanes / packing.set_size;
+    const auto [n, s, l] = layout.PlaceOf(o);
     int64_t largest = INT64_MIN;
     for (int64_t place = 0; place < windows; ++place) {
       int64_t sum = bias[static_cast<size_t>(o)];
       for (int64_t p = 0; p < layout.positions; ++p) {
-        if (made.Owner(static_cast<int32_t>(n), p) != s) continue;
+        if (made.Owner(n, p) != s) continue;
         const int64_t iy = step * py + place / 2 + p / window.kernel_w - window.pad_h;
         const int64_t ix = step * px + place % 2 + p % window.kernel_w - window.pad_w;
         const bool inside = iy >= 0 && iy < input.height && ix >= 0 && ix < input.width;
         const int64_t in = inside ? x[static_cast<size_t>(iy * input.width + ix)] : zero;
-        sum += in * weight[static_cast<size_t>(
-                        layout.Slot(p, static_cast<int32_t>(n), static_cast<int32_t>(l)))];
+        sum += in * weight[static_cast<size_t>(layout.Slot(p, n, l))];
       }
       largest = std::max(largest, sum);
     }

@@ -18,10 +18,7 @@ PackedLists PrepareLinearPackedDenseF32(const packed::Layout& layout,
   for (int32_t n = 0; n < layout.sets; ++n) {
     for (int32_t s = 0; s < layout.packing.set_size; ++s) {
       for (int64_t p = 0; p < layout.positions; ++p) {
-        if (layout.packing.set_size > 1 &&
-            owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))] != s) {
-          continue;
-        }
+        if (layout.Owner(owner_nr, n, p) != s) continue;
         lists.input_e.push_back(static_cast<int32_t>(p));
         const int64_t slot = layout.Slot(p, n, 0);
         if (lanes <
@@ -46,8 +43,9 @@ PackedLists PrepareLinearPackedWinnersF32(const packed::Layout& layout,
   if (layout.packing.set_size == 1) return lists;
   lists.owner_pn.reserve(static_cast<size_t>(layout.positions * layout.sets));
   for (int64_t p = 0; p < layout.positions; ++p) {
+    const int64_t r = layout.RunOf(p);
     for (int32_t n = 0; n < layout.sets; ++n) {
-      lists.owner_pn.push_back(owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))]);
+      lists.owner_pn.push_back(static_cast<uint8_t>(layout.OwnerOfRun(owner_nr, n, r)));
     }
   }
   return lists;

@@ -31,23 +31,15 @@ struct RandomLayer {
       }
     }
     weight_pnl.assign(static_cast<size_t>(layout.slots()), 0.0f);
-    for (int64_t p = 0; p < layout.positions; ++p) {
-      for (int32_t n = 0; n < layout.sets; ++n) {
-        for (int32_t l = 0; l < packing.lanes; ++l) {
-          if (layout.Output(n, Owner(n, p), l) < shape.outputs) {
-            weight_pnl[static_cast<size_t>(layout.Slot(p, n, l))] = random.Normal();
-          }
-        }
-      }
-    }
+    layout.ForEachSlot(owner_nr, [&](int64_t, int32_t, int32_t, int64_t, int64_t slot) {
+      weight_pnl[static_cast<size_t>(slot)] = random.Normal();
+    });
     bias_o = random.Normals(layout.outputs_padded());
     for (int64_t o = shape.outputs; o < layout.outputs_padded(); ++o)
       bias_o[static_cast<size_t>(o)] = 0.0f;
   }
 
-  int32_t Owner(int32_t n, int64_t p) const {
-    return owner_nr.empty() ? 0 : owner_nr[static_cast<size_t>(n * layout.runs + layout.RunOf(p))];
-  }
+  int32_t Owner(int32_t n, int64_t p) const { return layout.Owner(owner_nr, n, p); }
   std::string Text() const {
     const packed::KernelShape& k = layout.shape;
     return "outputs, channels, kernel = " +
@@ -71,8 +63,7 @@ struct Exact {
 inline Exact ExactOutput(const RandomLayer& layer, const packed::Window& window, const Shape& input,
                          const float* x, int32_t oy, int32_t ox, int32_t o) {
   const packed::Layout& layout = layer.layout;
-  const int32_t lane = o % layout.packing.lanes, block = o / layout.packing.lanes;
-  const int32_t n = block / layout.packing.set_size, s = block % layout.packing.set_size;
+  const auto [n, s, lane] = layout.PlaceOf(o);
   double sum = layer.bias_o[static_cast<size_t>(o)], magnitude = std::abs(sum), products = 0;
   for (int32_t c = 0; c < input.channels; ++c) {
     for (int32_t ky = 0; ky < window.kernel_h; ++ky) {
