@@ -6,7 +6,7 @@
 //
 // f is 0 for L1, then 1, 4 and 10: a line of L3 takes about four times as long as one of L2, one of memory ten times.
 // Counts are of whole vectors, so a narrower instruction set costs more by itself. The table's
-// coefficients are fitted to measured layers (benchmarks/calibrate_cost.cc prints it anew). Read
+// coefficients are fitted to measured layers (tools/calibrate_cost.cc prints it anew). Read
 // first: deploy/ops/README.md, docs/planning.md. Tested in: cost_test.cc.
 #ifndef BISPARSE_DEPLOY_ENGINE_COST_H_
 #define BISPARSE_DEPLOY_ENGINE_COST_H_

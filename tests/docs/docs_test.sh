@@ -13,7 +13,7 @@ exists() { compgen -G "$1" >/dev/null; }
 
 mapfile -t documents < <(find . -name '*.md' -not -path './build*' -not -path './runs/*' -not -path '*/node_modules/*' | sort)
 ((${#documents[@]} >= 5)) || fault "only ${#documents[@]} documents found"
-top='(apps|cmake|configs|data|deploy|docs|models|tests|train)'
+top='(apps|cmake|configs|data|deploy|docs|models|tests|tools|train)'
 for document in "${documents[@]}"; do
   folder=$(dirname "$document")
   while read -r link; do
@@ -40,7 +40,7 @@ while read -r program arguments; do
     [[ $flag == --help || $flag == --version ]] || grep -qE -- "[\",]$flag\"" "$source" ||
       fault "'$program $arguments' is named, but $source has no flag $flag"
   done
-done < <(grep -ohE 'bisparse-[a-z]+(-[a-z0-9]+)?( [^`|;]*)?' "${documents[@]}" ./*.sh configs/*.sh apps/*.cc)
+done < <(grep -ohE 'bisparse-[a-z]+(-[a-z0-9]+)?( [^`|;]*)?' "${documents[@]}" ./*.sh tools/*.sh apps/*.cc)
 ((flags >= 20)) || fault "only $flags flags found"
 
 # Files that sources send their reader to.
@@ -49,5 +49,5 @@ while IFS=: read -r source _ names; do
     exists "$(dirname "$source")/$name" || exists "$name" || exists "deploy/include/$name" ||
       fault "$source: sends to '$name', which is not there"
   done
-done < <(grep -rE --include='*.h' --include='*.cc' '(Read first|Tested in|Implemented by|Used by|Computed by):' apps data deploy tests train)
+done < <(grep -rE --include='*.h' --include='*.cc' '(Read first|Tested in|Implemented by|Used by|Computed by):' apps data deploy tests tools train)
 exit $failed

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the time of a layer grows with k and with 1/S: writes docs/growth.json and docs/growth.svg.
 
-  configs/growth.py [--seconds 0.2]
+  tools/growth.py [--seconds 0.2]
 
 Times one int8 layer of random weights (bisparse-bench CONFIG.yaml --format int8, one thread, one sample) against the
 number of winners at fixed S, and against 1/S at fixed winners, and fits time = constant + slope · x to each. Needs

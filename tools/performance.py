@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the figures of docs/performance.md and writes its tables.
 
-  configs/performance.py [--seconds 0.5] [--tables-only]
+  tools/performance.py [--seconds 0.5] [--tables-only]
 
 Runs bisparse-bench on models/ and configs/shapes/ beside oneDNN and ONNX Runtime (cmake/install_packages.sh --peers), keeps
 what it printed as docs/performance.json (on a CPU without AVX-512 VNNI docs/performance-<kernels>.json), and replaces the
@@ -121,7 +121,7 @@ def main():
     args = parser.parse_args()
     r = measure(args.seconds) if args.tables_only is None else json.loads(file_of(args.tables_only).read_text())
     suffix = suffix_of(r)
-    machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `configs/performance.py`; the command of "
+    machine = [f"Machine: {r['int8']['machine']}, kernels {r['int8']['isa']}. Command: `tools/performance.py`; the command of "
                f"each figure is in `docs/{file_of(suffix).name}`. In brackets the 10th and 90th percentile of the ratio."]
     replace_block(PAGE, "bars" + suffix, machine + [""] + bars(r))
     replace_block(PAGE, "layers" + suffix, layers(r))

@@ -17,7 +17,6 @@
 #include <string>
 #include <vector>
 
-#include "benchmarks/cost_networks.h"
 #include "deploy/base/print.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/cost.h"
@@ -25,6 +24,7 @@
 #include "deploy/ops/shared/matmul_i8.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/simd/cpu.h"
+#include "tools/cost_networks.h"
 #include "train/config/assemble.h"
 #include "train/config/load.h"
 #include "train/export/quantise.h"

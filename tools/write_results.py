@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes docs/results.json, docs/results.md, docs/noise.svg and the README's tables from the runs' own files.
 
-  configs/write_results.py RUNS
+  tools/write_results.py RUNS
 
-RUNS is what configs/train_results.sh fills: folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json,
+RUNS is what tools/train_results.sh fills: folders <config>-seed<N> with log/summary.json (bisparse-train), validation.json,
 perturbed.json, test_f32.json and so on with their *_clips.json (bisparse-evaluate; of the exported files, through the engine),
 the same of models/ in models/<config>, bench/*.json (bisparse-bench) and noise.json. Figures are kept in docs/runs.json and
 docs/predictions.json, which are checked in: a table may be of runs on several machines, as long as their configuration is today's.
@@ -69,7 +69,7 @@ def read_row(folder, runs):
     # Runs of a version that did not say so: RUNS/code names it.
     code = runs / "code"
     row["code"] = summary.get("code") or (code.read_text().strip() if code.exists() else None)
-    row["keep"] = "last"  # what configs/train_results.sh exports
+    row["keep"] = "last"  # what tools/train_results.sh exports
     row["digest"] = hashlib.sha256(json.dumps([row["teachers"], row["code"], row["keep"]]).encode()).hexdigest()[:16]
     return row
 
@@ -498,14 +498,14 @@ def page(figures, table, names, runs, text):
 
     earlier = [name for name in names if figures.is_earlier(name)]
     alike = alike_table(figures)
-    lines = ["# Results", "", "Written by `configs/write_results.py` from the runs' own files; not edited by hand. Command: `configs/train_results.sh DATA RUNS SEEDS…`", "",
+    lines = ["# Results", "", "Written by `tools/write_results.py` from the runs' own files; not edited by hand. Command: `tools/train_results.sh DATA RUNS SEEDS…`", "",
              "Data: the ten-class part of Speech Commands described in the README (`bed cat down go happy left right up`, `_unknown_`, `_silence_`). "
              "Networks are chosen on validation, clean and perturbed. The test set is read once for each network, number format and seed. Figures are of "
              "the exported file, through the engine.", ""]
     if alike:
         lines += ["## Like with like", "", "Networks of about equal accuracy, int8 everywhere, one sample, one thread; each engine runs the network as well as it can. Peers run a sparse network's dense form. "
                   "Times are of the table under Speed.", "", *alike, "", *alike_text(figures), "", *paper_text(figures), ""]
-    lines += ["## Accuracy", "", "Mean over the seeds ± half the 95 % interval, by a bootstrap over voices and seeds (`configs/results_statistics.py`; "
+    lines += ["## Accuracy", "", "Mean over the seeds ± half the 95 % interval, by a bootstrap over voices and seeds (`tools/results_statistics.py`; "
               "[decision 0012](decisions/0012-choosing-and-intervals.md)). With one seed the interval is of the clips alone. " + error_text(figures), "",
               "Perturbed: five copies of the validation clips, each changed in another way, three of them ways that training never takes (`data/augment.h`). "
               "int8, µs: one sample, one thread.", "", *accuracy_table(figures, names), ""]

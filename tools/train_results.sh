@@ -3,7 +3,7 @@
 # Trains, exports (f32 and int8) and evaluates the networks of the results table over seeds, measures them against noise,
 # times the first seed beside other engines, then writes docs/results.{md,json}, docs/{runs,predictions}.json and
 # docs/noise.svg.
-#   configs/train_results.sh DATA RUNS [SEEDS…]
+#   tools/train_results.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/ and speech_commands_test/; RUNS is a folder for the runs (kept, resumable: what is done is
 # not done again). The test set is read once for each network, number format and seed, after training and export. All
 # networks are alike: taught by gsc_dense of the same seed, and of the last epoch.
@@ -13,8 +13,8 @@
 # leaves the timing out, which wants a machine with
 # nothing else to do.
 set -euo pipefail
-data=$(realpath -e "${1:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}")
-mkdir -p "${2:?usage: configs/train_results.sh DATA RUNS [SEEDS…]}"
+data=$(realpath -e "${1:?usage: tools/train_results.sh DATA RUNS [SEEDS…]}")
+mkdir -p "${2:?usage: tools/train_results.sh DATA RUNS [SEEDS…]}"
 runs=$(realpath "$2")
 shift 2
 [[ -n ${TEACHER:-} ]] && TEACHER=$(realpath -e "$TEACHER")
@@ -96,4 +96,4 @@ if ((${#models[@]} > 0)) && [[ $(cat "$runs/noise.models" 2>/dev/null) != "${mod
   $bin/bisparse-evaluate "${models[@]}" --data "$data/speech_commands_test" --noise --json "$runs/noise.json" >/dev/null
   echo "${models[*]}" >"$runs/noise.models"
 fi
-configs/write_results.py "$runs"
+tools/write_results.py "$runs"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Trains the cells of the ablation over seeds, then writes its part of docs/results.{md,json} and docs/ablation.svg.
-#   configs/ablation.sh DATA RUNS [SEEDS…]
+#   tools/ablation.sh DATA RUNS [SEEDS…]
 # DATA holds speech_commands/; RUNS is a folder for the runs (kept, resumable: start it again after an interruption, and
 # what is done is not done again). Cells are settings on top of CONFIG (gsc_coarse: a third of gsc_aligned's time);
 # accuracies are validation, clean and perturbed: the test set is not read. Variables: EPOCHS (20) of a cell, THREADS (0:
@@ -9,8 +9,8 @@
 # that change something else; TEACHER (gsc_coarse_dense): CONFIG's dense twin. Two of it may
 # run beside each other: a cell that one is at is left to it.
 set -euo pipefail
-data=$(realpath -e "${1:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}")
-mkdir -p "${2:?usage: configs/ablation.sh DATA RUNS [SEEDS…]}/claims"
+data=$(realpath -e "${1:?usage: tools/ablation.sh DATA RUNS [SEEDS…]}")
+mkdir -p "${2:?usage: tools/ablation.sh DATA RUNS [SEEDS…]}/claims"
 runs=$(realpath "$2")
 shift 2
 seeds=("${@:-1}")
@@ -73,4 +73,4 @@ for seed in "${seeds[@]}"; do
     train with-teacher "$seed" "$same train.teacher=$teacher"
   fi
 done
-configs/write_ablation.py "$runs" "$base"
+tools/write_ablation.py "$runs" "$base"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "benchmarks/cost_networks.h"
+#include "tools/cost_networks.h"
 
 #include <fmt/format.h>
 

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import unittest
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
-sys.path.insert(0, str(CONFIGS))
 from results_predictions import Predictions, clip_name, encode, speaker
 from results_statistics import ClipSet, apart, binomial_interval, correlation, difference, interval, over_seeds, seeds_apart
 
+TOOLS = pathlib.Path(__file__).resolve().parent
+CONFIGS = TOOLS.parent / "configs"
 CLASSES = ["go", "up", "_unknown_", "_silence_"]
 
 
@@ -137,16 +137,18 @@ class SeedsTest(unittest.TestCase):
 
 
 class PageTest(unittest.TestCase):
-    """configs/write_results.py on made-up runs, in a tree of its own."""
+    """tools/write_results.py on made-up runs, in a tree of its own."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root, self.runs = pathlib.Path(folder.name) / "tree", pathlib.Path(folder.name) / "runs"
-        for part in ("configs", "docs"):
+        for part in ("configs", "docs", "tools"):
             (self.root / part).mkdir(parents=True)
-        for source in (*CONFIGS.glob("*.py"), CONFIGS / "gsc_dense.yaml", CONFIGS / "gsc_fast.yaml"):
-            shutil.copy(source, self.root / "configs")
+        for source in TOOLS.glob("*.py"):
+            shutil.copy(source, self.root / "tools")
+        for name in ("gsc_dense.yaml", "gsc_fast.yaml"):
+            shutil.copy(CONFIGS / name, self.root / "configs")
         (self.root / "README.md").write_text("<!-- alike -->\n<!-- /alike -->\n<!-- results -->\n<!-- /results -->\n")
         us = {"f32": 20.0, "int8": 10.0, "dense_int8": 12.0, "onednn_int8": 25.0, "onnxruntime_int8": 40.0}
         speed = {"machine": "a machine", "networks": {name: us for name in ("gsc_dense", "gsc_fast")}}
@@ -154,7 +156,7 @@ class PageTest(unittest.TestCase):
         earlier = {"validation": 90.0, "validation_int8": 90.0, "validation_perturbed": 80.0, "test": 85.0, "test_int8": 85.0,
                    "nonzeros": 10, "minutes": 9.0, "threads": 1, "epochs": 60}
         digest = subprocess.run([sys.executable, "-B", "-c", "import results_table; print(results_table.configuration_digest('gsc_fast'))"],
-                                cwd=self.root / "configs", capture_output=True, text=True, check=True).stdout.strip()
+                                cwd=self.root / "tools", capture_output=True, text=True, check=True).stdout.strip()
         (self.root / "docs/runs.json").write_text(json.dumps({"gsc_fast": {"configuration": digest, "runs": {"7": earlier}}}))
         self.make_run("gsc_dense", 1, None, wrong=1, load=1.0, minutes=5.0)
         self.make_run("gsc_dense", 2, None, wrong=2, load=9.0, minutes=50.0)
@@ -175,7 +177,7 @@ class PageTest(unittest.TestCase):
             (run / f"{file}_clips.json").write_text(json.dumps({"classes": CLASSES, "clips": clips, "labels": labels, "predictions": answers}))
 
     def write(self):
-        done = subprocess.run([sys.executable, "-B", self.root / "configs/write_results.py", self.runs], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-B", self.root / "tools/write_results.py", self.runs], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         return (self.root / "docs/results.md").read_text()
 

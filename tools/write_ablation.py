@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the ablation's part of docs/results.md and docs/results.json, and docs/ablation.svg, from the runs' own files.
 
-  configs/write_ablation.py RUNS [BASE]
+  tools/write_ablation.py RUNS [BASE]
 
-RUNS holds folders <cell>-seed<N> of configs/ablation.sh, BASE (learned) is the owner rule of the cells that change
+RUNS holds folders <cell>-seed<N> of tools/ablation.sh, BASE (learned) is the owner rule of the cells that change
 something else. Cells without a finished run are left out. The plot needs gnuplot. Only Python's standard library is used.
 """
 import json
@@ -121,7 +121,7 @@ def main():
     lines = ["## Ablation", "",
              f"`{'`, `'.join(networks)}` with other settings, {' or '.join(map(str, epochs))} epochs a cell, "
              f"{' or '.join(rule[keep] for keep in keeps)}; mean ± standard deviation over the seeds. The test set is not read here. Command: "
-             "`configs/ablation.sh DATA RUNS SEEDS…`", "", *tables(cells, entries, base), "", "![The same as a plot](ablation.svg)"]
+             "`tools/ablation.sh DATA RUNS SEEDS…`", "", *tables(cells, entries, base), "", "![The same as a plot](ablation.svg)"]
     replace_block(ROOT / "docs/results.md", "ablation", lines)
     for name, entry in entries.items():
         print(name, json.dumps(entry))
