@@ -11,14 +11,13 @@
 
 namespace bisparse::data {
 
-/// Allowed values, both ends included. The schema of the YAML and ConfigFaults both read them here.
+/// Allowed values, both ends included. The configuration's schema and ConfigFaults both read them here.
 struct Limits {
   double min, max;
 };
 namespace limits {
-inline constexpr Limits kTimeShiftMs{0, 10000}, kGainDb{0, 60}, kSpeed{0.5, 2}, kSnrDb{-60, 120},
-    kProbability{0, 1}, kReverbMs{100, 5000}, kBandHz{50, 100000}, kMasks{0, 16},
-    kMaskSize{0, 4096}, kPercent{0, 100}, kPerturbedCopies{0, 100};
+inline constexpr Limits kSpeed{0.5, 2}, kSnrDb{-60, 120}, kProbability{0, 1}, kBandHz{50, 100000},
+    kMasks{0, 16}, kMaskSize{0, 4096}, kPercent{0, 100}, kPerturbedCopies{0, 100};
 inline constexpr double kLargestExtra = 10;  ///< ExtraClassConfig::fraction, above 0
 }  // namespace limits
 
@@ -69,7 +68,7 @@ struct NpyConfig {
   std::string train_x, train_y;
   std::string validation_x, validation_y;  ///< empty: `validation_fraction` of the training samples
   std::string test_x, test_y;              ///< empty: no test split
-  double validation_fraction = 0.1;
+  double validation_fraction = 0.1;        ///< [0, 1); the YAML wants more than 0
   bool channels_last = false;  ///< x of four dimensions is N×H×W×C instead of N×C×H×W
   double offset = 0.0, scale = 1.0;
   /// The network's first step takes the training samples' mean from each column (channel) and
@@ -99,6 +98,59 @@ struct AugmentConfig {
   int32_t time_mask_frames = 6;         ///< width of each, uniform in [0, this]
   int32_t frequency_masks = 1;          ///< masks over mel bands in each clip
   int32_t frequency_mask_bands = 4;     ///< width of each, uniform in [0, this]
+};
+
+/// A key of `data.augment` in the YAML: its value's place, what is allowed, what it means. The configuration's schema
+/// and ConfigFaults both walk these lists. A row X_max that follows its X_min is not below it.
+template <class T>
+struct AugmentKey {
+  const char* key;
+  T AugmentConfig::*value;
+  Limits limits;
+  const char* meaning;
+};
+inline constexpr AugmentKey<double> kAugmentReals[] = {
+    {"time_shift_ms",
+     &AugmentConfig::time_shift_ms,
+     {0, 10000},
+     "Shift in time, uniform in ± this."},
+    {"gain_db", &AugmentConfig::gain_db, {0, 60}, "Gain, uniform in ± this."},
+    {"speed_min", &AugmentConfig::speed_min, limits::kSpeed,
+     "Slowest speed; pitch changes with it."},
+    {"speed_max", &AugmentConfig::speed_max, limits::kSpeed, "Fastest speed."},
+    {"background_probability", &AugmentConfig::background_probability, limits::kProbability,
+     "Probability of mixing in a piece of `_background_noise_`."},
+    {"background_snr_db_min", &AugmentConfig::background_snr_db_min, limits::kSnrDb,
+     "Loudest background: signal-to-noise ratio."},
+    {"background_snr_db_max", &AugmentConfig::background_snr_db_max, limits::kSnrDb,
+     "Faintest background."},
+    {"white_noise_probability", &AugmentConfig::white_noise_probability, limits::kProbability,
+     "Probability of adding white noise."},
+    {"white_noise_snr_db_min", &AugmentConfig::white_noise_snr_db_min, limits::kSnrDb,
+     "Loudest white noise."},
+    {"white_noise_snr_db_max", &AugmentConfig::white_noise_snr_db_max, limits::kSnrDb,
+     "Faintest white noise."},
+    {"reverb_probability", &AugmentConfig::reverb_probability, limits::kProbability,
+     "Probability of a room's echo, direct sound 0 to 12 dB above it."},
+    {"reverb_ms_max",
+     &AugmentConfig::reverb_ms_max,
+     {100, 5000},
+     "Longest time in which the echo falls by 60 dB; from 100 on."},
+    {"band_limit_probability", &AugmentConfig::band_limit_probability, limits::kProbability,
+     "Probability of losing bass and treble, as through a small device."},
+    {"band_low_hz_max", &AugmentConfig::band_low_hz_max, limits::kBandHz,
+     "Highest lower edge; from 50 on."},
+    {"band_high_hz_min", &AugmentConfig::band_high_hz_min, limits::kBandHz,
+     "Lowest upper edge; up to half the sample rate."},
+};
+inline constexpr AugmentKey<int32_t> kAugmentCounts[] = {
+    {"time_masks", &AugmentConfig::time_masks, limits::kMasks, "Masks over frames in each clip."},
+    {"time_mask_frames", &AugmentConfig::time_mask_frames, limits::kMaskSize,
+     "Width of each, uniform in 0 … this."},
+    {"frequency_masks", &AugmentConfig::frequency_masks, limits::kMasks,
+     "Masks over mel bands in each clip."},
+    {"frequency_mask_bands", &AugmentConfig::frequency_mask_bands, limits::kMaskSize,
+     "Width of each, uniform in 0 … this."},
 };
 
 struct DatasetConfig {

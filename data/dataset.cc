@@ -17,15 +17,9 @@ namespace {
 class Faults {
  public:
   void Add(std::string sentence) { list_.push_back("data." + std::move(sentence)); }
-  void Range(const char* key, double value, Limits limits) {
+  void Range(const std::string& key, double value, Limits limits) {
     if (!(value >= limits.min && value <= limits.max)) {
       Add(fmt::format("{} = {} is not in [{}, {}]", key, value, limits.min, limits.max));
-    }
-  }
-  /// Of augment's keys.
-  void Ordered(const std::string& key, double low, double high) {
-    if (low > high) {
-      Add(fmt::format("augment.{0}_min = {1} exceeds {0}_max = {2}", key, low, high));
     }
   }
   std::vector<std::string> list_;
@@ -81,32 +75,24 @@ void CheckNpy(const NpyConfig& config, Faults& faults) {
 }
 
 void CheckAugment(const AugmentConfig& config, Faults& faults) {
-  const auto range = [&](const char* key, double value, Limits limits) {
-    faults.Range(("augment." + std::string(key)).c_str(), value, limits);
-  };
-  range("time_shift_ms", config.time_shift_ms, limits::kTimeShiftMs);
-  range("gain_db", config.gain_db, limits::kGainDb);
-  range("speed_min", config.speed_min, limits::kSpeed);
-  range("speed_max", config.speed_max, limits::kSpeed);
-  faults.Ordered("speed", config.speed_min, config.speed_max);
-  range("background_probability", config.background_probability, limits::kProbability);
-  range("background_snr_db_min", config.background_snr_db_min, limits::kSnrDb);
-  range("background_snr_db_max", config.background_snr_db_max, limits::kSnrDb);
-  faults.Ordered("background_snr_db", config.background_snr_db_min, config.background_snr_db_max);
-  range("white_noise_probability", config.white_noise_probability, limits::kProbability);
-  range("white_noise_snr_db_min", config.white_noise_snr_db_min, limits::kSnrDb);
-  range("white_noise_snr_db_max", config.white_noise_snr_db_max, limits::kSnrDb);
-  faults.Ordered("white_noise_snr_db", config.white_noise_snr_db_min,
-                 config.white_noise_snr_db_max);
-  range("reverb_probability", config.reverb_probability, limits::kProbability);
-  range("reverb_ms_max", config.reverb_ms_max, limits::kReverbMs);
-  range("band_limit_probability", config.band_limit_probability, limits::kProbability);
-  range("band_low_hz_max", config.band_low_hz_max, limits::kBandHz);
-  range("band_high_hz_min", config.band_high_hz_min, limits::kBandHz);
-  range("time_masks", config.time_masks, limits::kMasks);
-  range("time_mask_frames", config.time_mask_frames, limits::kMaskSize);
-  range("frequency_masks", config.frequency_masks, limits::kMasks);
-  range("frequency_mask_bands", config.frequency_mask_bands, limits::kMaskSize);
+  const char* last_key = "";
+  double last = 0;
+  for (const AugmentKey<double>& row : kAugmentReals) {
+    const std::string key = row.key;
+    const double value = config.*row.value;
+    faults.Range("augment." + key, value, row.limits);
+    if (key.ends_with("_max")) {
+      const std::string name = key.substr(0, key.size() - 4);
+      if (name + "_min" == last_key && last > value) {
+        faults.Add(fmt::format("augment.{} = {} exceeds {} = {}", last_key, last, key, value));
+      }
+    }
+    last_key = row.key;
+    last = value;
+  }
+  for (const AugmentKey<int32_t>& row : kAugmentCounts) {
+    faults.Range("augment." + std::string(row.key), config.*row.value, row.limits);
+  }
 }
 
 }  // namespace

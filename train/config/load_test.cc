@@ -198,19 +198,10 @@ TEST(Load, OneSourceOfLimits) {
 
 TEST(Load, EveryKeyThatAFaultOfTheDataNamesExists) {
   data::DatasetConfig speech, arrays;
-  data::AugmentConfig& a = speech.augment;
-  for (double* value :
-       {&a.time_shift_ms, &a.gain_db, &a.speed_min, &a.speed_max, &a.background_probability,
-        &a.background_snr_db_min, &a.background_snr_db_max, &a.white_noise_probability,
-        &a.white_noise_snr_db_min, &a.white_noise_snr_db_max, &a.reverb_probability,
-        &a.reverb_ms_max, &a.band_limit_probability, &a.band_low_hz_max, &a.band_high_hz_min,
-        &speech.speech_commands.validation_percent, &speech.speech_commands.testing_percent}) {
-    *value = -1e9;
-  }
-  for (int32_t* value : {&a.time_masks, &a.time_mask_frames, &a.frequency_masks,
-                         &a.frequency_mask_bands, &speech.perturbed_copies}) {
-    *value = -1;
-  }
+  for (const auto& row : data::kAugmentReals) speech.augment.*row.value = -1e9;
+  for (const auto& row : data::kAugmentCounts) speech.augment.*row.value = -1;
+  speech.speech_commands.validation_percent = speech.speech_commands.testing_percent = -1e9;
+  speech.perturbed_copies = -1;
   speech.speech_commands.words = {"a/b"};
   speech.speech_commands.unknown =
       speech.speech_commands.silence = {data::ExtraAmount::kFraction, -1};

@@ -65,34 +65,12 @@ void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra
 
 void VisitAugment(SchemaVisitor& v, data::AugmentConfig& a) {
   v.Bool("enabled", a.enabled, "Whether training clips are changed at all.");
-  v.Real("time_shift_ms", a.time_shift_ms, Of(kTimeShiftMs), "Shift in time, uniform in ± this.");
-  v.Real("gain_db", a.gain_db, Of(kGainDb), "Gain, uniform in ± this.");
-  v.Real("speed_min", a.speed_min, Of(kSpeed), "Slowest speed; pitch changes with it.");
-  v.Real("speed_max", a.speed_max, Of(kSpeed), "Fastest speed.");
-  v.Real("background_probability", a.background_probability, Of(kProbability),
-         "Probability of mixing in a piece of `_background_noise_`.");
-  v.Real("background_snr_db_min", a.background_snr_db_min, Of(kSnrDb),
-         "Loudest background: signal-to-noise ratio.");
-  v.Real("background_snr_db_max", a.background_snr_db_max, Of(kSnrDb), "Faintest background.");
-  v.Real("white_noise_probability", a.white_noise_probability, Of(kProbability),
-         "Probability of adding white noise.");
-  v.Real("white_noise_snr_db_min", a.white_noise_snr_db_min, Of(kSnrDb), "Loudest white noise.");
-  v.Real("white_noise_snr_db_max", a.white_noise_snr_db_max, Of(kSnrDb), "Faintest white noise.");
-  v.Real("reverb_probability", a.reverb_probability, Of(kProbability),
-         "Probability of a room's echo, direct sound 0 to 12 dB above it.");
-  v.Real("reverb_ms_max", a.reverb_ms_max, Of(kReverbMs),
-         "Longest time in which the echo falls by 60 dB; from 100 on.");
-  v.Real("band_limit_probability", a.band_limit_probability, Of(kProbability),
-         "Probability of losing bass and treble, as through a small device.");
-  v.Real("band_low_hz_max", a.band_low_hz_max, Of(kBandHz), "Highest lower edge; from 50 on.");
-  v.Real("band_high_hz_min", a.band_high_hz_min, Of(kBandHz),
-         "Lowest upper edge; up to half the sample rate.");
-  v.Int("time_masks", a.time_masks, Of(kMasks), "Masks over frames in each clip.");
-  v.Int("time_mask_frames", a.time_mask_frames, Of(kMaskSize),
-        "Width of each, uniform in 0 … this.");
-  v.Int("frequency_masks", a.frequency_masks, Of(kMasks), "Masks over mel bands in each clip.");
-  v.Int("frequency_mask_bands", a.frequency_mask_bands, Of(kMaskSize),
-        "Width of each, uniform in 0 … this.");
+  for (const auto& row : data::kAugmentReals) {
+    v.Real(row.key, a.*row.value, Of(row.limits), row.meaning);
+  }
+  for (const auto& row : data::kAugmentCounts) {
+    v.Int(row.key, a.*row.value, Of(row.limits), row.meaning);
+  }
 }
 
 void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
