@@ -37,7 +37,7 @@ class InputRing {
     }
   }
   const std::vector<float>& samples() const { return x_bi_; }
-  /// Begins at sample call % starts, as peers do (peers/peer.h).
+  /// Begins at sample call % starts, as peers do (apps/peers/peer.h).
   std::span<const float> Batch(int64_t call) const {
     return std::span<const float>(x_bi_).subspan(
         static_cast<size_t>((call % starts_) * sample_floats_),

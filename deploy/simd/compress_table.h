@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // For AVX2, which has no compress: of the eight lanes of a register, the ones of each mask, in order.
 // Highway's own table is local to its function, and g++ 12 copies its 2 KB to the stack at each call.
-// Tested in: kwta_f32_test.cc.
+// Tested in: deploy/ops/kwta/kwta_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_SIMD_COMPRESS_TABLE_H_
 #define BISPARSE_DEPLOY_SIMD_COMPRESS_TABLE_H_
 

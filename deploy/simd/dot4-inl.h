@@ -6,7 +6,7 @@
 // AVX-512 with VNNI (AVX3_DL) and NEON's widening multiplies have it in one to a few instructions.
 // Elsewhere products are widened to 16 bits first: vpmaddubsw would saturate (255·127·2 > 32767). With kNarrow all
 // |w| <= packed::kNarrowWeight, where it does not (255·64·2 < 32767): three instructions instead of nine.
-// Included once for each target, last of all. Tested in: matmul_i8_test.cc.
+// Included once for each target, last of all. Tested in: deploy/ops/shared/matmul_i8_test.cc.
 #if defined(BISPARSE_DOT4_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BISPARSE_DOT4_INL_H_
 #undef BISPARSE_DOT4_INL_H_

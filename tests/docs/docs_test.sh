@@ -43,11 +43,58 @@ while read -r program arguments; do
 done < <(grep -ohE 'bisparse-[a-z]+(-[a-z0-9]+)?( [^`|;]*)?' "${documents[@]}" ./*.sh tools/*.sh apps/*.cc)
 ((flags >= 20)) || fault "only $flags flags found"
 
-# Files that sources send their reader to.
-while IFS=: read -r source _ names; do
-  for name in $(grep -oE '[A-Za-z0-9_*][A-Za-z0-9_/*.-]*\.(h|cc|md|sh|fbs)' <<<"$names"); do
-    exists "$(dirname "$source")/$name" || exists "$name" || exists "deploy/include/$name" ||
-      fault "$source: sends to '$name', which is not there"
-  done
-done < <(grep -rE --include='*.h' --include='*.cc' '(Read first|Tested in|Implemented by|Used by|Computed by):' apps data deploy tests tools train)
+# Files that comments name. What the reader is sent to is a path from the top, or lies in the same folder; another name
+# is that of some file. Lines of a comment are joined, so that a sentence may be broken anywhere.
+mapfile -t all_files < <(find . -type f -not -path './build*' -not -path './runs/*' -not -path './.git/*' -not -path '*/node_modules/*' |
+  sed 's|^\./||')
+mapfile -t sources < <(printf '%s\n' "${all_files[@]}" | grep -E '\.(h|cc|inc|fbs)$')
+((${#sources[@]} >= 100)) || fault "only ${#sources[@]} sources found"
+while read -r line; do
+  fault "$line"
+done < <(printf '%s\n' "${all_files[@]}" | awk '
+  function there(name, folder) {
+    return (name in path) || ((folder "/" name) in path) || (("deploy/include/" name) in path)
+  }
+  function check(strict, text,    name, folder) {
+    folder = source
+    sub(/\/[^\/]*$/, "", folder)
+    while (match(text, /[A-Za-z0-9_*][A-Za-z0-9_\/*.-]*\.(h|cc|inc|fbs|md|sh|py)([^A-Za-z0-9_(]|$)/)) {
+      name = substr(text, RSTART, RLENGTH)
+      text = substr(text, RSTART + RLENGTH)
+      sub(/[^A-Za-z0-9_]$/, "", name)
+      if (name ~ /[*]|highway\.h$/ || there(name, folder)) continue
+      if (name ~ /\// || strict) print source ": sends to \x27" name "\x27, which is not there"
+      else if (!(name in base)) print source ": names \x27" name "\x27, which is not there"
+    }
+  }
+  function flush_comment(    rest, sent) {
+    rest = comment
+    check(0, comment)
+    while (match(rest, /(Read first|Tested in|Implemented by|Used by|Computed by):/)) {
+      rest = substr(rest, RSTART + RLENGTH)
+      sent = rest
+      if (match(sent, /\. +[A-Z]/)) sent = substr(sent, 1, RSTART)
+      check(1, sent)
+    }
+    comment = ""
+  }
+  FILENAME == "-" || FILENAME == "" {
+    path[$0]
+    name = $0
+    sub(/.*\//, "", name)
+    base[name]
+    next
+  }
+  FNR == 1 {
+    flush_comment()
+    source = FILENAME
+  }
+  match($0, /(^|[^:])\/\/.*/) {
+    text = substr($0, RSTART, RLENGTH)
+    sub(/^[^\/]?\/\/+/, "", text)
+    comment = comment " " text
+    next
+  }
+  { flush_comment() }
+  END { flush_comment() }' - "${sources[@]}")
 exit $failed

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses how a convolution with packed weights runs and makes the lists for it, once, when a
-// network is loaded. Read first: conv_packed.h, packed_lists.h. Tested in: conv_packed_f32_test.cc.
+// network is loaded. Read first: conv_packed.h, deploy/ops/shared/packed_lists.h.
+// Tested in: conv_packed_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_CONV_CONV_PACKED_PREPARE_H_
 #define BISPARSE_DEPLOY_OPS_CONV_CONV_PACKED_PREPARE_H_
 

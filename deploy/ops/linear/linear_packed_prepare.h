@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lists for linear layers with packed weights, made once when a network is loaded.
-// Read first: linear_packed.h, packed_lists.h. Tested in: linear_packed_f32_test.cc.
+// Read first: linear_packed.h, deploy/ops/shared/packed_lists.h. Tested in: linear_packed_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_LINEAR_LINEAR_PACKED_PREPARE_H_
 #define BISPARSE_DEPLOY_OPS_LINEAR_LINEAR_PACKED_PREPARE_H_
 

@@ -5,8 +5,8 @@
 // Accumulators stay in registers over a block of positions: 6 columns × 4 vectors are 24 of the 32
 // registers of AVX-512 and NEON, 6 × 2 are 12 of the 16 of AVX2 and SSE4. Every output is summed
 // over ascending p with one multiply-add a position, whatever the tile: the same bits however the
-// work is split. Included once for each SIMD target. Read first: conv_dense_f32.h.
-// Tested in: conv_dense_f32_test.cc, linear_dense_f32_test.cc.
+// work is split. Included once for each SIMD target. Read first: deploy/ops/conv/conv_dense_f32.h.
+// Tested in: deploy/ops/conv/conv_dense_f32_test.cc, deploy/ops/linear/linear_dense_f32_test.cc.
 #if defined(BISPARSE_DEPLOY_OPS_SHARED_DENSE_TILE_F32_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BISPARSE_DEPLOY_OPS_SHARED_DENSE_TILE_F32_INL_H_
 #undef BISPARSE_DEPLOY_OPS_SHARED_DENSE_TILE_F32_INL_H_

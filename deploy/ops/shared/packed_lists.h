@@ -5,8 +5,9 @@
 // Owner-major: for every kernel block b = n·S + s, the entries e in begin_b[b] … begin_b[b + 1)
 // whose owner it is. An entry says where its inputs lie (input_e) and where its row of L weights
 // lies (weight_e); what the numbers are relative to is said where a kernel takes them. The order of
-// entries is the order of summation. Read first: deploy/packed/layout.h. Tested in:
-// conv_packed_f32_test.cc, linear_packed_f32_test.cc.
+// entries is the order of summation.
+// Read first: deploy/packed/layout.h.
+// Tested in: deploy/ops/conv/conv_packed_f32_test.cc, deploy/ops/linear/linear_packed_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_PACKED_LISTS_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_PACKED_LISTS_H_
 

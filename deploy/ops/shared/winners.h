@@ -9,7 +9,8 @@
 //   local scope: begin(q) = q·per_position (begin_p is null);  global scope: begin(q) = begin_p[q],
 //   H·W + 1 entries.
 // A linear layer reads all `count` of them. Winners may have the value zero.
-// Read first: docs/packing.md. Tested in: kwta_f32_test.cc, conv_packed_f32_test.cc.
+// Read first: docs/packing.md.
+// Tested in: deploy/ops/kwta/kwta_f32_test.cc, deploy/ops/conv/conv_packed_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_WINNERS_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_WINNERS_H_
 
