@@ -2,6 +2,7 @@
 // Tests augmentation: what each part does alone, its ranges, and that it depends on its generator
 // only.
 #include "data/augment.h"
+#include "deploy/base/test_seed.h"
 
 #include <gtest/gtest.h>
 
@@ -202,8 +203,7 @@ TEST(PerturbWaveform, EachKindShowsWhatItIs) {
     return out;
   };
   int lost = 0;
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    SCOPED_TRACE(seed);
+  for (const uint64_t seed : TestSeeds(20)) {
     // Noise and hum are heard in silence too.
     for (const Perturbation kind :
          {Perturbation::kBackground, Perturbation::kRoom, Perturbation::kOverdriven}) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "deploy/base/test_seed.h"
 
 namespace bisparse::data {
 namespace {
@@ -49,8 +50,7 @@ TEST(BandLimit, EdgesOutsideOfTheBandDoNothing) {
 }
 
 TEST(Reverberate, AnImpulseShowsDelayRatioAndDecay) {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    SCOPED_TRACE(seed);
+  for (const uint64_t seed : TestSeeds(20)) {
     CounterRandom random(seed, {});
     std::vector<float> x(kRateHz);
     x[100] = 1.0f;

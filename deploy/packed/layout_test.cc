@@ -8,6 +8,7 @@
 
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 
 namespace bisparse::packed {
 namespace {
@@ -47,7 +48,7 @@ Drawn DrawLayer(uint64_t seed) {
 }
 
 TEST(Layout, EveryOutputAndSlotHasOneNumber) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (const uint64_t seed : TestSeeds(300)) {
     const Drawn drawn = DrawLayer(seed);
     const Layout layout(drawn.shape, drawn.packing);
     std::vector<int> output_count(layout.outputs_padded()), slot_count(layout.slots());
@@ -59,13 +60,13 @@ TEST(Layout, EveryOutputAndSlotHasOneNumber) {
         for (int64_t p = 0; p < layout.positions; ++p) ++slot_count.at(layout.Slot(p, n, l));
       }
     }
-    ASSERT_THAT(output_count, testing::Each(1)) << "seed " << seed;
-    ASSERT_THAT(slot_count, testing::Each(1)) << "seed " << seed;
+    ASSERT_THAT(output_count, testing::Each(1));
+    ASSERT_THAT(slot_count, testing::Each(1));
   }
 }
 
 TEST(Layout, ARunIsNeighbouringChannelsAndTheirTaps) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (const uint64_t seed : TestSeeds(300)) {
     const Drawn drawn = DrawLayer(seed);
     const Layout layout(drawn.shape, drawn.packing);
     const KernelShape& k = drawn.shape;
@@ -80,20 +81,19 @@ TEST(Layout, ARunIsNeighbouringChannelsAndTheirTaps) {
           } else if (drawn.packing.run.taps == RunTaps::kRow) {
             expected = expected * k.kernel_h + ky;
           }
-          ASSERT_EQ(layout.RunOf(p), expected) << "seed " << seed << ", position " << p;
+          ASSERT_EQ(layout.RunOf(p), expected) << "position " << p;
           ++position_count.at(expected);
         }
       }
     }
-    ASSERT_EQ(layout.positions, p) << "seed " << seed;
-    ASSERT_THAT(position_count, testing::Each(testing::Gt(0))) << "seed " << seed;
+    ASSERT_EQ(layout.positions, p);
+    ASSERT_THAT(position_count, testing::Each(testing::Gt(0)));
   }
 }
 
 // Owners in an order of their own, so that a wrong index of owner_nr is another owner.
 TEST(Layout, EachSlotOfARealKernelIsVisitedOnceAndBelongsToItsOwner) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(300)) {
     const Drawn drawn = DrawLayer(seed);
     const Layout layout(drawn.shape, drawn.packing);
     CounterRandom random(seed, {1});

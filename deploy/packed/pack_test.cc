@@ -12,6 +12,7 @@
 
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 
 namespace bisparse::packed {
 namespace {
@@ -125,8 +126,7 @@ void CheckRoundTrip(const Layout& layout, uint64_t seed) {
 }
 
 TEST(Pack, UnpackGivesBackTheWeightsOfRandomLayers) {
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(200)) {
     CounterRandom random(seed, {0});
     const auto draw = [&](uint32_t most) { return static_cast<int32_t>(1 + random.Below(most)); };
     const KernelShape shape{draw(70), draw(9), draw(4), draw(4)};

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/conv/conv_dense_f32_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -86,8 +87,7 @@ TEST(ConvDense, EveryNumberOfOutputsAndPositions) {
 }
 
 TEST(ConvDense, RandomShapes) {
-  for (uint64_t seed = 0; seed < 40; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(40)) {
     Random random(seed);
     ConvDenseShape s;
     s.kernel_h = random.Int(1, 5), s.kernel_w = random.Int(1, 5);

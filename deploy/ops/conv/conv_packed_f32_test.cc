@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/conv/conv_packed.h"
 #include "deploy/ops/conv/conv_packed_prepare.h"
 #include "deploy/ops/conv/conv_packed_tile.h"
@@ -197,8 +198,7 @@ TEST(ConvPackedF32, EveryOutputWidthAndKernelCount) {
 }
 
 TEST(ConvPackedF32, RandomShapes) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     std::set<ConvPackedForm> forms;

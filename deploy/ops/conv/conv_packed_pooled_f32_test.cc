@@ -5,6 +5,7 @@
 // instruction set.
 #include <gtest/gtest.h>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/conv/conv_packed.h"
 #include "deploy/ops/conv/conv_packed_prepare.h"
 #include "deploy/ops/kwta/kwta.h"
@@ -138,8 +139,7 @@ TEST(ConvPackedPooledF32, SpeechNetwork) {
 }
 
 TEST(ConvPackedPooledF32, RandomShapes) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 300; ++trial) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/conv/conv_quads_i8.h"
 #include "deploy/ops/kwta/kwta_u8.h"
 #include "deploy/ops/shared/packed_ref.h"
@@ -227,8 +228,7 @@ TEST(ConvQuadsI8, PlacesReachSixteenBits) {
 }
 
 TEST(ConvQuadsI8, RandomAlignedLayers) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 150; ++trial) {

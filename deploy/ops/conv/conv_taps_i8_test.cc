@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/shared/packed_ref.h"
 
 namespace bisparse::kernels {
@@ -133,8 +134,7 @@ TEST(ConvTapsI8, KernelsOfMoreThanThirtyTaps) {
 }
 
 TEST(ConvTapsI8, RandomLayers) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 100; ++trial) {

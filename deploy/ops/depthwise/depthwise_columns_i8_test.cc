@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/depthwise/depthwise_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -68,8 +69,7 @@ TEST(DepthwiseColumnsI8, EveryNumberOfChannels) {
 }
 
 TEST(DepthwiseColumnsI8, RandomShapesAndExtremes) {
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(200)) {
     Random random(seed);
     const PoolShape s = RandomDepthwise(9, random);
     const int extreme = random.Int(0, 2) == 0 ? 127 * (2 * random.Int(0, 1) - 1) : 0;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/depthwise/depthwise_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -87,8 +88,7 @@ TEST(DepthwiseF32, EveryNumberOfChannels) {
 }
 
 TEST(DepthwiseF32, RandomShapes) {
-  for (uint64_t seed = 0; seed < 60; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(60)) {
     Random random(seed);
     const PoolShape s = RandomDepthwise(5, random);
     ForEachIsa([&] { Check(s, random.Int(0, 1) == 1, random); });

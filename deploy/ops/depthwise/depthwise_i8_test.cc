@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/depthwise/depthwise_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -84,8 +85,7 @@ TEST(DepthwiseI8, EveryNumberOfChannels) {
 }
 
 TEST(DepthwiseI8, RandomShapesAndExtremes) {
-  for (uint64_t seed = 0; seed < 60; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(60)) {
     Random random(seed);
     const PoolShape s = RandomDepthwise(5, random);
     const int extreme = random.Int(0, 2) == 0 ? 127 * (2 * random.Int(0, 1) - 1) : 0;

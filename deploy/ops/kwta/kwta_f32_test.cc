@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/kwta/kwta.h"
 #include "deploy/ops/kwta/kwta_ref.h"
 #include "deploy/ops/pool/pool_f32.h"
@@ -85,8 +86,7 @@ TEST(KwtaF32, EveryWidthAndEveryCount) {
 }
 
 TEST(KwtaF32, RandomGroupsChunksScopesAndTies) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 400; ++trial) {

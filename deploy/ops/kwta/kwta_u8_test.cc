@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/shared/packed_ref.h"
 
 namespace bisparse::kernels {
@@ -40,8 +41,7 @@ std::vector<int32_t> Winners(const KwtaU8Args& a) {
 }
 
 TEST(KwtaU8, KwtaIsSortingWithTiesToTheLowestIndex) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 600; ++trial) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/linear/linear_dense_f32_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -75,8 +76,7 @@ TEST(LinearDense, EveryWidth) {
 }
 
 TEST(LinearDense, RandomShapes) {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(20)) {
     Random random(seed);
     Check({.inputs = random.Int(1, 200), .outputs = random.Int(1, 150)}, random.Int(1, 110),
           random.Int(0, 1) == 1, random);

@@ -3,6 +3,7 @@
 // set.
 #include <gtest/gtest.h>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/linear/linear_packed.h"
 #include "deploy/ops/linear/linear_packed_prepare.h"
 #include "deploy/ops/shared/packed_ref.h"
@@ -122,8 +123,7 @@ TEST(LinearPackedF32, EveryNumberOfSets) {
 }
 
 TEST(LinearPackedF32, RandomShapes) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const TestSeed seed;
   ForEachIsa([&] {
     Random random(seed);
     for (int trial = 0; trial < 150; ++trial) {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
 #include "deploy/ops/pool/pool_f32_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
@@ -69,8 +70,7 @@ TEST(Pool, EveryNumberOfChannels) {
 }
 
 TEST(Pool, RandomShapes) {
-  for (uint64_t seed = 0; seed < 40; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(40)) {
     Random random(seed);
     PoolShape s;
     s.kernel_h = random.Int(1, 4), s.kernel_w = random.Int(1, 4);
