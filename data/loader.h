@@ -2,8 +2,10 @@
 // One pass over a split in batches: workers compute features ahead of the consumer, batches come in
 // order. The order of the samples is a pure function of (seed, epoch), a sample of (seed, epoch,
 // index): any number of workers, and a start in mid-epoch, gives the same bytes.
-//   Loader loader(dataset, Split::kTrain, {.batch = 64, .workers = 2, .shuffle = true}, epoch,
-//   first_batch); for (Batch batch; loader.Next(batch);) …
+//
+//   Loader loader(dataset, Split::kTrain, {.batch = 64, .workers = 2, .shuffle = true}, epoch, first_batch);
+//   for (Batch batch; loader.Next(batch);) …
+//
 // Read first: dataset.h. Tested in: loader_test.cc.
 #ifndef BISPARSE_DATA_LOADER_H_
 #define BISPARSE_DATA_LOADER_H_

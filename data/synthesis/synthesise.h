@@ -3,9 +3,9 @@
 // Speech Commands, so that the whole path runs on any machine without a download. espeak-ng is
 // GPL-3: it is run as a process, never linked.
 //
-//   OUT/WORD/SPEAKER_nohash_N.wav     16 kHz, mono, 16 bit, one second; SPEAKER is eight
-//   hexadecimal digits OUT/_background_noise_/*.wav      white and pink noise, mains hum, ten
-//   seconds each OUT/validation_list.txt, testing_list.txt
+//   OUT/WORD/SPEAKER_nohash_N.wav                16 kHz, mono, 16 bit, one second; SPEAKER is eight hexadecimal digits
+//   OUT/_background_noise_/*.wav                 white and pink noise, mains hum, ten seconds each
+//   OUT/validation_list.txt, testing_list.txt
 //
 // A speaker is an accent with a voice variant. Whole variants are held out: voices of the
 // validation and testing clips are never heard in training, in any accent. Everything follows from

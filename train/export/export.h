@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Run folder → packed model file: fold batch norm, pack (deploy/packed), verify (deploy/engine
 // against LibTorch), quantise if asked to, write.
-//   RunFolder/best.pt → TrainedLayer… → packed::Model → bytes → engine == LibTorch on validation
-//   samples → file
-//   int8: … → QuantiseModel on training samples → accuracy against f32 on all of validation; engine
-//   == definition bit for bit → file
-// Read first: train/config/assemble.h (folding), near_ties.h, quantise.h. Tested in:
-// export_test.cc.
+//
+//   RunFolder/best.pt → TrainedLayer… → packed::Model → bytes → engine == LibTorch on validation samples → file
+//   int8: … → QuantiseModel on training samples → accuracy against f32 on all of validation
+//           → engine == definition bit for bit → file
+//
+// Read first: train/config/assemble.h (folding), near_ties.h, quantise.h. Tested in: export_test.cc.
 #ifndef BISPARSE_TRAIN_EXPORT_EXPORT_H_
 #define BISPARSE_TRAIN_EXPORT_EXPORT_H_
 

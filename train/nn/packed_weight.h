@@ -2,8 +2,7 @@
 // Combine, in training: a convolution or linear layer whose weights are non-zero only where their
 // kernel owns the position.
 //
-//   y = conv(x, weight_op ⊙ mask_op) + bias     mask_op[o][p] = 1 where s(o) = owner[n(o)][run(p)],
-//   else 0
+//   y = conv(x, weight_op ⊙ mask_op) + bias     mask_op[o][p] = 1 where s(o) = owner[n(o)][run(p)], else 0
 //
 // With static owners the product keeps gradients off the mask as well, so masked weights, which
 // begin at zero, stay exactly zero under every optimiser. Learned owners: every weight lives, the

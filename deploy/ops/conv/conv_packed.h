@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution with packed weights, channels last, zeros around the map:
 //
-//   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky,
-//   ox·sw - pw + kx, c]
+//   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky, ox·sw - pw + kx, c]
 //
 // Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),

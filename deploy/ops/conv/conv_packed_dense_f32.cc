@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packed convolution that reads every activation (sparse-dense).
 //
-// kLanes: for a kernel block its list of (input offset, row of L weights); up to 10 output columns
-// in registers:
-//   acc[t] += weight · x[column t]. One load of weights, then a broadcast and a multiply-add for
-//   every column.
-// kColumns (L = 1): the map becomes planes, one for each channel and phase of the stride, so that
-// the inputs of
-//   neighbouring outputs always lie side by side: output q = oy·plane_w + ox reads plane[entry] +
-//   q. Positions behind a row's end are computed and dropped. For a kernel its list of (plane
-//   offset, weight): one broadcast, then a load and a multiply-add for every vector of positions.
-//   Four kernels are transposed at a time to channels last.
+// kLanes: a kernel block has a list of (input offset, row of L weights). Up to 10 output columns are in registers:
+//   acc[t] += weight · x[column t]
+// That is one load of weights, then a broadcast and a multiply-add for every column.
+//
+// kColumns (L = 1): the map becomes planes, one for each channel and phase of the stride, so that the inputs of
+// neighbouring outputs always lie side by side:
+//   output q = oy·plane_w + ox reads plane[entry] + q
+// Positions past a row's end are computed and dropped. A kernel has a list of (plane offset, weight). An entry costs one
+// broadcast, then a load and a multiply-add for every vector of positions. Four kernels are transposed at a time to
+// channels last.
 // Read first: conv_packed.h. Tested in: conv_packed_f32_test.cc.
 #include <algorithm>
 

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packed convolution that reads winners only (sparse-sparse): multiply, route and sum.
 //
-// Aligned forms: slot j of every position holds a winner of one and the same group of channels, and
-// the owner of a
-//   tap is constant over that group. So *which* channel won decides which weights are read, never
-//   which accumulator they go to: accumulators of up to 10 output columns stay in registers and
-//   nothing is scattered. kAlignedRows (kernel rows of 3 or 5 taps, stride 1): an entry is (ky,
-//   slot); the winner of an input column is
-//     broadcast once and multiplied with the kw neighbouring rows of weights for kw output columns.
-//   kAlignedTaps: an entry is (ky, kx, slot).
-//   Winners are first copied to a plane of channels and one of values for each slot, zeros around:
-//   one load gives four neighbouring columns' channels.
-// kScattered: any owners, any number of winners: products are added to a row of accumulators in L1
-// for each position. Read first: conv_packed.h, README.md. Tested in: conv_packed_f32_test.cc.
+// Aligned forms: slot j of every position holds a winner of one and the same group of channels, and the owner of a tap
+// is constant over that group. So *which* channel won decides which weights are read, never which accumulator they go
+// to. Accumulators of up to 10 output columns stay in registers, and nothing is scattered.
+//   kAlignedRows  kernel rows of 3 or 5 taps, stride 1. An entry is (ky, slot). The winner of an input column is
+//                 broadcast once and multiplied with the kw neighbouring rows of weights for kw output columns.
+//   kAlignedTaps  An entry is (ky, kx, slot).
+// Winners are first copied to a plane of channels and one of values for each slot, with zeros around. One load then
+// gives four neighbouring columns' channels.
+//
+// kScattered takes any owners and any number of winners. Products are added to a row of accumulators in L1 for each
+// position. Read first: conv_packed.h, deploy/ops/README.md. Tested in: conv_packed_f32_test.cc.
 #include <algorithm>
 #include <cstring>
 

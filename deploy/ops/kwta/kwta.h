@@ -3,15 +3,14 @@
 //
 //   v = max(x, 0), NaN and -0 count as 0
 //   unit u = `chunk` neighbouring channels, ranked by the sum of their v (in channel order, f32)
-//   survivors: the winners/groups largest units of every group (channels cut into `groups` equal
-//   parts), per position (local) or in the whole map (global); ties to the lowest channels-last
-//   index
+//   survivors: the winners/groups largest units of every group, per position (local) or in the whole map (global)
 //
+// A group is one of `groups` equal parts of the channels. Ties go to the lowest channels-last index.
 // Winners come out in ascending index order, chunk elements each for themselves: KwtaCountF32(args)
 // of them. Ranks are compared as integers (the bits of a float that is not negative order like the
 // float). Requires: groups divides channels and winners; chunk divides channels/groups;
 // winners/groups <= units of a group (of the position or of the map); positions·channels < 2^31.
-// Read first: README.md. Tested in: kwta_f32_test.cc (exact).
+// Read first: deploy/ops/README.md. Tested in: kwta_f32_test.cc (exact).
 #ifndef BISPARSE_DEPLOY_OPS_KWTA_KWTA_H_
 #define BISPARSE_DEPLOY_OPS_KWTA_KWTA_H_
 

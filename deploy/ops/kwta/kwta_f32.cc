@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // k-WTA in integer keys; read kwta.h for what it computes.
 //
-//   key = bits of max(x, 0): orders like the value.
-//   One winner in each group of 2^j channels (the aligned networks): groups lie back to back in
-//   memory, so the map is
-//     one row of groups; a tournament of even against odd lanes halves it j times. No branch
-//     depends on data.
-//   Otherwise: the k-th largest key by bisection (first over values, which converges fast where
-//   keys are spread like
-//     activations, then over integers, which ends always), then keys above it are compressed out,
-//     and equal ones from the lowest index on until k are found. Costs about 8 passes over the keys
-//     of a map, all in registers or L1.
+//   key = bits of max(x, 0): orders like the value
+//
+// One winner in each group of 2^j channels (the aligned networks): groups lie back to back in memory, so the map is one
+// row of groups. A tournament of even against odd lanes halves it j times. No branch depends on data.
+//
+// Otherwise: the k-th largest key is found by bisection, first over values, which converges fast where keys are spread
+// like activations, then over integers, which always ends. Keys above it are compressed out, and equal ones from the
+// lowest index on until k are found. Costs about 8 passes over the keys of a map, all in registers or L1.
 // Read first: kwta.h. Tested in: kwta_f32_test.cc.
 #include "deploy/ops/kwta/kwta.h"
 

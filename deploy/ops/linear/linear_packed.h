@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layer with packed weights:  y[o] = bias[o] + Σ over inputs p owned by o of weight[p] ·
-// x[p].
+// Linear layer with packed weights:
 //
-//   LinearPackedDenseF32    every input of `batch` samples; weights are read once for a tile of
-//   samples. One sample is
+//   y[o] = bias[o] + Σ over inputs p owned by o of weight[p] · x[p]
+//
+//   LinearPackedDenseF32    every input of `batch` samples. Weights are read once for a tile of samples. One sample is
 //                           summed in the same order whatever the batch.
-//   LinearPackedWinnersF32  winners of one sample; owners may be arbitrary: the row of accumulators
-//   is small.
+//   LinearPackedWinnersF32  winners of one sample. Owners may be arbitrary: the row of accumulators is small.
 //
-// Read first: README.md, deploy/packed/layout.h. Lists: linear_packed_prepare.h. Tested in:
-// linear_packed_f32_test.cc.
+// Read first: deploy/ops/README.md, deploy/packed/layout.h. Lists: linear_packed_prepare.h.
+// Tested in: linear_packed_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_LINEAR_LINEAR_PACKED_H_
 #define BISPARSE_DEPLOY_OPS_LINEAR_LINEAR_PACKED_H_
 

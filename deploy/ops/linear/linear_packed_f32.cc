@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packed linear layers.
 //
-// Dense input: a kernel block walks its list of inputs with four accumulators in turn (entry e adds
-// to e mod 4), which
-//   hides the latency of the multiply-add; 4 samples at once share the weights. One sample and four
-//   are summed alike.
-// Winners: for each winner its N rows of weights go to the rows of their owners; accumulators
-// [N·S·L] stay in L1 and
-//   owners may be arbitrary. L = 1: a product and a scalar add for each set.
+// Dense input: a kernel block walks its list of inputs with four accumulators in turn (entry e adds to e mod 4), which
+// hides the latency of the multiply-add. 4 samples at once share the weights. One sample and four are summed alike.
+// Winners: for each winner its N rows of weights go to the rows of their owners. Accumulators [N·S·L] stay in L1, and
+// owners may be arbitrary. L = 1: a product and a scalar add for each set.
 // Read first: linear_packed.h. Tested in: linear_packed_f32_test.cc.
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The register tile beneath conv_dense_f32 and linear_dense_f32:
-//   y[j][o] = init[j][o] + Σ_p x_j[offset(p)] · weight_po[p][o]   for j < kColumns, o in kVectors
-//   vectors
+//   y[j][o] = init[j][o] + Σ_p x_j[offset(p)] · weight_po[p][o]   for j < kColumns, o in kVectors vectors
 // Accumulators stay in registers over a block of positions: 6 columns × 4 vectors are 24 of the 32
 // registers of AVX-512 and NEON, 6 × 2 are 12 of the 16 of AVX2 and SSE4. Every output is summed
 // over ascending p with one multiply-add a position, whatever the tile: the same bits however the

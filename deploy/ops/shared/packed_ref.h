@@ -3,10 +3,11 @@
 // deploy/packed/layout.h, in double, every kernel and every position, whoever owns it. Also makes
 // random packed layers for tests.
 //
-//   |computed - exact| <= (K + 1)·eps·(|bias| + Σ|x·w|), K = products of that output, eps = 2^-24
-//   (unit roundoff of f32): each of K multiply-adds and the sum with the bias rounds at most once
-//   per product in any order of summation; without fused multiply-add a product rounds too, hence
-//   + 1.
+//   |computed - exact| <= (K + 1)·eps·(|bias| + Σ|x·w|)
+//
+// K is the number of that output's products, eps = 2^-24 the unit roundoff of f32. Each of K multiply-adds and the sum
+// with the bias rounds at most once per product in any order of summation. Without fused multiply-add a product rounds
+// too, hence + 1.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_PACKED_REF_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_PACKED_REF_H_
 

@@ -2,12 +2,12 @@
 // Winners of a map: what k-WTA (select) leaves of it, as a list that the next layer multiplies
 // with.
 //
-//   value_k[i] = map[index_k[i]],  index_k ascending, index (y·W + x)·C + c (channels last), every
-//   other element 0
+//   value_k[i] = map[index_k[i]],  index_k ascending,  index = (y·W + x)·C + c (channels last)
 //
-// A convolution finds the winners of position q = y·W + x at index_k[begin(q) … begin(q + 1)):
-//   local scope: begin(q) = q·per_position (begin_p is null);  global scope: begin(q) = begin_p[q],
-//   H·W + 1 entries.
+// Every other element of the map is 0. A convolution finds the winners of position q = y·W + x at
+// index_k[begin(q) … begin(q + 1)):
+//   local scope:   begin(q) = q·per_position (begin_p is null)
+//   global scope:  begin(q) = begin_p[q], H·W + 1 entries
 // A linear layer reads all `count` of them. Winners may have the value zero.
 // Read first: docs/packing.md.
 // Tested in: deploy/ops/kwta/kwta_f32_test.cc, deploy/ops/conv/conv_packed_f32_test.cc.
