@@ -22,5 +22,12 @@ forbid '#include "(data|train|apps)/' deploy
 forbid '#include "(train|apps)/' data
 forbid '#include "apps/' train
 forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd
-forbid '#include "deploy/(ops|simd)/' deploy/base deploy/frontend deploy/packed
+forbid '#include "deploy/(ops|simd)/' deploy/base deploy/frontend
+# What an operator is belongs to the model; its kernels do not.
+found=$(grep -rnE --include='*.h' --include='*.cc' '#include "deploy/(ops|simd)/' deploy/packed |
+        grep -vE '"deploy/ops/(operator\.h|[a-z0-9_]+/op\.h)"')
+if [[ -n $found ]]; then
+  printf 'deploy/packed may include deploy/ops/operator.h and op.h alone:\n%s\n' "$found"
+  failed=1
+fi
 exit $failed

@@ -2,7 +2,7 @@
 // Read first: limits.h.
 #include "deploy/packed/limits.h"
 
-#include <algorithm>
+#include "deploy/ops/operator.h"
 
 namespace bisparse::packed {
 namespace {
@@ -25,19 +25,11 @@ Size DenseWeights(const Layer& layer) {
          Size(kernel.outputs).RoundUp(16);
 }
 
-Size Work(const Layer& layer) {
-  constexpr int64_t kPassed = 8, kCompetes = 64;
-  const Size read = PaddedElements(layer), written = Elements(layer.output);
-  Size taps = 0;  // of an output
-  if (layer.HasWeights()) {
-    const KernelShape kernel = layer.kernel();
-    taps = Size(kernel.channels) * kernel.kernel_h * kernel.kernel_w;
-  } else if (layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool) {
-    taps = Size(std::min(layer.window.kernel_h, layer.input.height)) *
-           std::min(layer.window.kernel_w, layer.input.width);
-  }
-  return written * taps + (layer.kind == LayerKind::kKwta ? read * kCompetes : read * kPassed) +
-         written * kPassed;
+Size WorkOf(const Layer& layer, Size taps, int64_t of_reading) {
+  const Size written = Elements(layer.output);
+  return written * taps + PaddedElements(layer) * of_reading + written * kWorkOfPassing;
 }
+
+Size Work(const Layer& layer) { return OperatorOf(layer.kind).work(layer); }
 
 }  // namespace bisparse::packed

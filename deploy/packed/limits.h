@@ -35,8 +35,13 @@ Size PaddedElements(const Layer& layer);
 /// Weights of the layer as dense rows; 0 for a layer without.
 Size DenseWeights(const Layer& layer);
 
-/// Multiplications of the dense layer; an element that is only passed over counts as 8 (it is bound by memory), one that
-/// competes in a k-WTA as 64.
+/// An element that is only passed over (it is bound by memory), and one that competes in a k-WTA, in multiplications.
+inline constexpr int64_t kWorkOfPassing = 8, kWorkOfCompeting = 64;
+
+/// Of a layer that multiplies `taps` times for an output element and reads its (first) input once.
+Size WorkOf(const Layer& layer, Size taps, int64_t of_reading = kWorkOfPassing);
+
+/// Multiplications of the dense layer and what its operator counts as much (Operator::work).
 Size Work(const Layer& layer);
 
 }  // namespace bisparse::packed

@@ -7,6 +7,10 @@
 #include <algorithm>
 #include <iterator>
 #include <string>
+#include <vector>
+
+#include "deploy/ops/operator.h"
+#include "deploy/packed/graph.h"
 
 namespace bisparse::packed {
 namespace {
@@ -21,33 +25,7 @@ int32_t Places(int32_t size, int32_t kernel, int32_t stride, int32_t pad) {
 }  // namespace
 
 const char* LayerKindName(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kConv2d:
-      return "conv2d";
-    case LayerKind::kLinear:
-      return "linear";
-    case LayerKind::kAffine:
-      return "affine";
-    case LayerKind::kMaxPool:
-      return "max_pool";
-    case LayerKind::kAvgPool:
-      return "avg_pool";
-    case LayerKind::kRelu:
-      return "relu";
-    case LayerKind::kKwta:
-      return "kwta";
-    case LayerKind::kFlatten:
-      return "flatten";
-    case LayerKind::kDepthwiseConv2d:
-      return "depthwise";
-    case LayerKind::kAdd:
-      return "add";
-    case LayerKind::kMultiply:
-      return "multiply";
-    case LayerKind::kConcat:
-      return "concat";
-  }
-  return "unknown";
+  return kind <= kLastLayerKind ? OperatorOf(kind).name : "unknown";
 }
 
 bool AreNarrow(std::span<const int8_t> weights) {
@@ -83,39 +61,64 @@ ptrdiff_t LastWithWeights(const Model& model) {
 std::string I8Fault(const Model& model) {
   const ptrdiff_t last = LastWithWeights(model);
   if (last < 0) return "int8 needs a conv2d or linear";
-  const Layer* front = nullptr;  // the layer with weights in front
-  bool open = false;             // its sums have not met their ReLU
-  bool averaged = false;         // by a pool in front of the first one
+  const Graph graph(model);
   for (ptrdiff_t i = 0; i < std::ssize(model.layers); ++i) {
-    const Layer& layer = model.layers[i];
-    const LayerKind kind = layer.kind;
-    const bool max_pool = kind == LayerKind::kMaxPool, flatten = kind == LayerKind::kFlatten;
-    const bool relu = kind == LayerKind::kRelu || kind == LayerKind::kKwta;
+    const Layer& layer = model.layers[static_cast<size_t>(i)];
+    const Operator& op = OperatorOf(layer.kind);
+    const bool affine = layer.kind == LayerKind::kAffine;
     std::string allowed;
-    if (kind == LayerKind::kAffine && i > 0) {
+    if (affine && i > 0) {
       allowed =
-          "no affine but as the first layer (hint: a batch_norm directly behind its conv2d or "
+          "no affine but as the first layer (hint: a batch_norm directly after its conv2d or "
           "linear is folded)";
-    } else if (i > last && !flatten) {
-      allowed = fmt::format("only flatten behind the logits of '{}'", front->name);
-    } else if (front == nullptr && relu && averaged) {
-      allowed = "no avg_pool in front of the first relu or kwta";
-    } else if (open && !max_pool && !flatten && !relu) {
-      allowed =
-          fmt::format("only max_pool and flatten between '{}' and its relu or kwta", front->name);
+    } else if (affine && graph.readers(-1).size() > 1) {
+      allowed = "no other reader of the input beside it";
+    } else if (i > last && !op.is_view) {
+      allowed = fmt::format("only flatten after the logits of '{}'",
+                            model.layers[static_cast<size_t>(last)].name);
+    } else if (std::ssize(graph.inputs(i)) > op.most_inputs_i8) {
+      allowed = fmt::format("{} inputs at most", op.most_inputs_i8);
     }
     if (!allowed.empty()) {
-      return fmt::format("layer '{}': kind = {}, int8 allows {}", layer.name, LayerKindName(kind),
-                         allowed);
-    }
-    averaged |= kind == LayerKind::kAvgPool && front == nullptr;
-    if (relu) open = false;
-    if (layer.HasWeights()) {
-      front = &layer;
-      open = i < last;
+      return fmt::format("layer '{}': kind = {}, int8 allows {}", layer.name, op.name, allowed);
     }
   }
   return {};
+}
+
+std::vector<bool> NegativesAreRead(const Model& model) {
+  const Graph graph(model);
+  std::vector<bool> read(model.layers.size() + 1);
+  for (size_t v = read.size(); v-- > 0;) {  // readers come after what they read
+    for (const int32_t reader : graph.readers(static_cast<int64_t>(v) - 1)) {
+      const auto at = static_cast<size_t>(reader);
+      const Operator& op = OperatorOf(model.layers[at].kind);
+      if (!op.drops_negatives && (!op.keeps_order || read[at + 1])) read[v] = true;
+    }
+  }
+  return read;
+}
+
+Quantisation OutputQuantisation(const Layer& layer, const Quantisation& input) {
+  switch (OperatorOf(layer.kind).output_steps) {
+    case OutputSteps::kOwn:
+      return {layer.output_scale, layer.output_zero};
+    case OutputSteps::kAsInput:
+      return input;
+    case OutputSteps::kFromZero:
+      return {input.scale, 0};
+  }
+  return {};
+}
+
+std::vector<Quantisation> Quantisations(const Model& model) {
+  const Graph graph(model);
+  std::vector<Quantisation> values = {{model.input_scale, model.input_zero}};
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const auto first = static_cast<size_t>(graph.inputs(static_cast<int64_t>(i)).front() + 1);
+    values.push_back(OutputQuantisation(model.layers[i], values[first]));
+  }
+  return values;
 }
 
 const Layer* InputAffine(const Model& model) {
@@ -123,12 +126,6 @@ const Layer* InputAffine(const Model& model) {
   return begins ? &model.layers.front() : nullptr;
 }
 
-bool InputIsUnsigned(const Model& model) {
-  const auto begin = model.layers.begin(), end = model.layers.end();
-  const auto first = std::find_if(begin, end, [](const Layer& l) { return l.HasWeights(); });
-  return std::any_of(begin, first, [](const Layer& l) {
-    return l.kind == LayerKind::kRelu || l.kind == LayerKind::kKwta;
-  });
-}
+bool InputIsUnsigned(const Model& model) { return !NegativesAreRead(model).front(); }
 
 }  // namespace bisparse::packed

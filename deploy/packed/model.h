@@ -24,6 +24,7 @@ namespace bisparse::packed {
 
 /// Of a model file.
 inline constexpr size_t kMaxLayers = 4096;
+inline constexpr int32_t kMaxInputs = 64;     ///< of a layer
 inline constexpr size_t kMaxNameBytes = 256;  ///< of the model, its layers and its classes
 
 enum class LayerKind : uint8_t {
@@ -66,21 +67,32 @@ struct Kwta {
 
 /// How numbers are stored and computed with.
 ///   f32  weights and activations are floats.
-///   int8 activations u8, weights s8, sums i32. A map's real values are output_scale · q; the
-///        network's input is input_scale · (q − input_zero):
-///          q = rint(clamp(x · (1 / input_scale), −input_zero, 255 − input_zero)) + input_zero
-///        a float division and a multiplication, ties to even, NaN as −∞. Between layers, for every conv2d and linear
-///        but the last:  q = clamp((acc + 2^(shift−1)) >> shift, 0, 255)  (no rounding term for
-///        shift 0), which is ReLU too. Powers of two make it exact integer arithmetic on every CPU.
-///        The last one's logits are float(acc) · scale_o, one float multiplication. Pools, k-WTA
-///        (rank = sum of a chunk's u8) and flatten work on u8 (avg_pool rounds half up); relu does
-///        nothing.
-///        An affine may be the first layer, which brings inputs of unlike ranges to one: its floats
-///        (AffineAt) are what q is made of.
-///        What follows, and ValidateModel checks: no other affine layer; between a conv2d or linear and
-///        the next one a relu or kwta with only max_pool and flatten in front of it; behind the
-///        last one only flatten; a relu or kwta in front of the first one has no avg_pool in front
-///        of it, and input_zero is 0 then: what is below 0 counts as 0 from the input on.
+///   int8 activations u8, weights s8, sums i32. Powers of two make it exact integer arithmetic on every CPU. A value has a
+///        scale and a zero:  real = scale · (q − zero).
+///
+///   network's input   scale input_scale, zero input_zero (0 … 255):
+///                       q = rint(clamp(x · (1 / input_scale), −input_zero, 255 − input_zero)) + input_zero
+///                     a float division and a multiplication, ties to even, NaN as −∞. An affine may be the first layer, and
+///                     is then the only reader of the input; its floats (AffineAt) are what q is made of.
+///   conv2d, depthwise, linear   scale output_scale, zero output_zero (0 or 128):
+///                       q = clamp(((acc + 2^(shift−1)) >> shift) + output_zero, 0, 255)
+///                     With output_zero 0 this is ReLU too. acc is bias + Σ weight · q of the input. Padding is the input's
+///                     zero, and the bias holds −zero · Σ weight.
+///   the last of them  logits = float(acc) · scale_o, one float multiplication. Only flatten comes after it.
+///   max_pool, avg_pool, flatten   scale and zero of their input; avg_pool rounds half up.
+///   relu, kwta        scale of their input, zero 0:  q' = max(q − zero, 0), of which kwta ranks and keeps (rank: the sum of
+///                     a chunk).
+///   add               q' = clamp(((Σ_i (q_i − zero_i) · 2^input_shift[i] + 2^(output_shift−1)) >> output_shift)
+///                                + output_zero, 0, 255)
+///   concat            the same of each element, a sum of one.
+///   multiply          q' = clamp((((q_0 − zero_0) · (q_1 − zero_1) + 2^(output_shift−1)) >> output_shift)
+///                                + output_zero, 0, 255), of two inputs
+///        There is no rounding term for a shift of 0. Scales of add and concat fit exactly:
+///        scale_i = common · 2^input_shift[i], output_scale = common · 2^output_shift. Of multiply:
+///        output_scale = float(scale_0 · scale_1 · 2^output_shift).
+///
+///        output_zero is 128 where values below 0 can be and are read (NegativesAreRead), else 0 or 128. input_zero is 0
+///        where the input's values below 0 are not read: they count as 0 from there on.
 enum class NumberFormat : uint8_t { kF32, kI8 };
 const char* NumberFormatName(NumberFormat format);  ///< "f32", "int8"
 
@@ -88,6 +100,16 @@ const char* NumberFormatName(NumberFormat format);  ///< "f32", "int8"
 /// products three times shorter on CPUs without VNNI. bisparse-export writes no others; a file may hold up to ±127.
 inline constexpr int32_t kNarrowWeight = 64;
 bool AreNarrow(std::span<const int8_t> weights);
+
+/// int8: the zero of a map that holds values below 0.
+inline constexpr int32_t kSignedZero = 128;
+
+/// int8: what a value's steps mean, real = scale · (q − zero).
+struct Quantisation {
+  float scale = 0;  ///< 0: logits
+  int32_t zero = 0;
+  bool operator==(const Quantisation&) const = default;
+};
 
 struct Layer {
   LayerKind kind = LayerKind::kRelu;
@@ -158,10 +180,18 @@ struct Model {
 /// "<location>: layer 'conv2': …".
 void ValidateModel(const Model& model, const std::string& location);
 
-/// Why int8 cannot hold these layers in this order, whatever their numbers: "layer 'norm': kind =
-/// …"; empty if it can. Activations are u8, so every sum but the logits has to end in a ReLU; see
-/// NumberFormat.
+/// Why int8 cannot hold this network, whatever its numbers: "layer 'norm': kind = …"; empty if it can. See NumberFormat.
+/// The graph is valid: inputs exist, every value is read.
 std::string I8Fault(const Model& model);
+
+/// Entry v + 1, for value v (−1: the input): somebody tells its values below 0 from 0. relu and kwta do not; max_pool and
+/// flatten leave it to their readers.
+std::vector<bool> NegativesAreRead(const Model& model);
+
+/// Of a valid int8 model: entry v + 1, for value v (−1: the input), what its steps mean.
+std::vector<Quantisation> Quantisations(const Model& model);
+/// Of one layer's output; `input` is that of the first value that it reads.
+Quantisation OutputQuantisation(const Layer& layer, const Quantisation& input);
 
 /// An affine layer of element i, channels last: a product that a double holds and one sum, so that
 /// every machine rounds alike.
@@ -173,7 +203,7 @@ inline float AffineAt(const Layer& affine, size_t i, float x) {
 /// The affine layer that the model begins with, or null.
 const Layer* InputAffine(const Model& model);
 
-/// A relu or kwta stands in front of the first layer with weights: int8 needs no values below 0.
+/// Nobody reads the input's values below 0: int8 needs none.
 bool InputIsUnsigned(const Model& model);
 
 /// The index of the last layer with weights, −1 if there is none.

@@ -77,6 +77,11 @@ struct SmallI8 {
   }
   Layer& conv() { return model.layers.front(); }
   Layer& linear() { return model.layers.back(); }
+  /// Values below 0 in the convolution's output; 128 << 30 would not fit 32 bits.
+  void SetSigned() {
+    conv().output_zero = kSignedZero;
+    shift_o[1] = 20;
+  }
 
   /// The spans of the first and last layer, where these have weights.
   void Point() {
@@ -174,10 +179,10 @@ TEST(ModelI8, ASumThatLeaves32BitsIsRefused) {
 
 TEST(ModelI8, LayersInAnOrderThatU8CannotHoldAreRefused) {
   const std::pair<std::function<void(SmallI8&)>, const char*> cases[] = {
-      {[](SmallI8& s) { s.Erase(2); }, "'linear': kind = linear, int8 allows only max_pool and"},
+      {[](SmallI8& s) { s.Erase(2); },
+       "'conv': output_zero = 0, 128 expected: its values below 0 are read"},
       {[](SmallI8& s) { s.model.layers[1].kind = LayerKind::kAvgPool; },
-       "'pool': kind = avg_pool, int8 allows only max_pool and flatten between 'conv' and its "
-       "relu"},
+       "'conv': output_zero = 0, 128 expected"},
       {[](SmallI8& s) { s.Insert(1, LayerKind::kAffine); },
        "'new': kind = affine, int8 allows no affine but as the first layer (hint: "},
       {[](SmallI8& s) {
@@ -186,16 +191,10 @@ TEST(ModelI8, LayersInAnOrderThatU8CannotHoldAreRefused) {
          s.Insert(0, LayerKind::kAffine);
        },
        "'second': kind = affine"},
-      {[](SmallI8& s) {
-         s.Insert(0, LayerKind::kRelu);
-         s.Insert(0, LayerKind::kAvgPool);
-         s.model.layers[0].name = "mean";
-       },
-       "'new': kind = relu, int8 allows no avg_pool in front of the first relu or kwta"},
       {[](SmallI8& s) { s.Insert(0, LayerKind::kRelu); },
-       ", 0 expected where a relu or kwta reads the input"},
+       "input_zero = 128, 0 expected where only relus and kwtas read the input"},
       {[](SmallI8& s) { s.Insert(5, LayerKind::kRelu); },
-       "'new': kind = relu, int8 allows only flatten behind the logits of 'linear'"},
+       "'new': kind = relu, int8 allows only flatten after the logits of 'linear'"},
       {[](SmallI8& s) {
          s.Erase(4);
          s.Erase(0);
@@ -222,6 +221,20 @@ TEST(ModelI8, LayersInAnOrderThatU8CanHoldAreValid) {
       [](SmallI8& s) { s.Insert(0, LayerKind::kAvgPool); },
       [](SmallI8& s) { s.Insert(0, LayerKind::kAffine); },
       [](SmallI8& s) { s.Insert(5, LayerKind::kFlatten); },
+      [](SmallI8& s) {
+        s.Insert(0, LayerKind::kRelu);
+        s.Insert(0, LayerKind::kAvgPool);
+        s.model.layers[0].name = "mean";
+      },
+      [](SmallI8& s) {
+        s.Erase(2);
+        s.SetSigned();
+      },
+      [](SmallI8& s) {
+        s.model.layers[1].kind = LayerKind::kAvgPool;
+        s.SetSigned();
+      },
+      [](SmallI8& s) { s.SetSigned(); },
   };
   for (size_t i = 0; i < std::size(cases); ++i) {
     SmallI8 small;

@@ -103,7 +103,7 @@ const Refusal kModelRefusals[] = {
      [](B& m) { m.At("norm2").name = std::string(300, 'x'); }},
     {"TwoLayersOfOneName", "layer 'relu2': another layer has this name too",
      [](B& m) { m.At("norm2").name = "relu2"; }},
-    {"InputThatDoesNotFollow", "layer 'conv2': input = 3x4x8, what comes before gives 3x3x8",
+    {"InputThatDoesNotFollow", "layer 'conv2': input = 3x4x8, what it reads is 3x3x8",
      [](B& m) { m.At("conv2").input.width = 4; }},
     {"DepthwiseOfSets", "layer 'conv1': set_size = 3, a depthwise convolution has 1",
      [](B& m) {

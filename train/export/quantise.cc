@@ -257,6 +257,14 @@ void CheckArguments(const Model& f32, std::span<const float> samples_bi) {
   if (!fault.empty()) {
     Fail(ErrorKind::kConfiguration, f32.name, "{} (hint: export as f32)", fault);
   }
+  const std::vector<bool> negatives_read = packed::NegativesAreRead(f32);
+  for (std::ptrdiff_t i = 0; i < packed::LastWithWeights(f32); ++i) {
+    const Layer& layer = f32.layers[static_cast<size_t>(i)];
+    if (!layer.HasWeights() || !negatives_read[static_cast<size_t>(i + 1)]) continue;
+    Fail(ErrorKind::kConfiguration, f32.name,
+         "layer '{}': kind = {}, int8 needs a relu or kwta after it (hint: export as f32)",
+         layer.name, packed::LayerKindName(layer.kind));
+  }
   const auto floats = static_cast<size_t>(f32.input.elements());
   if (samples_bi.empty() || samples_bi.size() % floats != 0) {
     Fail(ErrorKind::kConfiguration, f32.name,

@@ -35,7 +35,15 @@ std::vector<std::pair<uint64_t, Model>> Networks(uint64_t count) {
   std::vector<std::pair<uint64_t, Model>> networks;
   for (const uint64_t seed : TestSeeds(count)) {
     Model model = MakeRandomModel(seed, {.exact = false});
-    if (packed::I8Fault(model).empty()) networks.emplace_back(seed, std::move(model));
+    const std::vector<bool> negatives_read = packed::NegativesAreRead(model);
+    bool sums_are_rectified = true;
+    for (std::ptrdiff_t i = 0; i < packed::LastWithWeights(model); ++i) {
+      const auto at = static_cast<size_t>(i);
+      sums_are_rectified &= !model.layers[at].HasWeights() || !negatives_read[at + 1];
+    }
+    if (packed::I8Fault(model).empty() && sums_are_rectified) {
+      networks.emplace_back(seed, std::move(model));
+    }
   }
   return networks;
 }
@@ -463,7 +471,7 @@ TEST(Quantise, RefusesWhatInt8CannotHold) {
   Model model = net.model;
   model.layers.erase(model.layers.begin() + 1);
   EXPECT_THAT(FaultOf(model, x),
-              HasSubstr("two_layers: layer 'linear2': kind = linear, int8 allows only max_pool"));
+              HasSubstr("two_layers: layer 'linear1': kind = linear, int8 needs a relu or kwta"));
   model = net.model;
   model.layers[1].kind = LayerKind::kAffine;
   model.layers[1].weight_pnl = model.layers[1].bias_o = net.bias1_o;
