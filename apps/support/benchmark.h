@@ -73,8 +73,7 @@ std::vector<std::pair<int, int64_t>> SweepRuns();
 /// Tables for people: a line a mode with its speed-up over dense, a line a peer, a line a layer.
 std::string FormatBenchmark(const BenchmarkResult& result);
 
-/// Stable keys: model isa threads batch modes{…} peers{…} layers[…]; docs/architecture.md says what
-/// each holds.
+/// Keys: docs/json.md, "bisparse-bench --json".
 nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result);
 
 }  // namespace bisparse::apps

@@ -71,7 +71,7 @@ struct NoiseSweep {
 };
 /// alpha from 0 to 0.5 in steps of 0.05.
 NoiseSweep EvaluateNoise(const Engine& engine, const data::Dataset& dataset, data::Split split);
-/// {"alphas", "accuracies" (fractions), "samples", "score"}
+/// Keys: docs/json.md, "bisparse-evaluate --noise --json".
 nlohmann::ordered_json NoiseJson(const NoiseSweep& sweep);
 
 /// Features of a split's samples back to back, samples × input floats (at most `limit`).
@@ -90,11 +90,9 @@ Recall RecallOf(const Evaluation& evaluation);
 
 /// Accuracy, precision and recall of each class, the confusion matrix.
 std::string FormatEvaluation(const Evaluation& evaluation);
-/// {"accuracy" (fraction), "samples", "samples_per_second", "macro_recall", "words_recall",
-/// "unknown_rejected" (where they mean something), "classes", "recall", "confusion", "skipped",
-/// "part", "recordings", "recordings_in_folder", "silence_made"}
+/// Keys: docs/json.md, "bisparse-evaluate --json".
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);
-/// {"classes", "clips", "labels", "predictions"}: indices of classes, one a sample.
+/// Keys: docs/json.md, "bisparse-evaluate --predictions".
 nlohmann::ordered_json PredictionsJson(const Evaluation& evaluation);
 
 }  // namespace bisparse::apps

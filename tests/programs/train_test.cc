@@ -4,6 +4,7 @@
 
 #include "deploy/base/random.h"
 #include "deploy/base/utf8.h"
+#include "tests/programs/json_page.h"
 #include "tests/programs/programs_test.h"
 #include "tests/resume_kill/write_npy.h"
 
@@ -140,6 +141,32 @@ TEST_F(TrainProgram, ConfigurationsComeFromPipesButNothingElseDoes) {
   fs::copy_file(Path("tiny.yaml"), Path("run/config.yaml"));
   fs::create_symlink("../pipe", Path("run/best.pt"));
   ExpectError("bisparse-export", "run -o a", 3, "best.pt: is not a regular file but a pipe");
+}
+
+// Clips alone have perturbed copies: train/loop/loop_test.cc tests them.
+TEST_F(TrainProgram, WritesTheColumnsAndKeysOfThePage) {
+  WriteText(
+      "sparse.yaml",
+      "data: {type: npy, train_x: x.npy, train_y: y.npy, input: [1, 16, 1], class_names: [a, b, "
+      "c]}\n"
+      "network: [flatten, linear: {units: 16, packing: {set_size: 2, lanes: 4, owners: learned}}, "
+      "kwta: {winners: 4}, linear: {units: classes}]\n"
+      "train: {epochs: 1, batch_size: 16, threads: 1, workers: 1, device: cpu}\n");
+  ASSERT_EQ(Run("bisparse-train", "sparse.yaml --out teacher").code, 0);
+  const Result result =
+      Run("bisparse-train", "sparse.yaml --out run --set train.teacher=[teacher]");
+  ASSERT_EQ(result.code, 0) << result.err;
+  std::set<std::string> columns, keys;
+  std::istringstream csv(ReadTextFile(Path("run/metrics.csv")));
+  std::string header;
+  std::getline(csv, header);
+  header = std::regex_replace(header, std::regex("_(linear|kwta)1"), "_<layer>");
+  std::istringstream names(header);
+  for (std::string name; std::getline(names, name, ',');) columns.insert(name);
+  EXPECT_EQ(columns, KeysOnPage("metrics.csv"));
+  AddKeys(Json::parse(ReadTextFile(Path("run/log/summary.json"))), "", keys);
+  keys.insert("validation_perturbed");
+  EXPECT_EQ(keys, KeysOnPage("log/summary.json"));
 }
 
 // A start takes a second: one of each kind; system_test.cc has the rest.
