@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   bool last = false;
   app.add_flag("--last", last,
-               "The weights' average behind the last epoch, whatever the run's train.keep says");
+               "The weights' average after the last epoch, whatever the run's train.keep says");
   std::string format = "f32";
   app.add_option("--format", format, "Numbers: f32, or int8 (smaller and faster)")
       ->check(CLI::IsMember({"f32", "int8"}))

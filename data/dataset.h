@@ -50,7 +50,7 @@ struct SampleCounts {
       passed_over;  ///< [class]: files in its folder that are no recordings; or empty
   std::vector<std::string> notes;  ///< one clause each, e.g. "test: 18 recordings, not opened"
   int64_t recordings = 0;          ///< in the folder, of all splits and words
-  int64_t opened = 0;              ///< of these, those behind the samples
+  int64_t opened = 0;              ///< of these, those that samples are made of
   int64_t silence_made = 0;        ///< samples of _silence_ that are no recordings of it
 };
 
@@ -72,7 +72,7 @@ class Dataset {
   /// Error (kConfiguration) where samples are no recordings.
   virtual void NoisyFeatures(Split split, int64_t index, double alpha,
                              std::span<float> features_hwc) const;
-  /// The file (or "file[index]") behind a sample, for messages.
+  /// The file (or "file[index]") that a sample comes from, for messages.
   virtual std::string Describe(Split split, int64_t index, uint64_t epoch) const = 0;
   /// Tells these samples from others: labels, and the folders and names of recordings, wherever the
   /// data set lies (kTrain: as epoch 0 takes them). Arrays: labels and values.

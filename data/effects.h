@@ -34,8 +34,8 @@ void Clip(double fraction, std::span<float> samples);
 void Hum(CounterRandom& random, int32_t sample_rate_hz, double mains_hz, double snr_db,
          double quietest, std::span<float> samples);
 
-/// Silences packets of 20 ms: one is lost with probability `loss` behind one that arrived, and with
-/// probability 1/2 behind one that was lost (Gilbert 1960), so losses last two packets on average.
+/// Silences packets of 20 ms: one is lost with probability `loss` after one that arrived, and with
+/// probability 1/2 after one that was lost (Gilbert 1960), so losses last two packets on average.
 void LosePackets(CounterRandom& random, int32_t sample_rate_hz, double loss,
                  std::span<float> samples);
 

@@ -458,7 +458,7 @@ class SpeechCommands : public Dataset {
     }
   }
 
-  /// The recording behind a sample, or −1 for a cut from the background.
+  /// The recording that a sample comes from, or −1 for a cut from the background.
   int32_t ClipOf(Split split, int64_t index, uint64_t epoch) const {
     const SplitSamples& samples = Samples(split);
     index %= samples.size();

@@ -12,7 +12,7 @@ struct ConvCase {
   int side, channels, outputs, kernel, stride, padding;
   int set_size, lanes, run_channels;
   const char* taps;
-  int winners, groups;  ///< in front: of a position
+  int winners, groups;  ///< of a position, before the layer
   bool pool;
 };
 

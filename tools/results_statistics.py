@@ -82,7 +82,7 @@ def over_seeds(runs, name):
 
 
 def interval(values):
-    """(value, half the width of its 95 % interval) of a list of repetitions behind the value itself."""
+    """(value, half the width of its 95 % interval) of a list: the value itself, then its repetitions."""
     repetitions = sorted(values[1:])
     low, high = (repetitions[round(q * (len(repetitions) - 1))] for q in (0.025, 0.975))
     return values[0], (high - low) / 2

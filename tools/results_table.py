@@ -106,7 +106,7 @@ def find_block(text, name):
 
 
 def replace_block(path, name, lines):
-    """Puts `lines` between the marks, or behind everything where a document has none."""
+    """Puts `lines` between the marks, or at the end where a document has none."""
     text = path.read_text()
     old = find_block(text, name)
     new = block(name, lines)

@@ -46,7 +46,7 @@ class Grid {
   }
   int64_t columns() const { return columns_; }
   int64_t rows() const { return rows_; }
-  /// The position at a place, −1 behind the last.
+  /// The position at a row and column, −1 past the last.
   int64_t At(int64_t row, int64_t column) const {
     const bool by_tap = taps_ > 1 && layout_.shape.channels > 1;
     const int64_t p = by_tap ? column * taps_ + row : row * columns_ + column;

@@ -16,7 +16,7 @@ namespace {
 using packed::Layer;
 using packed::LayerKind;
 
-/// Winners among the inputs of layer i; all of its inputs where no k-WTA is in front.
+/// Winners among the inputs of layer i; all of its inputs where it reads no k-WTA.
 int64_t WinnersInFront(const packed::Model& model, size_t i) {
   const int64_t inputs = model.layers[i].input.elements();
   const bool linear = model.layers[i].kind == LayerKind::kLinear;
@@ -46,7 +46,8 @@ std::vector<std::string> Warnings(const packed::Model& model, const PlanReport& 
     const LayerSummary& s = layer.summary;
     if (s.aligned_us <= 0 || s.expected_us <= s.aligned_us) continue;
     warnings.push_back(fmt::format(
-        "{}: owners are not aligned with the winners in front: {:.3g} us instead of {:.3g}, {:.1f} "
+        "{}: owners are not aligned with the winners that it reads: {:.3g} us instead of {:.3g}, "
+        "{:.1f} "
         "times as long "
         "(hint: run.channels a multiple of the channels of a k-WTA group{}, run.taps row or all{})",
         s.name, s.expected_us, s.aligned_us, s.expected_us / s.aligned_us,

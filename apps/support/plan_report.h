@@ -17,7 +17,7 @@ namespace bisparse::apps {
 struct PlannedLayer {
   LayerSummary summary;
   int64_t macs_sparse_dense = 0;   ///< by weights that are not zero
-  int64_t macs_sparse_sparse = 0;  ///< of them, those that meet winners of the k-WTA in front
+  int64_t macs_sparse_sparse = 0;  ///< of them, those that meet winners of the k-WTA before it
   const char* cache = "";          ///< the nearest one that holds the layer's weights
 };
 

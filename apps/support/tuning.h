@@ -13,7 +13,7 @@
 namespace bisparse::apps {
 
 /// For each convolution and linear layer the fastest of sparse_sparse, sparse_dense and dense. A way is timed by the
-/// layer, the one with weights in front and what lies between and behind, since a neighbour's work depends on it: in
+/// layer, the one with weights before it, what lies between and what comes after, since a neighbour's work depends on it: in
 /// turn with the others, the best tenth of many calls of one sample. One thread; about 0.1 s a layer.
 std::vector<LayerChoice> Tune(const packed::Model& model);
 

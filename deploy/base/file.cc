@@ -154,7 +154,7 @@ Target FindTarget(const std::string& path) {
   FailErrno(path, "cannot be followed", ELOOP);
 }
 
-/// A device or pipe as it is; a descriptor at its own position, behind what stdio holds for it.
+/// A device or pipe as it is; a descriptor at its own position, after what stdio holds for it.
 void WriteInto(const Target& target, const std::string& path, std::span<const std::byte> bytes) {
   if (target.descriptor == STDOUT_FILENO && std::fflush(stdout) != 0) {
     FailErrno(path, "cannot be written", errno);
@@ -197,7 +197,7 @@ class TemporaryFile {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
 
-  /// Behind the last write, which takes set-user-ID away. Only root may give a file away.
+  /// After the last write, which takes set-user-ID away. Only root may give a file away.
   void KeepOwnerAndMode(const struct stat& before) {
     mode_t mode = before.st_mode & 07777;
     struct stat now;

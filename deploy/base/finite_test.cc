@@ -21,7 +21,7 @@ TEST(FirstBeyond, FindsEveryPlaceOfEveryWidth) {
       x[width / 2] = 0;
       EXPECT_EQ(FirstBeyond(x, 2.0f), -1);
       for (size_t at = width; at-- > 0;) {
-        x[at] = wrong;  // those behind stay wrong: the first is asked for
+        x[at] = wrong;  // later ones stay wrong: the first is asked for
         ASSERT_EQ(FirstBeyond(x, 2.0f), static_cast<int64_t>(at)) << wrong << " of " << width;
       }
     }

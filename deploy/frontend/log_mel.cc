@@ -165,7 +165,7 @@ std::vector<std::string> FrontEndFaults(const FrontEnd& f) {
   }
   if (int64_t{f.frame_count - 1} * f.hop_samples - f.window_samples / 2 >= f.clip_samples) {
     fault(fmt::format(
-        "frame {} lies behind the clip's {} samples (hint: a smaller hop_samples or frame_count)",
+        "frame {} lies past the clip's {} samples (hint: a smaller hop_samples or frame_count)",
         f.frame_count - 1, f.clip_samples));
   }
   const std::vector<MelBand> bands = MelBands(f);

@@ -289,7 +289,7 @@ TEST(LogMel, EachParameterOutOfRangeIsAFault) {
       [](FrontEnd& f) { f.align = static_cast<ClipAlign>(3); },
       [](FrontEnd& f) { f.window_samples = 1; },
       [](FrontEnd& f) { f.hop_samples = 0; },
-      [](FrontEnd& f) { f.hop_samples = 600; },  // the last frame would lie behind the clip
+      [](FrontEnd& f) { f.hop_samples = 600; },  // the last frame would lie past the clip
       [](FrontEnd& f) { f.fft_samples = 1025; },
       [](FrontEnd& f) { f.fft_samples = 1 << 20; },
       [](FrontEnd& f) { f.mel_count = 0; },

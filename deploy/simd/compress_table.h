@@ -10,7 +10,7 @@
 
 namespace bisparse::kernels {
 
-/// Byte j of entry m: the j-th lane whose bit is set in m; 0 behind the last.
+/// Byte j of entry m: the j-th lane whose bit is set in m; 0 past the last.
 inline constexpr std::array<uint64_t, 256> kCompressLanes = [] {
   std::array<uint64_t, 256> table{};
   for (uint32_t mask = 0; mask < 256; ++mask) {

@@ -19,7 +19,7 @@
 
 #include "hwy/highway.h"
 
-// Behind highway.h.
+// After highway.h.
 #include "deploy/simd/vnni_target.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lets Highway's AVX3_DL target use VNNI: its list of features lacks avx512vnni. No include guard:
-// highway.h sets the list anew for each target, so this is included behind the last include of it and
+// highway.h sets the list anew for each target, so this is included after the last include of it and
 // before HWY_BEFORE_NAMESPACE. (avxvnni stays in the list: without it Highway's functions would no
 // longer inline.) Used by: dot4-inl.h.
 #if HWY_TARGET == HWY_AVX3_DL

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program that does nothing but run a model: prints the ms from before Load to behind the first Run, and the most
+// A program that does nothing but run a model: prints the ms from before Load to after the first Run, and the most
 // memory that it ever held (VmHWM) in KB.
 #include <bisparse/engine.h>
 

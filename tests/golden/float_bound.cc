@@ -89,7 +89,7 @@ void CarryPool(const Layer& layer, const Map& in, std::vector<double>& out_e) {
   for (size_t i = 0; i < out_e.size(); ++i) out_e[i] /= count[i];
 }
 
-/// What is below zero whatever its error is zero behind the ReLU, without error.
+/// What is below zero whatever its error is zero after the ReLU, without error.
 Map Rectify(const Map& in) {
   Map out = in;
   for (size_t i = 0; i < in.x.size(); ++i) {

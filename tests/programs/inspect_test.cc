@@ -97,7 +97,7 @@ TEST_F(Programs, InspectPlansAConfigurationAndWarns) {
   EXPECT_EQ(json["format"], "int8");
   const std::string warnings = json["warnings"].dump();
   EXPECT_THAT(warnings, HasSubstr(isa + " has no dot products of bytes"));
-  EXPECT_THAT(warnings, HasSubstr("conv1: owners are not aligned with the winners in front"));
+  EXPECT_THAT(warnings, HasSubstr("conv1: owners are not aligned with the winners that it reads"));
   double expected_us = 0;
   for (const Json& layer : json["layers"]) expected_us += layer["expected_us"].get<double>();
   EXPECT_NEAR(json["expected_us"], expected_us, 1e-9);

@@ -66,7 +66,7 @@ class Programs : public testing::Test {
 
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
 
-  /// `before` is shell text in front of the program: a limit, a variable.
+  /// `before` is shell text before the program: a limit, a variable.
   Result Run(const std::string& program, const std::string& arguments,
              const std::string& before = "") const {
     const std::string command = fmt::format("cd '{}' && {} '{}/{}' >out 2>err </dev/null {}",

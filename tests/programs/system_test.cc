@@ -85,7 +85,7 @@ TEST_F(System, OutputGoesIntoWhatIsNoFile) {
   const auto json = [](const std::string& text) {
     return Json::parse(text.substr(text.find('{')));
   };
-  // Behind what was printed before, whatever stdout is.
+  // After what was printed before, whatever stdout is.
   for (const char* stdout_path : {"/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"}) {
     if (!fs::exists(stdout_path)) continue;
     Result result = Run("bisparse-evaluate", evaluate + "--json " + stdout_path);

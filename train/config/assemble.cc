@@ -194,7 +194,7 @@ packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
     drawn.owner_nr = DrawStaticOwners(layout, seed, layer.name);
     drawn.weight_op.resize(static_cast<size_t>(layer.kernel.weights()));
     drawn.bias_o.resize(static_cast<size_t>(layer.kernel.outputs));
-    // He's rule: variance 2 / fan-in keeps the variance of activations behind a ReLU.
+    // He's rule: variance 2 / fan-in keeps the variance of activations after a ReLU.
     const double fan_in = static_cast<double>(layout.positions) / layout.packing.set_size;
     const float scale = static_cast<float>(std::sqrt(2.0 / fan_in));
     CounterRandom random(seed, {0x7765696768747300, i});  // "weights"

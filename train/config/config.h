@@ -163,7 +163,7 @@ struct ScheduleConfig {
 enum class Device : uint8_t { kAuto, kCpu, kCuda };
 
 /// Which epoch's network a run keeps: for export, as a teacher, to begin with. kAuto is kLast, and
-/// kBest with early stopping, which ends behind epochs without a gain.
+/// kBest with early stopping, which ends after epochs without a gain.
 enum class Keep : uint8_t { kAuto, kLast, kBest };
 
 /// Trained runs whose classes are learned beside the labels: loss = (1 − weight)·cross entropy +

@@ -25,7 +25,7 @@ struct LayerSummary {
   int64_t macs_dense = 0, macs_sparse_dense = 0, macs_sparse_sparse = 0;
 };
 
-/// One per layer. Densities: a k-WTA sets winners / units; a pool behind it may multiply that by
+/// One per layer. Densities: a k-WTA sets winners / units; a pool after it may multiply that by
 /// its window; others keep it; conv2d, linear and batch_norm give 1.
 std::vector<LayerSummary> SummariseNetwork(const Config& config);
 

@@ -77,7 +77,7 @@ TEST(Describe, SaysWhetherInt8CanHoldTheNetwork) {
               testing::HasSubstr("would refuse it: layer 'linear2': kind = linear"));
 }
 
-TEST(Describe, APoolBehindKwtaRaisesTheDensity) {
+TEST(Describe, APoolAfterKwtaRaisesTheDensity) {
   const auto rows = SummariseNetwork(ParseConfig(R"(data: {words: [a, b, c]}
 network:
   - conv2d: {channels: 32, kernel: 5}

@@ -31,7 +31,7 @@ class Faults {
   /// The mark of the key, else of the nearest section around it.
   Mark MarkOf(std::string_view key) const;
 
-  /// `message` begins behind the key: Add("train.epochs", "= 0 is out of range …").
+  /// `message` begins after the key: Add("train.epochs", "= 0 is out of range …").
   void Add(const std::string& key, const std::string& message) { AddAt(MarkOf(key), key, message); }
   void AddAt(Mark mark, const std::string& key, const std::string& message);
 

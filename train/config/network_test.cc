@@ -197,7 +197,7 @@ TEST(Network, UnitsThatOnlyTheDataKnowSaysWhatToDo) {
   }
 }
 
-TEST(Network, BatchNormFoldsOnlyRightBehindWeights) {
+TEST(Network, BatchNormFoldsOnlyRightAfterWeights) {
   const Config config = ParseConfig(R"(data: {words: [a, b, c]}
 network:
   - batch_norm

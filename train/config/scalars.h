@@ -12,7 +12,7 @@
 
 namespace bisparse::train {
 
-/// 010, -007, 00.5: digits behind a leading zero.
+/// 010, -007, 00.5: digits after a leading zero.
 bool HasLeadingZero(std::string_view text);
 std::optional<int64_t> ParseWhole(std::string_view text);
 std::optional<uint64_t> ParseUnsigned(std::string_view text);

@@ -147,7 +147,7 @@ class TreeBuilder : public YAML::EventHandler {
       parent.node.key_marks.push_back(node.mark);
       parent.expects_key = false;
     } else {
-      // "key:" with nothing behind has no mark of its own.
+      // "key:" with nothing after it has no mark of its own.
       if (node.kind == YamlNode::Kind::kNull) node.mark = parent.node.key_marks.back();
       parent.node.items.push_back(std::move(node));
       parent.expects_key = true;

@@ -31,7 +31,7 @@ torch::Tensor PerChannel(const torch::Tensor& value_c, const torch::Tensor& like
   return like.dim() == 4 ? value_c.reshape({1, -1, 1, 1}) : value_c.reshape({1, -1});
 }
 
-/// δ behind a conv2d or linear layer.
+/// δ after a conv2d or linear layer.
 torch::Tensor DeltaOfProduct(const TrainedLayer& layer, const torch::Tensor& x,
                              const torch::Tensor& delta) {
   const torch::Tensor weight = layer.weight_op;
@@ -43,7 +43,7 @@ torch::Tensor DeltaOfProduct(const TrainedLayer& layer, const torch::Tensor& x,
   return kLambda * kUnitRoundoff * (terms + 2).sqrt() * sum_abs + passed.clamp_min(0).sqrt();
 }
 
-/// δ behind a batch norm: scaled, and the rounding of the fold itself.
+/// δ after a batch norm: scaled, and the rounding of the fold itself.
 torch::Tensor DeltaOfNorm(const TrainedLayer& layer, const torch::Tensor& y,
                           const torch::Tensor& delta) {
   torch::Tensor factor_c = (layer.variance_c + layer.config.epsilon).rsqrt();
@@ -58,7 +58,7 @@ torch::Tensor PoolDelta(const LayerConfig& layer, const torch::Tensor& delta) {
                            {w.pad_h, w.pad_w});
 }
 
-/// δ behind a layer with input x and output y. A mean is no further off than the worst of its
+/// δ after a layer with input x and output y. A mean is no further off than the worst of its
 /// terms.
 torch::Tensor NextDelta(const TrainedLayer& layer, const torch::Tensor& x, const torch::Tensor& y,
                         const torch::Tensor& delta) {

@@ -2,7 +2,7 @@
 // f32 model + samples → int8 model: scales of the input and of every map from what the samples make
 // of them, weights and biases rounded. No LibTorch.
 //
-//   input   x ≈ input_scale·(q − input_zero), behind the affine that the network may begin with
+//   input   x ≈ input_scale·(q − input_zero), after the affine that the network may begin with
 //   map     y ≈ output_scale·q
 //   weight  W[o][p] ≈ step[o]·w[o][p],  step[o] = output_scale·2^−shift[o] / scale of its input,
 //           the largest shift with |w| ≤ 64; in the last layer step[o] = max |W[o]| / 64
@@ -26,7 +26,7 @@ namespace bisparse::train {
 
 /// calibration_bi: at least one sample, back to back, as the network sees them when deployed.
 /// Throws Error (kConfiguration) naming the layer where int8 cannot hold the network: a batch_norm
-/// that neither folds nor is the first layer, sums without a ReLU behind them, sums that leave 32 bits.
+/// that neither folds nor is the first layer, sums without a ReLU after them, sums that leave 32 bits.
 packed::Model QuantiseModel(const packed::Model& f32, std::span<const float> calibration_bi);
 
 }  // namespace bisparse::train

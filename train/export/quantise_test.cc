@@ -114,7 +114,7 @@ TEST(Quantise, EveryWeightAndBiasIsWithinHalfAStep) {
   }
 }
 
-/// A map in both formats: f32 behind ReLU, int8 as real numbers, and how far they may be apart.
+/// A map in both formats: f32 after ReLU, int8 as real numbers, and how far they may be apart.
 struct Map {
   std::vector<double> f32, i8, bound;
 };

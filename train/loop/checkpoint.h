@@ -19,7 +19,7 @@
 namespace bisparse::train {
 
 /// Where an epoch's wall time goes: waiting for data, the forward pass with the loss, the backward
-/// pass with the optimiser's step. On CUDA, whose queue runs behind, most shows in the last.
+/// pass with the optimiser's step. On CUDA, whose queue runs late, most shows in the last.
 struct EpochTime {
   double total = 0, data = 0, forward = 0, backward = 0;  ///< seconds of training; no validation
 };

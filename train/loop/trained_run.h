@@ -27,7 +27,7 @@ struct TrainedRun {
 
 enum class Weights : uint8_t {
   kKept,  ///< best.pt: those that the run chose (train.keep)
-  kLast,  ///< last.pt: the average of the weights (train.ema_decay) behind the last epoch
+  kLast,  ///< last.pt: the average of the weights (train.ema_decay) after the last epoch
 };
 
 /// Reads config.yaml and best.pt or last.pt of a run folder. Throws Error (kData) where they are

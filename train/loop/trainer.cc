@@ -109,7 +109,7 @@ class Trainer {
   void WriteSummary() const;
   std::string Suffix(double batch_seconds) const;
   bool StopAsked() const { return options_.stop != nullptr && options_.stop->load(); }
-  /// Several processes stop behind the same batch.
+  /// Several processes stop after the same batch.
   bool Stopping() const { return group_ == nullptr ? StopAsked() : stop_agreed_; }
   bool Leads() const { return group_ == nullptr || group_->rank() == 0; }
   bool Finished() const;
@@ -284,8 +284,8 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   torch::Tensor loss = Loss(logits, batch.y_b);
   if (mixed) loss = lambda * loss + (1.0 - lambda) * Loss(logits, batch.y_b.flip(0));
   if (teacher_) loss = teacher_->Mix(loss, logits, x_bhwc);
-  const Clock::time_point behind_forward = Clock::now();
-  progress_.seconds.forward += std::chrono::duration<double>(behind_forward - start).count();
+  const Clock::time_point after_forward = Clock::now();
+  progress_.seconds.forward += std::chrono::duration<double>(after_forward - start).count();
   if (group_ != nullptr) loss = loss * batch.share;  // summed over the processes: the joint mean
   loss.backward();
   SumGradients();
@@ -317,7 +317,7 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   progress_.loss_sum += loss_value * count;
   progress_.correct += static_cast<int64_t>(correct);
   progress_.samples += static_cast<int64_t>(count);
-  progress_.seconds.backward += SecondsSince(behind_forward);
+  progress_.seconds.backward += SecondsSince(after_forward);
 }
 
 /// Accuracy (fraction) and plain cross entropy (no label smoothing).

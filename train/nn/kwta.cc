@@ -55,7 +55,7 @@ inline int64_t CandidateOf(uint64_t key) {
   return std::numeric_limits<uint32_t>::max() - static_cast<uint32_t>(key);
 }
 
-/// Leaves the `winners` largest keys in front, in any order.
+/// Moves the `winners` largest keys to the beginning, in any order.
 void KeepLargest(std::vector<uint64_t>& keys, int64_t winners) {
   if (winners == 1) {
     std::iter_swap(keys.begin(), std::max_element(keys.begin(), keys.end()));

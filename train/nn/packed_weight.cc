@@ -100,7 +100,7 @@ torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
     w = is_training() && LearnsOwners() ? StraightThrough::apply(weight, kept_) : weight * mask_;
   }
   if (!convolution_) return torch::nn::functional::linear(x, w, bias);
-  // Weights in channels-last memory make the output and everything behind it channels last: on the
+  // Weights in channels-last memory make the output and everything after it channels last: on the
   // CPU batch norm and pools are then several times faster, and k-WTA needs no copy.
   return torch::conv2d(x, w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
                        {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w},

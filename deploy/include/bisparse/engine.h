@@ -97,7 +97,7 @@ struct LayerSummary {
   double expected_us = 0;
   double dense_us = 0;  ///< of the same layer in mode dense
   double aligned_us =
-      0;  ///< were its owners aligned with the winners in front; 0 if they are, or need not be
+      0;  ///< were its owners aligned with the winners that it reads; 0 if they are, or need not be
 };
 
 /// Numbers that are none: Run, RunBatch, RunProfiled, RunPcm and ComputeFeatures throw Error (kData) with the index of the

@@ -6,7 +6,7 @@
 // Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
 //                        L = 1: neighbouring output positions are a vector (form kColumns)
-//   ConvPackedPooledF32  the same with a 2×2 max-pool behind, few input channels (kPooledColumns)
+//   ConvPackedPooledF32  the same and the 2×2 max-pool after it, few input channels (kPooledColumns)
 //   ConvPackedPooledLanesF32  … and L = 16, any input channels (kPooledLanes)
 //   ConvPackedWinnersF32  winners only; form kAlignedRows or kAlignedTaps where the owner does not
 //                        depend on which channel of a group won (accumulators stay in registers),
@@ -70,7 +70,7 @@ struct PooledColumns {
   int64_t vector(int32_t px) const {
     return int64_t{px / 16} * channels * shifts * plane() + px % 16;
   }
-  /// Of padded row y in a plane: the rows under one tap lie one behind the other.
+  /// Of padded row y in a plane: the rows under one tap follow one another.
   int64_t Row(int32_t y) const { return (int64_t{y} % stride_h * phase_rows + y / stride_h) * 16; }
   /// Input columns that vectors of pooled columns read, whole vectors at stride 1, or more.
   int32_t row_floats() const {
@@ -80,11 +80,11 @@ struct PooledColumns {
 
 /// Scratch of the aligned forms: for each slot a plane of f32 values, then a plane of u16 channels.
 struct SlotPlanes {
-  /// Four channels are read at once, up to three of them behind a row's end.
+  /// Four channels are read at once, up to three of them past a row's end.
   explicit SlotPlanes(const ConvPackedShape& s)
       : rows(s.padded_h()), pitch((s.padded_w() + 3 + 3) / 4 * 4) {}
   int32_t rows, pitch;
-  /// Sixteen are written at once: into the row behind before it is written itself.
+  /// Sixteen are written at once: into the next row, before that is written itself.
   int64_t plane() const { return int64_t{rows} * pitch + 16; }
 };
 
@@ -126,7 +126,7 @@ int64_t ConvPackedScratchFloats(const ConvPackedPlanF32& plan) noexcept;
 /// plan.form must be kLanes or kColumns.
 void ConvPackedDenseF32(const ConvPackedDenseF32Args& args) noexcept;
 /// plan.form must be kPooledColumns, or kPooledLanes for the second. Rows are those of the pooled map, out_h / 2 of out_w / 2
-/// columns: the conv's rows row_begin·2 … row_end·2 with a 2×2 max-pool of stride 2 behind them.
+/// columns: the conv's rows row_begin·2 … row_end·2 with a 2×2 max-pool of stride 2 after them.
 void ConvPackedPooledF32(const ConvPackedDenseF32Args& args) noexcept;
 void ConvPackedPooledLanesF32(const ConvPackedDenseF32Args& args) noexcept;
 
@@ -137,10 +137,10 @@ struct PooledWinnersF32 {
   float* value_k = nullptr;
 };
 
-/// Whether the k-WTA behind the pool can be done too: one winner a group of at most 16 channels,
+/// Whether the k-WTA after the pool can be done too: one winner a group of at most 16 channels,
 /// plan.form kPooledColumns.
 bool CanPoolWinnersF32(const ConvPackedPlanF32& plan, const KwtaF32Args& kwta) noexcept;
-/// As ConvPackedPooledF32 and KwtaF32 behind it, for the winners of the pooled rows; args.output is
+/// As ConvPackedPooledF32 and then KwtaF32, for the winners of the pooled rows; args.output is
 /// not used.
 void ConvPackedPooledWinnersF32(const ConvPackedDenseF32Args& args,
                                 const PooledWinnersF32& winners) noexcept;

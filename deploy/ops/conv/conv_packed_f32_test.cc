@@ -25,7 +25,7 @@ struct Case {
   packed::Window window;
   int32_t outputs;
   packed::Packing packing;
-  KwtaF32Args kwta;  ///< winners, groups, chunk, global of the layer in front
+  KwtaF32Args kwta;  ///< winners, groups, chunk, global of the layer before it
 };
 
 Shape OutputShape(const Case& c) {

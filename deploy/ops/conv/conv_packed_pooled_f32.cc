@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed convolution that reads every activation, with the 2×2 max-pool behind it in the same pass:
+// Packed convolution that reads every activation, with the 2×2 max-pool after it in the same pass:
 //
 //   y[py, px, o] = max over dy, dx in {0, 1} of conv[2·py + dy, 2·px + dx, o]
 //
@@ -9,9 +9,9 @@
 //   scratch[px / 16][c][j][y % stride_h][y / stride_h][px % 16] =
 //     input[y - pad_h][2·px·stride_w + j - pad_w][c],  j < kernel_w + stride_w
 // holds every shifted row at a cache line, so that no load crosses one, and the rows that a tile
-// reads one behind the other. It must fit into L1: few input channels (PrepareConvPackedPooledF32
+// reads follow one another. It must fit into L1: few input channels (PrepareConvPackedPooledF32
 // refuses otherwise). Entries begin_b[o] … begin_b[o + 1) are kernel o's.
-// With a k-WTA of one winner a group behind, 8 groups of winners are transposed in place of 64
+// With a k-WTA of one winner a group after it, 8 groups of winners are transposed in place of 64
 // kernels.
 // Bound: 29 loads for 28 multiply-adds of AVX-512.
 // Read first: conv_packed.h. Tested in: conv_packed_pooled_f32_test.cc.
@@ -80,7 +80,7 @@ HWY_INLINE void ShiftRowsOfOneChannel(const Args& a) {
       }
       continue;
     }
-    // Lanes behind the last pooled column may hold anything: they are never stored.
+    // Lanes past the last pooled column may hold anything: they are never stored.
     const float* from = a.input + int64_t{in_y} * s.in_w;
     if (s.pad_w > 0 || int64_t{in_y} * s.in_w + read > int64_t{s.in_h} * s.in_w) {
       std::copy_n(from, s.in_w, padded + s.pad_w);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pooled convolution gives the bits of the convolution in columns with max_pool_f32 behind it
+// The pooled convolution gives the bits of the convolution in columns with max_pool_f32 after it
 // (both sum an output's products in the order of its list); conv_packed_f32_test.cc compares that
 // convolution with the formula. Its winners are those of kwta_f32 on that map. All L, strides, padding, odd sizes, row ranges, on every
 // instruction set.

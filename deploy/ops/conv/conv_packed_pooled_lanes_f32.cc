@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packed convolution that reads every activation, with the 2×2 max-pool behind it, for L = 16: 16 kernels
+// Packed convolution that reads every activation, with the 2×2 max-pool after it, for L = 16: 16 kernels
 // are a vector, and the four sums of a pooled position stay in registers until the largest is stored.
 //
 //   y[py, px, o] = max over dy, dx in {0, 1} of conv[2·py + dy, 2·px + dx, o]
@@ -62,7 +62,7 @@ HWY_INLINE void PooledLanesTile(const ConvPackedPlanF32& plan, const float* x, i
   }
 }
 
-/// Tiles of kT columns as long as they fit; returns the column behind them.
+/// Tiles of kT columns as long as they fit; returns the column after them.
 template <int kT>
 HWY_INLINE int32_t Tiles(const Args& a, const float* row, int32_t px, int32_t b, int32_t l,
                          float* y) {

@@ -25,14 +25,14 @@ struct PreparedConv {
       0;  ///< multiplications by real weights for one map (kColumns, kLanes, kAligned… exact)
 };
 
-/// How the winners in front of a convolution come: what a k-WTA layer says about them.
+/// How the winners that a convolution reads come: what the k-WTA layer says about them.
 struct WinnersPattern {
   int32_t per_position =
       0;  ///< elements (winners·chunk) at each position; 0 = global scope, not constant
   int32_t groups = 1;  ///< each group of in_c/groups channels has per_position/groups of them
 };
 
-/// The forms that the functions below give a convolution of winners, and one with a pool behind (nothing where L < 16 and
+/// The forms that the functions below give a convolution of winners, and one with a pool after it (nothing where L < 16 and
 /// the shifted rows would not fit into L1): they follow from shapes and owners alone, the same on every machine.
 ConvPackedForm ConvPackedWinnersForm(const packed::Layout& layout, const packed::Window& window,
                                      const WinnersPattern& pattern,
@@ -49,7 +49,7 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
                                        std::span<const float> weight_pnl,
                                        std::span<const float> bias_o);
 
-/// With the 2×2 max-pool of stride 2 behind; nothing where L < 16 and the shifted rows would not fit into L1.
+/// With the 2×2 max-pool of stride 2 after it; nothing where L < 16 and the shifted rows would not fit into L1.
 std::optional<PreparedConv> PrepareConvPackedPooledF32(const packed::Layout& layout,
                                                        const packed::Window& window,
                                                        const Shape& input, const Shape& output,

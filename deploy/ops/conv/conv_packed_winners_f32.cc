@@ -72,7 +72,7 @@ HWY_INLINE void FourSlots(const Args& a, const SlotPlanes& planes, int32_t q, in
 #endif
 
 #if HWY_MAX_BYTES >= 64
-/// Slots j … j + 7 of 16 positions from q on; those behind the map repeat its last one.
+/// Slots j … j + 7 of 16 positions from q on; those past the map repeat its last one.
 HWY_INLINE void EightSlots(const Args& a, const SlotPlanes& planes, int32_t q, int32_t j,
                            int64_t to, const SlotMap& map) {
   const hn::CappedTag<float, 16> d;
@@ -101,7 +101,7 @@ HWY_INLINE void EightSlots(const Args& a, const SlotPlanes& planes, int32_t q, i
 }
 #endif
 
-/// Columns before and behind the map in padded row y, all slots.
+/// Columns before and after the map in padded row y, all slots.
 HWY_INLINE void ClearSides(const SlotPlanes& planes, int64_t row, int32_t slots, int32_t left,
                            int32_t right, const SlotMap& map) {
   for (int32_t j = 0; j < slots; ++j, row += planes.plane()) {

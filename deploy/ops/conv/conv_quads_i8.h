@@ -16,7 +16,7 @@
 // outputs: AVX-512 with VBMI takes four of those and permutes them. With L = 8 its registers hold two output rows.
 // One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
 // unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
-// that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool behind is done on the sums.
+// that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool after it is done on the sums.
 // Rows of one tap of several sets (1×1 convolutions of many outputs; `by_sets`) are lines of four sets instead: see
 // conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md. Read first:
 // conv_packed.h. Tested in: conv_quads_i8_test.cc.
@@ -60,7 +60,7 @@ struct ConvQuadsI8 {
   std::vector<int32_t> plane_ej, row_ej;
   int32_t most_entries = 0;  ///< of a block
   /// By sets: of each four sets, kernel row and quad, where the owner in each set has its sums, and where they are read
-  /// (bytes): the first time among the biases, which lie behind. Sets past the last one have a block of their own.
+  /// (bytes): the first time among the biases, which come last. Sets past the last one have a block of their own.
   struct Sums {
     int32_t to, from;
   };
@@ -90,7 +90,7 @@ struct ConvQuadsI8 {
   /// Of a scratch that holds both: where the rows begin, and its size.
   int64_t rows_begin() const { return Size(shared_bytes()).RoundUp(64).value(); }
   int64_t scratch_bytes() const { return (Size(rows_begin()) + rows_bytes()).value(); }
-  /// The winners can be read where the layer in front left them.
+  /// The winners can be read where the producer left them.
   bool reads_in_place() const {
     return !gathered && window.pad_h == 0 && window.pad_w == 0 && slots % 4 == 0;
   }
@@ -99,11 +99,12 @@ struct ConvQuadsI8 {
 /// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
 bool FitsConvQuadsI8(const packed::Layer& layer);
 
-/// Of those the ones that are taken by sets on that instruction set where quads are read in place and no pool is behind.
+/// Whether that instruction set runs the layer by sets. That needs quads that are read in place and no pool after the
+/// layer.
 bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_view isa);
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
-/// slots = groups = channels. pool: of the layer behind. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
+/// slots = groups = channels. pool: whether one follows. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
 /// kernel rows of 1, 3 or 5 taps, owners constant over each group and row of taps, at most 524,280 bytes of lines a set and
 /// four taps (channels × kernel rows × 4·L).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,

@@ -137,7 +137,7 @@ std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, in
   conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
   if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;
   conv.by_sets = !conv.gathered && !pool && FitsConvQuadsBySets(layer, slots, isa);
-  // Lines of taps have a quarter as much behind them for single last taps.
+  // Lines of taps are followed by a quarter as much for single last taps.
   conv.line_bytes = conv.by_sets ? set_bytes : layout.sets * set_bytes;
   const int64_t bytes = conv.by_sets ? (layout.sets + 3) / 4 * set_bytes
                                      : conv.line_bytes * lines + conv.line_bytes / 4;

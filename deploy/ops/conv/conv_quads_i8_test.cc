@@ -32,7 +32,7 @@ struct Form {
   bool gathered = false, by_sets = false;
 };
 
-/// Memory with a guard behind it.
+/// Memory with a guard after it.
 class Scratch {
  public:
   explicit Scratch(int64_t bytes) : bytes_(static_cast<size_t>(bytes)), buffer_(bytes_ + kGuard) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where conv_quads_i8's winners have their lines: beside each other as the layer in front left them, or in planes of
+// Where conv_quads_i8's winners have their lines: beside each other as the producer left them, or in planes of
 // single slots, from which the rows that a block reads are gathered. Read first: conv_quads_i8.h.
 // Included once for each target. Tested in: conv_quads_i8_test.cc.
 #if defined(BISPARSE_CONV_QUADS_LINES_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 convolution of a map of one channel with packed weights, either with stride 1 and the 2×2 max-pool behind it (four
+// int8 convolution of a map of one channel with packed weights, either with stride 1 and the 2×2 max-pool after it (four
 // windows an output) or with any stride and no pool (one window an output). On
 // AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
 // any owners cost the same; on AVX2 kernels of a block must share their taps.
@@ -20,7 +20,7 @@
 //   pairs   AVX2 (conv_taps_pairs_i8.cc), shared taps: pairs of taps as 16-bit numbers, each broadcast to 16 kernels'
 //           pairs of weights. Bound for 64 kernels of 6 or 7 taps: 112 multiplications and as many additions a pooled
 //           position, four a cycle on Zen 3: 56 cycles.
-// Behind it the k-WTA of one winner in 8 or 16 channels is a fold of 16-bit keys (pairs: a minimum of 16-bit words).
+// After it the k-WTA of one winner in 8 or 16 channels is a fold of 16-bit keys (pairs: a minimum of 16-bit words).
 // Tested in: conv_taps_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_CONV_CONV_TAPS_I8_H_
 #define BISPARSE_DEPLOY_OPS_CONV_CONV_TAPS_I8_H_
@@ -76,7 +76,7 @@ struct ConvTapsI8 {
   int32_t padded_w() const { return input.width + 2 * pad_w; }
   int32_t padded_h() const { return input.height + 2 * pad_h; }
   int64_t row_bytes() const { return (padded_w() + 31) / 16 * 16; }
-  /// Where the columns begin in scratch: behind the padded map with eight rows of slack.
+  /// Where the columns begin in scratch: after the padded map with eight rows of slack.
   int64_t columns_at() const { return ((Size(padded_h()) + 8) * row_bytes()).RoundUp(64).value(); }
   /// Pairs form: words of the even, then of the odd columns of a padded row; a row of outputs.
   int64_t half_row() const {

@@ -9,7 +9,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
-// Behind highway.h.
+// After highway.h.
 #include "deploy/simd/vnni_target.h"
 
 HWY_BEFORE_NAMESPACE();

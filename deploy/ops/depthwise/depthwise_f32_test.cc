@@ -22,7 +22,7 @@ void Check(const PoolShape& s, bool relu, Random& random) {
                                   << s.stride_h << "x" << s.stride_w << " pad " << s.pad_h << "x"
                                   << s.pad_w << " relu " << relu);
   const int64_t stride = s.channels + random.Int(0, 3);
-  // No slack behind: a read past an end is the sanitizers' to find.
+  // No slack at the end: a read past an end is the sanitizers' to find.
   const std::vector<float> x = random.Normals(int64_t{s.in_h} * s.in_w * s.channels);
   const std::vector<float> weight =
       random.Normals((s.kernel_h * s.kernel_w - 1) * stride + s.channels);

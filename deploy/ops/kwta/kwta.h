@@ -41,7 +41,7 @@ int64_t KwtaScratchFloats(const KwtaF32Args& args) noexcept;
 void KwtaF32(const KwtaF32Args& args) noexcept;
 
 /// Whether pool_w may be set: global scope, one group, no chunks, whole vectors of channels. x is then
-/// the map in front of a 2×2 max-pool of stride 2, pool_w columns wide; positions are those behind.
+/// the map before a 2×2 max-pool of stride 2, pool_w columns wide; positions are those after it.
 bool KwtaPoolsF32(const KwtaF32Args& args) noexcept;
 
 /// dense[0 … elements) = 0, then dense[index_k[i]] = value_k[i]: for layers that read the map

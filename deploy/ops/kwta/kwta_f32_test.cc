@@ -113,7 +113,7 @@ TEST(KwtaF32, RandomGroupsChunksScopesAndTies) {
   });
 }
 
-TEST(KwtaF32, BehindAPool) {
+TEST(KwtaF32, AfterAPool) {
   ForEachIsa([&] {
     Random random(5);
     for (int trial = 0; trial < 60; ++trial) {

@@ -26,7 +26,7 @@ using DI = hn::CappedTag<int32_t, 16>;
 using VF = hn::Vec<DF>;
 using VI = hn::Vec<DI>;
 
-/// The lanes of v that mask names, in order, in front.
+/// The lanes of v that mask names, in order, as the first ones.
 HWY_INLINE VI CompressLanes(VI v, hn::Mask<DI> mask) {
 #if HWY_TARGET == HWY_AVX2
   const auto bits = static_cast<size_t>(_mm256_movemask_ps(_mm256_castsi256_ps(mask.raw)));

@@ -99,7 +99,7 @@ TEST(MatMulI8, QuantisesTiesToEvenAndClampsAndTakesNanAsTheSmallest) {
     x.push_back(std::numeric_limits<float>::quiet_NaN());
     x.push_back(std::numeric_limits<float>::infinity());
     const std::vector<int> expected = {100, 100, 102, 102, 100, 98, 255, 0, 255, 0, 0, 255};
-    for (size_t shift = 0; shift < 20; ++shift) {  // in vectors and behind them
+    for (size_t shift = 0; shift < 20; ++shift) {  // in vectors and past them
       std::vector<float> moved(shift, 1.0f);
       moved.insert(moved.end(), x.begin(), x.end());
       for (float& v : moved) v *= 0.25f;

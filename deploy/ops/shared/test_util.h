@@ -28,7 +28,7 @@ void ForEachIsa(const Check& check) {
 }
 
 /// Calls `check` once in each mode of floats that a host may set: every rounding, then with subnormal numbers flushed.
-/// `check` computes; what it got is compared behind it, in the standard mode.
+/// `check` computes; what it got is compared afterwards, in the standard mode.
 template <class Check>
 void ForEachFloatMode(const Check& check) {
   for (const int rounding : {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {

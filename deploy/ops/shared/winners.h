@@ -23,7 +23,7 @@ struct WinnersF32 {
   const float* value_k = nullptr;
   int64_t count = 0;                 ///< of the whole map
   int32_t per_position = 0;          ///< constant number at each position; 0 if begin_p says it
-  const int32_t* begin_p = nullptr;  ///< [H·W + 1], global scope in front of a convolution
+  const int32_t* begin_p = nullptr;  ///< [H·W + 1], global scope before a convolution
 };
 
 }  // namespace bisparse::kernels
