@@ -22,10 +22,9 @@ struct Audio {
   int32_t only_channel = 0;
 };
 
-/// Also from a pipe, which is read once and to its end. Throws Error (kData) naming the file and
-/// what libsndfile said, also for files with no samples, with fewer samples than their header
+/// Also from a pipe, which is read once and to its end. target_rate_hz = 0 keeps the file's rate. Throws Error (kData)
+/// naming the file and what libsndfile said. So it does for files with no samples, with fewer samples than their header
 /// promises, with samples that are not finite, and with more than an hour of sound.
-/// target_rate_hz = 0 keeps the file's rate.
 Audio ReadAudio(const std::string& path, int32_t target_rate_hz);
 
 /// What was done to a recording and its user should know, a clause each, e.g. "peaks at 4 times full

@@ -22,8 +22,8 @@ void BandLimit(int32_t sample_rate_hz, double low_hz, double high_hz, std::span<
 void Reverberate(CounterRandom& random, int32_t sample_rate_hz, double decay_ms, double direct_db,
                  std::span<float> samples);
 
-/// What an 8 kHz telephone line leaves: the band from 300 to 3400 Hz, every second sample at 16 kHz
-/// (held until the next), in 8 bits by the µ-law of ITU-T G.711 (its continuous form, µ = 255).
+/// What an 8 kHz telephone line leaves: the band from 300 to 3400 Hz, and at 16 kHz every second sample, held until the
+/// next. Samples have 8 bits by the µ-law of ITU-T G.711 (its continuous form, µ = 255).
 void Telephone(int32_t sample_rate_hz, std::span<float> samples);
 
 /// An overdriven input: what exceeds `fraction` of the loudest sample is cut off there.
@@ -34,8 +34,8 @@ void Clip(double fraction, std::span<float> samples);
 void Hum(CounterRandom& random, int32_t sample_rate_hz, double mains_hz, double snr_db,
          double quietest, std::span<float> samples);
 
-/// Silences packets of 20 ms: one is lost with probability `loss` after one that arrived, and with
-/// probability 1/2 after one that was lost (Gilbert 1960), so losses last two packets on average.
+/// Silences packets of 20 ms. One is lost with probability `loss` after one that arrived, and with probability 1/2 after
+/// one that was lost (Gilbert 1960). So losses last two packets on average.
 void LosePackets(CounterRandom& random, int32_t sample_rate_hz, double loss,
                  std::span<float> samples);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a recording is whole. libsndfile reads what is there, mends the header's length silently and
-// says so in its log: that log is read here, so that no second parser stands beside its own.
+// Whether a recording is whole. libsndfile reads what is there, mends the header's length silently and says so in its
+// log. That log is read here, so that no second parser stands beside its own.
 // For audio.cc. Tested in: audio_test.cc.
 #ifndef BISPARSE_DATA_RECORDING_LENGTH_H_
 #define BISPARSE_DATA_RECORDING_LENGTH_H_
@@ -16,9 +16,9 @@ namespace bisparse::data {
 /// if nothing is missing, or no more than a miscount. `samples`: how many came out of each channel.
 std::string MissingSound(SNDFILE* file, const SF_INFO& format, int descriptor, int64_t samples);
 
-/// Where the length of a RIFF file's data stands, if its writer left both lengths at the beginning
-/// (0, or that of an empty file) because it could not go back or was killed; else −1. libsndfile
-/// reads such a file as empty.
+/// Where the length of a RIFF file's data stands, if its writer never filled in the lengths, else −1. A writer that could
+/// not go back or was killed leaves both as they were at the beginning: 0, or that of an empty file. libsndfile reads
+/// such a file as empty.
 int64_t UnfinishedWavLength(int descriptor);
 
 }  // namespace bisparse::data

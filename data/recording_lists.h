@@ -23,10 +23,12 @@ class RecordingIndex {
  public:
   RecordingIndex(const std::string& root, const std::vector<std::string>& paths);
 
-  /// The recordings that `name` means, empty if none or if in doubt. Tried in turn: the path below
-  /// the root without its extension; the same without leading folders; the same in any letter case;
-  /// of a name without a folder, the one recording of that name (or as many as `times`, how often the
-  /// list has this line).
+  /// The recordings that `name` means, empty if none or if in doubt. Tried in turn:
+  ///   the path below the root without its extension
+  ///   the same without leading folders
+  ///   the same in any letter case
+  ///   of a name without a folder, the one recording of that name, or as many as `times`
+  /// `times` is how often the list has this line.
   std::vector<std::string> Find(std::string name, int64_t times) const;
 
  private:

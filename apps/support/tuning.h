@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Measures each layer's ways to be computed in its place in the network, and keeps what was found in a file that is
-// good for that model on that kind of machine only.
+// Measures each layer's ways to be computed, in its place in the network. What was found is kept in a file that is good
+// for that model on that kind of machine only.
 #ifndef BISPARSE_APPS_SUPPORT_TUNING_H_
 #define BISPARSE_APPS_SUPPORT_TUNING_H_
 
@@ -12,9 +12,9 @@
 
 namespace bisparse::apps {
 
-/// For each convolution and linear layer the fastest of sparse_sparse, sparse_dense and dense. A way is timed by the
-/// layer, the one with weights before it, what lies between and what comes after, since a neighbour's work depends on it: in
-/// turn with the others, the best tenth of many calls of one sample. One thread; about 0.1 s a layer.
+/// For each convolution and linear layer the fastest of sparse_sparse, sparse_dense and dense. What is timed is the layer,
+/// the one with weights before it, what lies between and what comes after, since a neighbour's work depends on the way.
+/// Ways are timed in turn: the best tenth of many calls of one sample. One thread; about 0.1 s a layer.
 std::vector<LayerChoice> Tune(const packed::Model& model);
 
 /// --tune and --tune-file.

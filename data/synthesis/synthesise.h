@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes a small data set of spoken commands with the speech synthesiser espeak-ng, in the layout of
-// Speech Commands, so that the whole path runs on any machine without a download. espeak-ng is
-// GPL-3: it is run as a process, never linked.
+// Makes a small data set of spoken commands with the speech synthesiser espeak-ng, in the layout of Speech Commands.
+// So the whole path runs on any machine without a download. espeak-ng is GPL-3: it is run as a process, never linked.
 //
 //   OUT/WORD/SPEAKER_nohash_N.wav                16 kHz, mono, 16 bit, one second; SPEAKER is eight hexadecimal digits
 //   OUT/_background_noise_/*.wav                 white and pink noise, mains hum, ten seconds each

@@ -11,7 +11,7 @@
 
 namespace bisparse {
 
-/// A name, on one line: a byte that is no UTF-8 or is below 0x20 becomes `\xff`, and another character that controls the
+/// A name, on one line. A byte that is no UTF-8 or is below 0x20 becomes `\xff`. Another character that controls the
 /// terminal or the direction of writing becomes `\u202e`, as in JSON.
 std::string Shown(std::string_view text);
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters of the log-mel front end: everything that decides which features a clip becomes. The
-// same struct is filled from YAML for training, stored in the model file, and used by the engine,
-// so that what is deployed computes the features that were trained (design: "a mismatch there is
-// the commonest failure in the field"). Computed by: deploy/frontend/log_mel.h.
+// Parameters of the log-mel front end: everything that decides which features a clip becomes. The same struct is filled
+// from YAML for training, stored in the model file, and used by the engine. So what is deployed computes the features
+// that were trained; a mismatch there is the commonest failure in the field. Computed by: deploy/frontend/log_mel.h.
 #ifndef BISPARSE_DEPLOY_FRONTEND_FRONT_END_H_
 #define BISPARSE_DEPLOY_FRONTEND_FRONT_END_H_
 

@@ -15,12 +15,11 @@ namespace bisparse::train {
 
 /// owner_nr, layout.owners() entries; empty if set_size is 1. A pure function of its arguments.
 ///
-/// For each set the owners are dealt like cards: the set's blocks are shuffled and given to the
-/// next runs in order, then shuffled anew. So any two blocks own equally many runs (±1; exactly R/S
-/// where S divides R: the paper's constant fan-in of 64 of 1600), and each block has its share in
-/// every stretch of input channels and in all rows of the kernel: no kernel is blind to a channel
-/// by bad luck, which matters where runs are long and few (10 runs for 4 blocks). The empty
-/// blocks that pad a last set have their share too, so that every kernel of a layer keeps 1/S of its positions.
+/// For each set the owners are dealt like cards: the set's blocks are shuffled and given to the next runs in order,
+/// then shuffled anew. So any two blocks own equally many runs, ±1. Where S divides R it is exactly R/S, the paper's
+/// constant fan-in of 64 of 1600. Each block has its share in every stretch of input channels and in all rows of the
+/// kernel. No kernel is blind to a channel by bad luck, which matters where runs are long and few (10 runs for 4
+/// blocks). The empty blocks that pad a last set have their share too, so that every kernel keeps 1/S of its positions.
 std::vector<uint8_t> DrawStaticOwners(const packed::Layout& layout, uint64_t seed,
                                       std::string_view layer_name);
 

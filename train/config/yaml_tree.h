@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A YAML document as a plain tree with marks, built from yaml-cpp's events. yaml-cpp's own Node
-// passes duplicate keys silently, reads 010 as 8 and shares aliased nodes (so that a walk over ten
-// lines can take for ever); here keys keep their order and their doubles, scalars stay text until
-// the schema asks, and aliases are copied under a budget. Tested in: yaml_tree_test.cc,
-// tests/fuzz/fuzz_config.cc.
+// A YAML document as a plain tree with marks, built from yaml-cpp's events. yaml-cpp's own Node passes duplicate keys
+// silently and reads 010 as 8. It shares aliased nodes, so that a walk over ten lines can take for ever. Here keys keep
+// their order and their doubles, scalars stay text until the schema asks, and aliases are copied under a budget.
+// Tested in: yaml_tree_test.cc, tests/fuzz/fuzz_config.cc.
 #ifndef BISPARSE_TRAIN_CONFIG_YAML_TREE_H_
 #define BISPARSE_TRAIN_CONFIG_YAML_TREE_H_
 

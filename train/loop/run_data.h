@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run is trained on, kept in its folder as data.json: the names of the classes as the data
-// set has them (the configuration need not list any), and what tells these samples from others, so
-// that a run is not resumed with other data. Tested in: loop_test.cc.
+// What a run is trained on, kept in its folder as data.json. It has the names of the classes as the data set has them:
+// the configuration need not list any. It has what tells these samples from others, so that a run is not resumed with
+// other data. Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_DATA_H_
 #define BISPARSE_TRAIN_LOOP_RUN_DATA_H_
 

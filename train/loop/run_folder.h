@@ -7,9 +7,8 @@
 //                best.pt       the network of the epoch that train.keep says
 //                log/summary.json   epoch kept, accuracy, seed, minutes, code and teachers, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
-// Nothing is replaced or deleted that the program did not write: a folder is a run's if its
-// config.yaml begins with a line that says so and holds the checksum of the rest, and only then may
-// the other names be replaced. A run whose config.yaml its user has changed can be resumed, if the
+// Nothing is replaced or deleted that the program did not write. A folder is a run's if its config.yaml begins with a
+// line that says so and holds the checksum of the rest. Only then may the other names be replaced. A run whose config.yaml its user has changed can be resumed, if the
 // settings agree; the file stays as it is. Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 #define BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
@@ -43,9 +42,9 @@ enum class OpenRun { kNew, kResume, kForce, kFollow };
 /// A run that this process holds. The lock goes with the process, however that ends.
 class RunFolder {
  public:
-  /// Makes the folder, takes the lock. Throws Error: kConfiguration if the run exists (kNew), if its
-  /// configuration differs in what matters (kResume) or if a file is in the way that no trainer
-  /// wrote, kData if another trainer holds it or it can't be written to. kResume of a run that does not exist begins it.
+  /// Makes the folder, takes the lock. kResume of a run that does not exist begins it. Throws Error (kConfiguration)
+  /// if the run exists (kNew), if its configuration differs in what matters (kResume), or if a file is in the way that
+  /// no trainer wrote. Throws Error (kData) if another trainer holds the run or it can't be written to.
   RunFolder(const std::string& folder, const Config& config, OpenRun open);
 
   /// Writes config.yaml and data.json, with kForce after deleting the files of the run that was

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense convolution straight from its definition, in double, and the bound on float's error:
-// a sum of P + 1 terms in any fixed order with or without fused multiply-add is off by at most
-// (P + 1)·ε·(|bias| + Σ|x·w|), ε = 2^-24 a rounding and two roundings a term without fusing.
+//
+//   |computed − exact| ≤ (P + 1)·ε·(|bias| + Σ|x·w|),  ε = 2^-24
+//
+// It holds for a sum of P + 1 terms in any fixed order, with fused multiply-add (one rounding a term) or without (two).
 // Tested in: conv_dense_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_CONV_CONV_DENSE_F32_REF_H_
 #define BISPARSE_DEPLOY_OPS_CONV_CONV_DENSE_F32_REF_H_

@@ -32,8 +32,9 @@ struct WinnersPattern {
   int32_t groups = 1;  ///< each group of in_c/groups channels has per_position/groups of them
 };
 
-/// The forms that the functions below give a convolution of winners, and one with a pool after it (nothing where L < 16 and
-/// the shifted rows would not fit into L1): they follow from shapes and owners alone, the same on every machine.
+/// The forms that the functions below give a convolution of winners, and one with a pool after it. The second gives
+/// nothing where L < 16 and the shifted rows would not fit into L1. Forms follow from shapes and owners alone: they are the
+/// same on every machine.
 ConvPackedForm ConvPackedWinnersForm(const packed::Layout& layout, const packed::Window& window,
                                      const WinnersPattern& pattern,
                                      std::span<const uint8_t> owner_nr);

@@ -5,21 +5,26 @@
 //   acc[oy, ox, o] = bias_o[o] + Σ over entries (four of (ky, slot)) of o's block, kx, j < 4 of
 //                    weight[channel(oy + ky_j, ox + kx, slot_j), ky_j, kx, o] · value(…)
 //
-// Where L = 16 and four groups beside each other (a quad) share owners everywhere, an entry is a quad of one kernel row,
-// and is read where the winners are. Otherwise (`gathered`) any four that a block owns make an entry, the last one filled
-// up with zeros, and each row of them is brought together from planes of single slots before it is used.
+// Where L = 16 and four groups beside each other (a quad) share owners everywhere, an entry is a quad of one kernel row.
+// It is read where the winners are. Otherwise (`gathered`) any four (ky, slot) that a block owns make an entry, the last
+// one filled up with zeros. Each row of them is brought together from planes of single slots before it is used.
 //
 // A channel's weights for one block and kernel row are lines of 4·L bytes: four taps of L outputs (16 or 8),
-// byte 4q + i of 16-byte part b = tap q, output 4b + i. Unpacking the lines of four winners by bytes, then by
-// words, gives for each tap what a dot product wants: four inputs beside each other for 16 outputs.
-// The fifth tap of a row of five and the only one of a row of one are kept a second time as L bytes in the order of
-// outputs: AVX-512 with VBMI takes four of those and permutes them. With L = 8 its registers hold two output rows.
-// One load for each winner and 2 unpacks and 1 dot product for each tap = 64 multiplications; the
-// unpacked taps serve all columns of a tile, whose sums stay in registers. Where a winner's lines are is one u16, so
-// that a quad's four come in one load: loads are what bounds it. A 2×2 max-pool after it is done on the sums.
+//
+//   byte 4q + i of 16-byte part b = tap q, output 4b + i
+//
+// Unpacking the lines of four winners by bytes, then by words, gives for each tap what a dot product wants: four inputs
+// beside each other for 16 outputs. The fifth tap of a row of five and the only one of a row of one are kept a second
+// time, as L bytes in the order of outputs. AVX-512 with VBMI takes four of those and permutes them. With L = 8 its
+// registers hold two output rows.
+//
+// Cost: a load for each winner, 2 unpacks and a dot product (64 multiplications) for each tap. The unpacked taps serve
+// all columns of a tile, whose sums stay in registers. Loads are what bounds it, so where a winner's lines are is one
+// u16: a quad's four come in one load. A 2×2 max-pool after the layer is done on the sums.
+//
 // Rows of one tap of several sets (1×1 convolutions of many outputs; `by_sets`) are lines of four sets instead: see
-// conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md. Read first:
-// conv_packed.h. Tested in: conv_quads_i8_test.cc.
+// conv_quads_sets_i8.cc. Why: docs/decisions/0004-quads.md, docs/decisions/0011-gathered-quads.md.
+// Read first: conv_packed.h. Tested in: conv_quads_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_CONV_CONV_QUADS_I8_H_
 #define BISPARSE_DEPLOY_OPS_CONV_CONV_QUADS_I8_H_
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 convolution of a map of one channel with packed weights, either with stride 1 and the 2×2 max-pool after it (four
-// windows an output) or with any stride and no pool (one window an output). On
-// AVX-512 with VBMI and VNNI every lane picks its own four taps of the window by a byte permute, so
-// any owners cost the same; on AVX2 kernels of a block must share their taps.
+// int8 convolution of a map of one channel with packed weights. Either the stride is 1 and the 2×2 max-pool after it is
+// done too (four windows an output), or there is any stride and no pool (one window an output). On AVX-512 with VBMI and
+// VNNI every lane picks its own four taps of the window by a byte permute, so any owners cost the same. On AVX2 kernels
+// of a block must share their taps.
 //
 //   y[py, px, o] = clamp(max over dy, dx of Σ_taps w[o, ky, kx] · x[s·py + dy + ky, s·px + dx + kx] …)
 //
 // with a pool s = 2 and dy, dx are 0 and 1; without, s is the stride and both are 0.
-// Eight rows of the map, interleaved as columns of 8 bytes, make one load of 64 bytes hold all
-// windows of a position: they differ by 1 (a row down) and 8 (a column right) in the index.
+// Eight rows of the map are interleaved as columns of 8 bytes. So one load of 64 bytes holds all windows of a position:
+// they differ by 1 (a row down) and 8 (a column right) in the index.
 // Three forms:
 //   shared  All kernels of a block of 16 have the same taps (L = 16, or a dense layer). One permute makes the fours of
 //           taps of a position that dot products then read from memory, each broadcast to 16 kernels. Bound for 64 kernels

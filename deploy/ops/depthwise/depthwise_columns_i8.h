@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution on u8 maps by dot products of four rows, for AVX-512 with VNNI:
 //   y[yo][xo][c] = clamp((bias[c] + Σ_kx Σ_ky w[ky][kx][c] · x[yo·sh − ph + ky][xo·sw − pw + kx][c]) >> shift[c])
-// For each output row the input's columns are made once: of 64 channels, four rows interleaved so that one dot product adds
-// four taps of 16 channels. Windows that overlap share columns. Packing the sums undoes the interleaving's order of channels.
-// Bound for 64 channels and 3×3: 12 dot products a position, and 8 shuffles and 4 stores a column, which share two ports:
-// 10 cycles a position.
+// For each output row the input's columns are made once. A column holds four rows of 64 channels, interleaved so that one
+// dot product adds four taps of 16 channels. Windows that overlap share columns. Packing the sums undoes the
+// interleaving's order of channels. Bound for 64 channels and 3×3: 12 dot products a position, and 8 shuffles and 4
+// stores a column, which share two ports: 10 cycles a position.
 // Tested in: depthwise_columns_i8_test.cc. The general kernel: depthwise_i8.h.
 #ifndef BISPARSE_DEPLOY_OPS_DEPTHWISE_DEPTHWISE_COLUMNS_I8_H_
 #define BISPARSE_DEPLOY_OPS_DEPTHWISE_DEPTHWISE_COLUMNS_I8_H_
@@ -35,9 +35,8 @@ struct DepthwiseColumnsI8 {
 /// Whether a row's columns are few: larger ones have left every cache, and the general kernel reads the map where it is.
 bool FitsDepthwiseColumnsI8(const PoolShape& shape) noexcept;
 
-/// Nothing where the CPU (and BISPARSE_ISA) lacks AVX-512 with VNNI, the columns do not fit, or the layer is the last
-/// with weights. weight_pc: [tap]
-/// [channel], weight_stride bytes from one tap to the next; bias_c with the rounding term.
+/// weight_pc: [tap][channel], weight_stride bytes from one tap to the next; bias_c with the rounding term. Nothing where
+/// the CPU (or BISPARSE_ISA) lacks AVX-512 with VNNI, the columns do not fit, or the layer is the last with weights.
 std::optional<DepthwiseColumnsI8> PrepareDepthwiseColumnsI8(const PoolShape& shape, uint8_t zero,
                                                             const int8_t* weight_pc,
                                                             int64_t weight_stride,
