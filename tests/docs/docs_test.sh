@@ -96,5 +96,5 @@ done < <(printf '%s\n' "${all_files[@]}" | awk '
     next
   }
   { flush_comment() }
-  END { flush_comment() }' - "${sources[@]}")
+  END { flush_comment() }' - "${sources[@]}" | sort -u)
 exit $failed
