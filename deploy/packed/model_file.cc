@@ -19,6 +19,8 @@
 #include "deploy/base/file.h"
 #include "deploy/base/mapped_file.h"
 #include "deploy/base/regular_file.h"
+#include "deploy/ops/operator.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/model_generated.h"
 
 namespace bisparse::packed {
@@ -31,10 +33,14 @@ using flatbuffers::Offset;
 template <typename T>
 using Vector = flatbuffers::Vector<T>;
 
-// An f32 file is what it was before there was int8, so that older programs read it too.
-constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2;
-uint32_t FormatVersion(NumberFormat format) {
-  return format == NumberFormat::kI8 ? kVersionI8 : kVersionF32;
+// A file of what older programs know is what it was, so that they read it too.
+constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2, kVersionGraph = 3;
+/// Version 3: a layer reads another than the one before it, or an int8 map holds values below 0.
+uint32_t FormatVersion(const Model& model) {
+  const bool is_signed = std::any_of(model.layers.begin(), model.layers.end(),
+                                     [](const Layer& layer) { return layer.output_zero != 0; });
+  if (is_signed || !Graph(model).IsChain()) return kVersionGraph;
+  return model.format == NumberFormat::kI8 ? kVersionI8 : kVersionF32;
 }
 constexpr size_t kAlignment = 64;  // of weights: a cache line, an AVX-512 register
 // FlatBuffers' offsets are signed 32-bit numbers.
@@ -71,11 +77,11 @@ Header CheckHeader(std::span<const uint8_t> bytes, uint64_t file_bytes,
     refuse("has {} bytes, a header alone has {}: truncated", bytes.size(), sizeof header);
   }
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.format_version < kVersionF32 || header.format_version > kVersionI8) {
-    refuse(
-        "format version = {}, this program reads {} and {} (hint: {})", header.format_version,
-        kVersionF32, kVersionI8,
-        header.format_version > kVersionI8 ? "too new, update bisparse" : "export the model again");
+  if (header.format_version < kVersionF32 || header.format_version > kVersionGraph) {
+    refuse("format version = {}, this program reads {} to {} (hint: {})", header.format_version,
+           kVersionF32, kVersionGraph,
+           header.format_version > kVersionGraph ? "too new, update bisparse"
+                                                 : "export the model again");
   }
   if (header.header_bytes != sizeof header) {
     refuse("header bytes = {}, {} expected: altered", header.header_bytes, sizeof header);
@@ -112,6 +118,13 @@ std::string ToString(const flatbuffers::String* text) { return text ? text->str(
 /// offsets to one long string must not become many long strings.
 std::string ToName(const flatbuffers::String& name) {
   return std::string(name.c_str(), std::min<size_t>(name.size(), 257));
+}
+/// Of a layer's inputs, cut likewise after the first that is too many.
+template <typename T>
+std::vector<T> ToShort(const Vector<T>* values) {
+  if (values == nullptr) return {};
+  const size_t size = std::min<size_t>(values->size(), kMaxInputs + 1);
+  return {values->data(), values->data() + size};
 }
 Shape ToShape(const schema::Shape& s) { return {s.height(), s.width(), s.channels()}; }
 schema::Shape FromShape(const Shape& s) { return {s.height, s.width, s.channels}; }
@@ -167,6 +180,10 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.shift_o = InPlace(stored.shift_o(), "shift_o", location);
   layer.scale_o = InPlace(stored.scale_o(), "scale_o", location);
   layer.output_scale = stored.output_scale();
+  layer.inputs = ToShort<int32_t>(stored.inputs());
+  layer.output_zero = stored.output_zero();
+  layer.input_shift = ToShort<uint8_t>(stored.input_shift());
+  layer.output_shift = stored.output_shift();
   return layer;
 }
 
@@ -206,15 +223,16 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   model.storage = std::move(storage);
   model.name = stored.name()->str();
   model.format = ToEnum(stored.number_format(), NumberFormat::kI8, "number_format", location);
-  if (format_version != FormatVersion(model.format)) {
-    Fail(ErrorKind::kData, location, "format version = {}, {} is version {}: altered",
-         format_version, NumberFormatName(model.format), FormatVersion(model.format));
-  }
   model.input = ToShape(*stored.input());
   model.input_scale = stored.input_scale();
   model.input_zero = stored.input_zero();
   for (const schema::Layer* layer : *stored.layers())
     model.layers.push_back(ReadLayer(*layer, location));
+  if (const uint32_t expected = FormatVersion(model); format_version != expected) {
+    Fail(ErrorKind::kData, location, "format version = {}, {}{} is version {}: altered",
+         format_version, NumberFormatName(model.format),
+         expected == kVersionGraph ? " with branches or signed maps" : "", expected);
+  }
   if (stored.class_names() != nullptr) {
     // In double: shapes are not validated yet, their product may not fit 64 bits.
     const Shape shape = model.layers.empty() ? model.input : model.layers.back().output;
@@ -243,7 +261,8 @@ Offset<Vector<T>> WriteVector(FlatBufferBuilder& builder, std::span<const T> val
   return builder.CreateVector(values.data(), values.size());
 }
 
-Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer) {
+/// `index`: of the layer.
+Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer, int32_t index) {
   const auto weights = WriteVector(builder, layer.weight_pnl);
   const auto biases = WriteVector(builder, layer.bias_o);
   const auto owners = WriteVector(builder, layer.owner_nr);
@@ -251,6 +270,12 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer)
   const auto biases_i32 = WriteVector(builder, layer.bias_i32_o);
   const auto shifts = WriteVector(builder, layer.shift_o);
   const auto scales = WriteVector(builder, layer.scale_o);
+  // A layer that reads the one before it is written as it was before there were branches.
+  const bool names_inputs = !layer.inputs.empty() && layer.inputs != std::vector{index - 1};
+  const auto inputs = WriteVector(
+      builder,
+      std::span<const int32_t>(layer.inputs).first(names_inputs ? layer.inputs.size() : 0));
+  const auto input_shifts = WriteVector(builder, std::span<const uint8_t>(layer.input_shift));
   const auto name = builder.CreateString(layer.name);
   Offset<schema::Packing> packing;
   if (layer.HasWeights()) {
@@ -264,15 +289,15 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer)
     kwta = schema::CreateKwtaRule(builder, k.winners, static_cast<schema::KwtaScope>(k.scope),
                                   k.groups, k.chunk);
   }
-  const bool has_window = layer.IsConvolution() || layer.kind == LayerKind::kMaxPool ||
-                          layer.kind == LayerKind::kAvgPool;
+  const bool has_window = OperatorOf(layer.kind).has_window;
   const Window& w = layer.window;
   const schema::Window window(w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_h, w.pad_w);
   const schema::Shape input = FromShape(layer.input), output = FromShape(layer.output);
   return schema::CreateLayer(builder, static_cast<schema::LayerKind>(layer.kind), name, &input,
                              &output, has_window ? &window : nullptr, packing, kwta, owners,
                              weights, biases, weights_i8, biases_i32, shifts, scales,
-                             layer.output_scale);
+                             layer.output_scale, inputs, layer.output_zero, input_shifts,
+                             layer.output_shift);
 }
 
 Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEnd& f) {
@@ -303,7 +328,9 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   }
   FlatBufferBuilder builder(EstimateBytes(model));
   std::vector<Offset<schema::Layer>> layers;
-  for (const Layer& layer : model.layers) layers.push_back(WriteLayer(builder, layer));
+  for (const Layer& layer : model.layers) {
+    layers.push_back(WriteLayer(builder, layer, static_cast<int32_t>(layers.size())));
+  }
   const auto layer_vector = builder.CreateVector(layers);
   Offset<Vector<Offset<flatbuffers::String>>> class_names;
   if (!model.class_names.empty()) class_names = builder.CreateVectorOfStrings(model.class_names);
@@ -321,7 +348,7 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
 
   const std::span<const uint8_t> payload(builder.GetBufferPointer(), builder.GetSize());
   Header header;
-  header.format_version = FormatVersion(model.format);
+  header.format_version = FormatVersion(model);
   header.payload_bytes = payload.size();
   header.payload_xxhash64 = XxHash64(payload);
   std::vector<uint8_t> bytes(sizeof header + payload.size());

@@ -226,15 +226,15 @@ TEST(ModelFile, HeaderIsAsDocumented) {
 TEST(ModelFile, RefusesOtherVersions) {
   using testing::AllOf, testing::EndsWith, testing::StartsWith;
   std::vector<uint8_t> bytes = ExampleBytes();
-  Put<uint32_t>(bytes, kVersionAt, 3);
+  Put<uint32_t>(bytes, kVersionAt, 4);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 3, this program reads 1 and 2 (hint: too new, update "
+            "m.bisparse: format version = 4, this program reads 1 to 3 (hint: too new, update "
             "bisparse)");
   Put<uint32_t>(bytes, kVersionAt, 2);
   EXPECT_EQ(RefusalOf(bytes), "m.bisparse: format version = 2, f32 is version 1: altered");
   Put<uint32_t>(bytes, kVersionAt, 0);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 0, this program reads 1 and 2 (hint: export the model "
+            "m.bisparse: format version = 0, this program reads 1 to 3 (hint: export the model "
             "again)");
 }
 

@@ -314,7 +314,7 @@ TEST(ModelI8, AFilesVersionIsThatOfItsNumberFormat) {
   f32[8] = 2;
   EXPECT_THAT(ParseFault(f32), HasSubstr("m.bisparse: format version = 2, f32 is version 1"));
   f32[8] = 3;
-  EXPECT_THAT(ParseFault(f32), HasSubstr("format version = 3, this program reads 1 and 2"));
+  EXPECT_THAT(ParseFault(f32), HasSubstr("format version = 3, f32 is version 1"));
 }
 
 }  // namespace
