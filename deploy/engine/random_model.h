@@ -16,6 +16,8 @@ struct RandomModelOptions {
   bool exact = true;
   /// int8: many convolutions of the shapes and owners that conv_quads_i8 is made for.
   bool quads = true;
+  /// Values with several readers, joined by add, multiply and concat; int8 maps that hold values below 0.
+  bool graphs = false;
 };
 
 /// The same network for the same seed and options; it owns its weights (storage).

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "deploy/base/random.h"
 #include "deploy/engine/random_model.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/model_file.h"
 
 namespace bisparse {
@@ -201,6 +203,97 @@ TEST(RandomI8Model, UsesTheRangeOfU8) {
   EXPECT_GT(varied, maps * 4 / 5);
 }
 
+/// Which layers and joins random graphs have, and how often values are read.
+struct Seen {
+  std::set<LayerKind> kinds;
+  int branches = 0, thrice = 0, twice = 0, of_input = 0, repeated = 0, signed_maps = 0,
+      signed_relus = 0, signed_kwtas = 0, signed_pools = 0, shifted = 0, affine = 0;
+
+  void Add(const Model& model) {
+    const packed::Graph graph(model);
+    const std::vector<packed::Quantisation> steps = packed::Quantisations(model);
+    for (int64_t i = 0; i < std::ssize(model.layers); ++i) {
+      const Layer& layer = model.layers[static_cast<size_t>(i)];
+      const std::span<const int32_t> inputs = graph.inputs(i);
+      kinds.insert(layer.kind);
+      branches += graph.readers(i).size() > 1;
+      thrice += graph.readers(i).size() > 2;
+      twice += inputs.size() == 2 && inputs[0] == inputs[1];
+      of_input += i > 0 && inputs[0] == -1;
+      affine += layer.kind == LayerKind::kAffine;
+      for (const int32_t value : inputs.subspan(1)) {
+        const Shape& shape =
+            value < 0 ? model.input : model.layers[static_cast<size_t>(value)].output;
+        repeated += shape.height != layer.output.height || shape.width != layer.output.width;
+      }
+      const bool is_signed =
+          steps[static_cast<size_t>(inputs[0] + 1)].zero == 128 && inputs[0] >= 0;
+      signed_maps += layer.output_zero == 128;
+      signed_relus += is_signed && layer.kind == LayerKind::kRelu;
+      signed_kwtas += is_signed && layer.kind == LayerKind::kKwta;
+      signed_pools +=
+          is_signed && (layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool);
+      for (const uint8_t shift : layer.input_shift) shifted += shift > 0;
+    }
+  }
+};
+
+TEST(RandomGraph, IsValidAndReachesEveryKindOfLayerAndBranch) {
+  Seen f32, i8;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const Model graph = MakeRandomModel(seed, {.graphs = true});
+    ASSERT_NO_THROW(packed::ValidateModel(graph, "seed " + std::to_string(seed)));
+    f32.Add(graph);
+    const Model quantised = MakeRandomI8Model(seed, {.graphs = true});
+    ASSERT_NO_THROW(packed::ValidateModel(quantised, "seed " + std::to_string(seed)));
+    i8.Add(quantised);
+  }
+  for (const Seen* seen : {&f32, &i8}) {
+    EXPECT_EQ(seen->kinds.size(), static_cast<size_t>(packed::kLastLayerKind) + (seen == &i8));
+    for (const int count :
+         {seen->branches, seen->thrice, seen->twice, seen->of_input, seen->repeated}) {
+      EXPECT_GT(count, 20);
+    }
+  }
+  for (const int count :
+       {i8.signed_maps, i8.signed_relus, i8.signed_kwtas, i8.signed_pools, i8.shifted, i8.affine}) {
+    EXPECT_GT(count, 10);
+  }
+}
+
+// Engines may add in another order only because of this; see ReferenceRun.
+TEST(RandomGraph, SumsInF32AreExact) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const Model model = MakeRandomModel(seed, {.graphs = true});
+    CounterRandom random(seed, {1});
+    std::vector<float> x(static_cast<size_t>(model.input.elements()));
+    for (float& value : x) value = static_cast<float>(random.Below(7)) - 3.0f;
+    double unit = 1;
+    for (const Layer& layer : model.layers) {
+      if (layer.kind == LayerKind::kAvgPool) unit /= 4;
+    }
+    EXPECT_LT(RunReference(model, x).largest_magnitude, 0x1p24 * unit) << "seed " << seed;
+  }
+}
+
+TEST(RandomGraph, UsesTheRangeOfU8) {
+  int maps = 0, varied = 0;
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    const Model model = MakeRandomI8Model(seed, {.graphs = true});
+    const ReferenceRunI8 run = RunReferenceI8(model, Features(model, seed));
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      if (model.layers[i].output_scale == 0.0f) continue;
+      const std::set<int32_t> values(run.layer_output[i].begin(), run.layer_output[i].end());
+      ASSERT_GE(*values.begin(), 0);
+      ASSERT_LE(*values.rbegin(), 255);
+      ++maps;
+      varied += values.size() >= std::min<size_t>(8, run.layer_output[i].size() / 3);
+    }
+  }
+  EXPECT_GT(maps, 300);
+  EXPECT_GT(varied, maps * 4 / 5);
+}
+
 TEST(RandomI8Model, IsTheSameForASeedAndKeepsItsNumbersAlive) {
   const Model again = MakeRandomI8Model(5);
   Model copy;
@@ -215,9 +308,9 @@ TEST(RandomI8Model, IsTheSameForASeedAndKeepsItsNumbersAlive) {
 }
 
 TEST(RandomI8Model, ReadBackFromAFileComputesTheSame) {
-  for (uint64_t seed = 0; seed < 40; ++seed) {
+  for (uint64_t seed = 0; seed < 80; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    const Model model = MakeRandomI8Model(seed);
+    const Model model = MakeRandomI8Model(seed, {.graphs = seed % 2 == 1});
     const Model read = packed::ParseModel(packed::SerialiseModel(model), "bytes");
     const std::vector<float> x = Features(model, seed);
     const ReferenceRunI8 ours = RunReferenceI8(model, x), theirs = RunReferenceI8(read, x);
