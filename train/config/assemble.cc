@@ -11,7 +11,9 @@
 #include "deploy/base/check.h"
 #include "deploy/base/random.h"
 #include "deploy/packed/pack.h"
+#include "train/config/graph.h"
 #include "train/config/network.h"
+#include "train/config/operators.h"
 #include "train/config/static_owners.h"
 
 namespace bisparse::train {
@@ -78,6 +80,50 @@ LayerConfig InputNormalisation(const NetworkConfig& network) {
   return layer;
 }
 
+/// A layer of the model file, without its weights yet, and the one of the configuration that it is.
+struct DeployedLayer {
+  packed::Layer layer;
+  LayerConfig config;
+};
+
+/// Without the layers that vanish: what reads one of them reads its input.
+std::vector<DeployedLayer> DeployedLayers(const NetworkConfig& network) {
+  std::vector<DeployedLayer> layers;
+  const auto add = [&](const LayerConfig& config, packed::LayerKind kind) -> packed::Layer& {
+    packed::Layer& layer = layers.emplace_back(DeployedLayer{{.kind = kind}, config}).layer;
+    layer.name = config.name;
+    layer.input = config.input;
+    layer.output = config.output;
+    layer.window = config.window;
+    layer.kwta = config.kwta.rule;
+    return layer;
+  };
+  int32_t input = -1;
+  if (network.normalise_input) {
+    add(InputNormalisation(network), packed::LayerKind::kAffine);
+    input = 0;
+  }
+  std::vector<int32_t> value_of(network.layers.size());  // of each configured layer
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    const LayerConfig& config = network.layers[i];
+    std::vector<int32_t> inputs;
+    for (const int32_t value : config.inputs) {
+      inputs.push_back(value < 0 ? input : value_of[static_cast<size_t>(value)]);
+    }
+    const std::optional<packed::LayerKind> kind = OperatorOf(config.kind).deployed;
+    if (!kind || FoldTarget(network, i)) {
+      value_of[i] = inputs[0];
+      continue;
+    }
+    const auto index = static_cast<int32_t>(layers.size());
+    packed::Layer& layer = add(config, *kind);
+    // Of a chain they are left out, as in files of older versions.
+    if (inputs != std::vector<int32_t>{index - 1}) layer.inputs = std::move(inputs);
+    value_of[i] = index;
+  }
+  return layers;
+}
+
 }  // namespace
 
 Affine ToAffine(const BatchNormStatistics& statistics) {
@@ -123,33 +169,15 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
   model.name = config.name;
   model.input = config.network.input;
   size_t next_weights = 0, next_affine = 0;
-  if (config.network.normalise_input) {
-    BISPARSE_CHECK(!affines.empty());
-    const LayerConfig layer = InputNormalisation(config.network);
-    packed::Layer deployed{.kind = packed::LayerKind::kAffine, .name = layer.name};
-    deployed.input = deployed.output = layer.input;
-    AddAffine(layer, affines[next_affine++], *storage, deployed);
-    model.layers.push_back(std::move(deployed));
-  }
-  for (size_t i = 0; i < config.network.layers.size(); ++i) {
-    const LayerConfig& layer = config.network.layers[i];
-    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
-    if (!kind || FoldsIntoWeights(config.network, i)) continue;
-    packed::Layer deployed;
-    deployed.kind = *kind;
-    deployed.name = layer.name;
-    deployed.input = layer.input;
-    deployed.output = layer.output;
-    deployed.window = layer.window;
-    if (layer.kind == LayerKind::kKwta) deployed.kwta = layer.kwta.rule;
-    if (layer.HasWeights()) {
+  for (DeployedLayer& deployed : DeployedLayers(config.network)) {
+    if (deployed.config.HasWeights()) {
       BISPARSE_CHECK(next_weights < weights.size());
-      AddWeights(layer, weights[next_weights++], *storage, deployed);
-    } else if (layer.kind == LayerKind::kBatchNorm) {
+      AddWeights(deployed.config, weights[next_weights++], *storage, deployed.layer);
+    } else if (deployed.config.kind == LayerKind::kBatchNorm) {
       BISPARSE_CHECK(next_affine < affines.size());
-      AddAffine(layer, affines[next_affine++], *storage, deployed);
+      AddAffine(deployed.config, affines[next_affine++], *storage, deployed.layer);
     }
-    model.layers.push_back(std::move(deployed));
+    model.layers.push_back(std::move(deployed.layer));
   }
   BISPARSE_CHECK(next_weights == weights.size() && next_affine == affines.size());
   model.class_names = std::move(class_names);
@@ -162,15 +190,9 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
 
 std::string Int8Fault(const Config& config) {
   packed::Model model;
-  if (config.network.normalise_input) {
-    model.layers.push_back(
-        {.kind = packed::LayerKind::kAffine, .name = InputNormalisation(config.network).name});
-  }
-  for (size_t i = 0; i < config.network.layers.size(); ++i) {
-    const LayerConfig& layer = config.network.layers[i];
-    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
-    if (!kind || FoldsIntoWeights(config.network, i)) continue;
-    model.layers.push_back({.kind = *kind, .name = layer.name});
+  model.input = config.network.input;
+  for (DeployedLayer& deployed : DeployedLayers(config.network)) {
+    model.layers.push_back(std::move(deployed.layer));
   }
   return packed::I8Fault(model);
 }
@@ -185,7 +207,7 @@ packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
   if (config.network.normalise_input) add_identity(config.network.input.channels);
   for (size_t i = 0; i < config.network.layers.size(); ++i) {
     const LayerConfig& layer = config.network.layers[i];
-    if (layer.kind == LayerKind::kBatchNorm && !FoldsIntoWeights(config.network, i)) {
+    if (layer.kind == LayerKind::kBatchNorm && !FoldTarget(config.network, i)) {
       add_identity(layer.input.channels);
     }
     if (!layer.HasWeights()) continue;

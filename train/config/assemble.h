@@ -43,8 +43,8 @@ void FoldBatchNorm(LayerWeights& layer, const BatchNormStatistics& statistics);
 packed::Packing StoredPacking(const LayerConfig& layer);
 
 /// `weights`: one per conv2d and linear, in order, batch norms folded already; `affines`: the one of
-/// the input where network.normalise_input, then one per batch_norm for which FoldsIntoWeights
-/// (network.h) is false, in order. Throws Error (kInternal)
+/// the input where network.normalise_input, then one per batch_norm without a FoldTarget (graph.h), in
+/// order. Throws Error (kInternal)
 /// where sizes differ or a weight is not zero that its owner doesn't allow, (kData) where a weight
 /// is not finite.
 packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> weights,

@@ -31,7 +31,11 @@ enum class LayerKind : uint8_t {
   kDropout,
   kFlatten,
   kKwta,
+  kAdd,
+  kMultiply,
+  kConcat,
 };
+inline constexpr LayerKind kLastLayerKind = LayerKind::kConcat;
 /// The word of the YAML: "conv2d", "batch_norm", …
 const char* LayerKindName(LayerKind kind);
 
@@ -100,6 +104,8 @@ struct KwtaConfig {
 struct LayerConfig {
   LayerKind kind = LayerKind::kRelu;
   std::string name;  ///< given or automatic (conv1, conv2, linear1, kwta1, …); unique
+  /// The names as written: what is read in place of the value before; add, multiply and concat read both.
+  std::vector<std::string> from;
   // conv2d, depthwise_conv2d, linear
   int32_t outputs =
       0;  ///< conv2d `channels`, linear `units` (the word `classes` is resolved here),
@@ -117,7 +123,10 @@ struct LayerConfig {
   // kwta
   KwtaConfig kwta;
   // Filled by shape inference (network.h); channels last.
-  Shape input, output;
+  /// The layers whose values it reads, by index, −1: the network's input. Never empty; an add's or multiply's first one
+  /// has the full shape.
+  std::vector<int32_t> inputs;
+  Shape input, output;         ///< input: of the first one
   packed::KernelShape kernel;  ///< layers with weights; channels: packed::Layer::kernel
 
   bool IsConvolution() const {

@@ -9,17 +9,12 @@
 
 #include "deploy/packed/pack.h"
 #include "train/config/assemble.h"
+#include "train/config/graph.h"
+#include "train/config/operators.h"
 #include "train/config/static_owners.h"
 
 namespace bisparse::train {
 namespace {
-
-double KwtaDensity(const LayerConfig& layer) {
-  const packed::Kwta& rule = layer.kwta.rule;
-  const int64_t positions =
-      rule.scope == packed::KwtaScope::kLocal ? 1 : int64_t{layer.input.height} * layer.input.width;
-  return double(rule.winners) * rule.chunk / static_cast<double>(positions * layer.input.channels);
-}
 
 void SummariseWeights(const Config& config, const LayerConfig& layer, LayerSummary& row) {
   const packed::Layout layout(layer.kernel, layer.packing.layout);
@@ -38,7 +33,6 @@ void SummariseWeights(const Config& config, const LayerConfig& layer, LayerSumma
   row.macs_sparse_dense = row.nonzeros * positions;
   row.macs_sparse_sparse =
       std::llround(static_cast<double>(row.macs_sparse_dense) * row.input_density);
-  row.output_density = 1.0;
 }
 
 std::string Percent(double fraction) { return fmt::format("{:.1f} %", 100.0 * fraction); }
@@ -58,37 +52,30 @@ constexpr const char* kRowFormat =
 }  // namespace
 
 std::vector<LayerSummary> SummariseNetwork(const Config& config) {
+  const NetworkConfig& network = config.network;
   std::vector<LayerSummary> rows;
-  double density = 1.0;
-  for (const LayerConfig& layer : config.network.layers) {
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    const LayerConfig& layer = network.layers[i];
+    std::vector<Activity> inputs;
+    for (const int32_t value : layer.inputs) {
+      if (value < 0) {
+        inputs.push_back({network.input, 1.0});
+      } else {
+        const LayerSummary& producer = rows[static_cast<size_t>(value)];
+        inputs.push_back({producer.output, producer.output_density});
+      }
+    }
     LayerSummary row;
     row.name = layer.name;
     row.kind = LayerKindName(layer.kind);
+    row.reads = InputNames(network, i);
     row.output = layer.output;
-    row.input_density = row.output_density = density;
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-      case LayerKind::kDepthwiseConv2d:
-      case LayerKind::kLinear:
-        SummariseWeights(config, layer, row);
-        break;
-      case LayerKind::kBatchNorm:
-        row.parameters = layer.affine ? 2 * int64_t{layer.input.channels} : 0;
-        row.output_density = 1.0;
-        break;
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        row.output_density = std::min(1.0, density * layer.window.kernel_h * layer.window.kernel_w);
-        break;
-      case LayerKind::kKwta:
-        row.output_density = std::min(density, KwtaDensity(layer));
-        break;
-      case LayerKind::kRelu:
-      case LayerKind::kDropout:
-      case LayerKind::kFlatten:
-        break;
+    row.input_density = inputs[0].density;
+    row.output_density = OperatorOf(layer.kind).density(layer, inputs);
+    if (layer.HasWeights()) SummariseWeights(config, layer, row);
+    if (layer.kind == LayerKind::kBatchNorm && layer.affine) {
+      row.parameters = 2 * int64_t{layer.input.channels};
     }
-    density = row.output_density;
     rows.push_back(std::move(row));
   }
   return rows;
@@ -106,6 +93,7 @@ std::string DescribeNetwork(const Config& config) {
   line("layer", "kind", "output", "S", "lanes", "density", "non-zeros", "parameters", "MACs dense",
        "sparse-dense", "sparse-sparse", "activity");
   LayerSummary total;
+  std::string before = kInputName;
   for (const LayerSummary& row : SummariseNetwork(config)) {
     const std::string output =
         fmt::format("{}×{}×{}", row.output.height, row.output.width, row.output.channels);
@@ -119,6 +107,11 @@ std::string DescribeNetwork(const Config& config) {
       line(row.name, row.kind, output, "", "", "", "", parameters, "", "", "",
            Percent(row.output_density));
     }
+    if (row.reads != before) {
+      text.pop_back();
+      text += fmt::format("  reads {}\n", row.reads);
+    }
+    before = row.name;
     total.weights += row.weights;
     total.nonzeros += row.nonzeros;
     total.parameters += row.parameters;

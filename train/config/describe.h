@@ -15,6 +15,7 @@ namespace bisparse::train {
 /// One layer's numbers. MACs = multiplications of one sample.
 struct LayerSummary {
   std::string name, kind;
+  std::string reads;  ///< the layers whose values it reads, by name
   Shape output;
   int32_t set_size = 1, lanes = 1;  ///< conv2d, linear
   int64_t weights = 0;              ///< as if dense
@@ -25,11 +26,11 @@ struct LayerSummary {
   int64_t macs_dense = 0, macs_sparse_dense = 0, macs_sparse_sparse = 0;
 };
 
-/// One per layer. Densities: a k-WTA sets winners / units; a pool after it may multiply that by
-/// its window; others keep it; conv2d, linear and batch_norm give 1.
+/// One per layer. Densities: a k-WTA sets winners / units; a pool after it may multiply that by its
+/// window; an add gives the sum of its inputs', a multiply the smallest; conv2d, linear and batch_norm give 1; others keep it.
 std::vector<LayerSummary> SummariseNetwork(const Config& config);
 
-/// The table with totals, ending in a newline.
+/// The table with totals, ending in a newline. Of a graph it says what each layer reads that is not the line before.
 std::string DescribeNetwork(const Config& config);
 
 }  // namespace bisparse::train

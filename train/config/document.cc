@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "train/config/operators.h"
 #include "train/config/print.h"
 #include "train/config/schema.h"
 
@@ -95,6 +96,10 @@ class Documenter : public SchemaVisitor {
     body();
     when_ = outer;
   }
+  void LayerNames(const char* key, std::vector<std::string>&, bool several, const char* meaning,
+                  Need need) override {
+    Row(key, "", several ? "name or list of names" : "name", meaning, need);
+  }
   void Layers(const char* key, std::vector<LayerConfig>&, const char* meaning) override {
     text_ += fmt::format(
         "\n## {}\n\n{} Required. An item is `- kind: {{key: value, …}}`, or `- kind` where every "
@@ -102,8 +107,8 @@ class Documenter : public SchemaVisitor {
         key, meaning);
     for (size_t i = 0; i < LayerKindWords().size(); ++i) {
       LayerConfig layer = DefaultLayer(static_cast<LayerKind>(i));
-      text_ +=
-          fmt::format("\n### {}\n\n{}\n", LayerKindName(layer.kind), LayerKindMeaning(layer.kind));
+      text_ += fmt::format("\n### {}\n\n{}\n", LayerKindName(layer.kind),
+                           OperatorOf(layer.kind).meaning);
       OpenTable();
       layer_ = &layer;
       VisitLayer(*this, layer);

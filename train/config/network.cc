@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: network.h. Tested in: network_test.cc.
+// Read first: network.h. Tested in: network_test.cc, graph_test.cc.
 #include "train/config/network.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "deploy/packed/limits.h"
+#include "train/config/graph.h"
+#include "train/config/operators.h"
 #include "train/config/reader.h"
 
 namespace bisparse::train {
@@ -37,22 +41,32 @@ class Inference {
                               kMaxElements));
       return;
     }
-    Shape shape = network.input;
-    producer_ = "the input";
-    for (LayerConfig& layer : network.layers) {
-      layer.input = shape;
-      if (!InferLayer(layer)) return;
+    ResolveInputs(network, faults_);
+    // A layer that could not be read may have read any value.
+    const auto readable = [](const LayerConfig& layer) {
+      return !layer.inputs.empty() && layer.name[0] != kUnknownLayer;
+    };
+    if (std::all_of(network.layers.begin(), network.layers.end(), readable)) {
+      CheckReaders(network, faults_);
+    }
+    known_.assign(network.layers.size(), false);
+    bool all_known = true;
+    for (size_t i = 0; i < network.layers.size(); ++i) {
+      LayerConfig& layer = network.layers[i];
+      known_[i] = TakeInputs(layer) && InferLayer(layer);
+      all_known = all_known && known_[i];
+      if (!known_[i]) continue;
       if (layer.output.elements() > kMaxElements) {
         faults_.Add(layer.name, fmt::format("gives {}, more than {} elements", Text(layer.output),
                                             kMaxElements));
         return;
       }
       if (!CheckLimits(layer)) return;
-      shape = layer.output;
-      if (layer.HasWeights()) producer_ = layer.name;
     }
-    network.class_count = static_cast<int32_t>(shape.elements());
-    CheckOutput(network.layers.back());
+    if (!all_known) return;
+    const LayerConfig& last = network.layers.back();
+    network.class_count = static_cast<int32_t>(last.output.elements());
+    CheckOutput(last);
   }
 
  private:
@@ -72,6 +86,32 @@ class Inference {
     return false;
   }
 
+  const Shape& ShapeOf(int32_t value) const {
+    const NetworkConfig& network = config_.network;
+    return value < 0 ? network.input : network.layers[static_cast<size_t>(value)].output;
+  }
+
+  // False if the shape of an input is not known.
+  bool TakeInputs(LayerConfig& layer) {
+    if (layer.inputs.empty()) return false;
+    for (const int32_t value : layer.inputs) {
+      if (value >= 0 && !known_[static_cast<size_t>(value)]) return false;
+    }
+    layer.input = ShapeOf(layer.inputs[0]);
+    return true;
+  }
+
+  // The layer whose channels a k-WTA ranks, for messages.
+  std::string Producer(const LayerConfig& layer) const {
+    int32_t value = layer.inputs[0];
+    while (value >= 0) {
+      const LayerConfig& producer = config_.network.layers[static_cast<size_t>(value)];
+      if (producer.HasWeights() || producer.inputs.size() > 1) return producer.name;
+      value = producer.inputs[0];
+    }
+    return "the input";
+  }
+
   // Fills layer.output; false if it is not known.
   bool InferLayer(LayerConfig& layer) {
     if (layer.name[0] == kUnknownLayer) return false;
@@ -79,27 +119,86 @@ class Inference {
     if (layer.kind == LayerKind::kDepthwiseConv2d) layer.outputs = layer.input.channels;
     if (layer.HasWeights() && layer.outputs == 0 && !layer.outputs_are_classes) return false;
     layer.output = layer.input;
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-      case LayerKind::kDepthwiseConv2d:
-        return InferWindow(layer, layer.outputs) && CheckKernel(layer);
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        return InferWindow(layer, layer.input.channels);
-      case LayerKind::kLinear:
+    switch (OperatorOf(layer.kind).shape) {
+      case ShapeRule::kSame:
+        if (layer.kind == LayerKind::kKwta) CheckKwta(layer);
+        return true;
+      case ShapeRule::kWindow:
+        return InferWindow(layer, layer.HasWeights() ? layer.outputs : layer.input.channels) &&
+               (!layer.HasWeights() || CheckKernel(layer));
+      case ShapeRule::kUnits:
         return InferLinear(layer);
-      case LayerKind::kFlatten:
+      case ShapeRule::kFlat:
         layer.output = {1, 1, static_cast<int32_t>(layer.input.elements())};
         return true;
-      case LayerKind::kKwta:
-        CheckKwta(layer);
-        return true;
-      case LayerKind::kBatchNorm:
-      case LayerKind::kRelu:
-      case LayerKind::kDropout:
-        return true;
+      case ShapeRule::kRepeat:
+        return InferRepeat(layer);
+      case ShapeRule::kChannels:
+        return InferChannels(layer);
     }
     return true;
+  }
+
+  // The largest input comes first, the others keep their order.
+  bool InferRepeat(LayerConfig& layer) {
+    const auto largest = std::max_element(
+        layer.inputs.begin(), layer.inputs.end(),
+        [this](int32_t a, int32_t b) { return ShapeOf(a).elements() < ShapeOf(b).elements(); });
+    const auto k = static_cast<size_t>(largest - layer.inputs.begin());
+    const Shape full = ShapeOf(*largest);
+    const auto repeats = [](int32_t size, int32_t of) { return size == of || size == 1; };
+    if (!CheckShapes(layer, k, "equal channels, and equal heights and widths or 1",
+                     [&](const Shape& s) {
+                       return s.channels == full.channels && repeats(s.height, full.height) &&
+                              repeats(s.width, full.width);
+                     })) {
+      return false;
+    }
+    std::rotate(layer.inputs.begin(), largest, largest + 1);
+    layer.input = layer.output = full;
+    return true;
+  }
+
+  bool InferChannels(LayerConfig& layer) {
+    const Shape& first = layer.input;
+    if (!CheckShapes(layer, 0, "equal heights and widths", [&](const Shape& s) {
+          return s.height == first.height && s.width == first.width;
+        })) {
+      return false;
+    }
+    int64_t channels = 0;
+    for (const int32_t value : layer.inputs) channels += ShapeOf(value).channels;
+    if (channels > kMaxElements) {
+      faults_.Add(layer.name,
+                  fmt::format("gives {} channels, at most {} are allowed", channels, kMaxElements));
+      return false;
+    }
+    layer.output.channels = static_cast<int32_t>(channels);
+    return true;
+  }
+
+  // Tells each input that does not fit input `k` of the layer, at the name that brought the two together.
+  template <typename Fits>
+  bool CheckShapes(const LayerConfig& layer, size_t k, const char* wanted, const Fits& fits) {
+    bool good = true;
+    const auto text = [&](size_t j) {
+      return fmt::format("{} gives {}", NameOf(layer.inputs[j]), Text(ShapeOf(layer.inputs[j])));
+    };
+    for (size_t j = 0; j < layer.inputs.size(); ++j) {
+      if (fits(ShapeOf(layer.inputs[j]))) continue;
+      good = false;
+      const size_t named = j > 0 ? j : k;  // input 0 is the value before, which no name brings
+      faults_.AddAt(
+          faults_.MarkOf(fmt::format("{}.from.{}", layer.name, named - 1)), layer.name + ".from",
+          fmt::format(
+              "does not fit: {}, {}; {} wants {} (hint: a conv2d with kernel: 1 on one of them)",
+              text(j), text(k), OperatorOf(layer.kind).word, wanted));
+    }
+    return good;
+  }
+
+  std::string NameOf(int32_t value) const {
+    return value < 0 ? "the input" : config_.network.layers[static_cast<size_t>(value)].name;
   }
 
   bool InferWindow(LayerConfig& layer, int32_t channels) {
@@ -176,7 +275,7 @@ class Inference {
 
   // What the model file could not hold once everything is trained.
   bool CheckLimits(const LayerConfig& layer) {
-    const std::optional<packed::LayerKind> kind = DeployedKind(layer.kind);
+    const std::optional<packed::LayerKind> kind = OperatorOf(layer.kind).deployed;
     if (!kind) return true;
     const packed::Layer deployed{
         .kind = *kind, .input = layer.input, .output = layer.output, .window = layer.window};
@@ -241,7 +340,7 @@ class Inference {
     if (Faulty(layer, {"winners", "scope", "groups", "chunk", "winners_start"})) return;
     const packed::Kwta& rule = layer.kwta.rule;
     const int32_t channels = layer.input.channels;
-    const std::string source = producer_;
+    const std::string source = Producer(layer);
     const int64_t part = int64_t{rule.groups} * rule.chunk;
     if (channels % part != 0) {
       const bool chunk_alone = channels % rule.chunk != 0;
@@ -291,7 +390,7 @@ class Inference {
   Config& config_;
   Faults& faults_;
   Size weights_ = 0, work_ = 0;  ///< of the layers so far
-  std::string producer_;         ///< the layer whose channels a k-WTA ranks, for messages
+  std::vector<bool> known_;      ///< layers whose output has a shape
 };
 
 }  // namespace
@@ -304,32 +403,6 @@ std::vector<std::string> ClassNames(const data::DatasetConfig& data) {
   if (speech.unknown.amount != data::ExtraAmount::kNone) names.emplace_back("_unknown_");
   if (speech.silence.amount != data::ExtraAmount::kNone) names.emplace_back("_silence_");
   return names;
-}
-
-std::optional<packed::LayerKind> DeployedKind(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kConv2d:
-      return packed::LayerKind::kConv2d;
-    case LayerKind::kDepthwiseConv2d:
-      return packed::LayerKind::kDepthwiseConv2d;
-    case LayerKind::kLinear:
-      return packed::LayerKind::kLinear;
-    case LayerKind::kBatchNorm:
-      return packed::LayerKind::kAffine;
-    case LayerKind::kMaxPool:
-      return packed::LayerKind::kMaxPool;
-    case LayerKind::kAvgPool:
-      return packed::LayerKind::kAvgPool;
-    case LayerKind::kRelu:
-      return packed::LayerKind::kRelu;
-    case LayerKind::kFlatten:
-      return packed::LayerKind::kFlatten;
-    case LayerKind::kKwta:
-      return packed::LayerKind::kKwta;
-    case LayerKind::kDropout:
-      break;
-  }
-  return std::nullopt;
 }
 
 void InferShapes(Config& config, Faults& faults) { Inference(config, faults).Run(); }
@@ -369,12 +442,6 @@ void InferShapes(Config& config) {
   Faults faults(config.path, {});
   InferShapes(config, faults);
   faults.ThrowIfAny();
-}
-
-bool FoldsIntoWeights(const NetworkConfig& network, size_t index) {
-  if (network.layers[index].kind != LayerKind::kBatchNorm) return false;
-  while (index > 0 && network.layers[index - 1].kind == LayerKind::kDropout) --index;
-  return index > 0 && network.layers[index - 1].HasWeights();
 }
 
 }  // namespace bisparse::train

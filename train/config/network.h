@@ -18,8 +18,8 @@ namespace bisparse::train {
 /// `class_names`), else empty: then only the data set knows.
 std::vector<std::string> ClassNames(const data::DatasetConfig& data);
 
-/// Fills input, output and kernel of every layer, class_count and `units: classes`. What can't be
-/// goes to `faults`; inference ends at a layer whose shape is unknown. `faults` may hold faults
+/// Fills inputs, input, output and kernel of every layer, class_count and `units: classes`. What can't
+/// be goes to `faults`; layers that read one of unknown shape are left out. `faults` may hold faults
 /// already: those layers are not told again.
 void InferShapes(Config& config, Faults& faults);
 
@@ -31,13 +31,6 @@ void CheckDeployed(const Config& config, Faults& faults);
 
 /// Settings that contradict each other outside the network: front end, augmentation, optimiser.
 void CheckSettings(const Config& config, Faults& faults);
-
-/// What a layer becomes in a model file; nothing for a dropout. (A batch_norm may vanish, see below.)
-std::optional<packed::LayerKind> DeployedKind(LayerKind kind);
-
-/// Whether layer `index` is a batch_norm that is folded into the conv2d or linear before it
-/// (dropouts between vanish).
-bool FoldsIntoWeights(const NetworkConfig& network, size_t index);
 
 }  // namespace bisparse::train
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bisparse/error.h"
+#include "train/config/graph.h"
 #include "train/config/load.h"
 
 namespace bisparse::train {
@@ -54,7 +55,7 @@ network:
   EXPECT_EQ(layers[1].name, "dw1");
   EXPECT_EQ(layers[1].output, (Shape{15, 28, 8}));
   EXPECT_EQ(layers[1].kernel, (packed::KernelShape{8, 1, 3, 5}));
-  EXPECT_TRUE(FoldsIntoWeights(config.network, 2));
+  EXPECT_TRUE(FoldTarget(config.network, 2).has_value());
   EXPECT_EQ(layers[3].output, (Shape{1, 7, 8}));
   EXPECT_EQ(layers[3].window.stride_h, 15);
   EXPECT_EQ(layers[4].output, (Shape{1, 1, 8}));
@@ -210,10 +211,10 @@ network:
   - linear: {units: classes}
 )",
                                     "");
-  EXPECT_FALSE(FoldsIntoWeights(config.network, 0));
-  EXPECT_TRUE(FoldsIntoWeights(config.network, 3));
-  EXPECT_FALSE(FoldsIntoWeights(config.network, 5));
-  EXPECT_FALSE(FoldsIntoWeights(config.network, 1));
+  EXPECT_FALSE(FoldTarget(config.network, 0).has_value());
+  EXPECT_TRUE(FoldTarget(config.network, 3).has_value());
+  EXPECT_FALSE(FoldTarget(config.network, 5).has_value());
+  EXPECT_FALSE(FoldTarget(config.network, 1).has_value());
 }
 
 }  // namespace

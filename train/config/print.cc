@@ -64,6 +64,13 @@ class Printer : public SchemaVisitor {
   void Only(bool applies, const char*, const std::function<void()>& body) override {
     if (applies) body();
   }
+  void LayerNames(const char* key, std::vector<std::string>& names, bool, const char*,
+                  Need) override {
+    if (names.empty()) return;  // the layer before, which has no word
+    std::string list;
+    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + QuotedYaml(name);
+    Row(key, names.size() == 1 ? list : "[" + list + "]");
+  }
   void Layers(const char* key, std::vector<LayerConfig>& layers, const char*) override {
     text_ += fmt::format("\n{}:\n", key);
     for (LayerConfig& layer : layers) {

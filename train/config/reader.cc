@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "train/config/operators.h"
 #include "train/config/scalars.h"
 #include "train/config/schema.h"
 
@@ -212,6 +213,30 @@ class Reader : public SchemaVisitor {
     only_ = outer;
   }
 
+  void LayerNames(const char* key, std::vector<std::string>& names, bool several, const char*,
+                  Need need) override {
+    const YamlNode* node = Take(key, need);
+    if (node == nullptr) return;
+    const bool list = node->kind == Kind::kSequence;
+    const std::span<const YamlNode> items = list ? std::span(node->items) : std::span(node, 1);
+    if (items.empty() || (items.size() > 1 && !several)) {
+      return Fault(key, *node,
+                   several
+                       ? "where the name of a layer is wanted, or several: [a, b]"
+                       : "where the name of one layer is wanted (hint: add, multiply and concat "
+                         "read several)");
+    }
+    for (const YamlNode& item : items) {
+      if (item.kind != Kind::kScalar || item.text.empty()) {
+        faults_.AddAt(item.mark, Path(key),
+                      Describe(item) + " where the name of a layer is wanted");
+      } else {
+        faults_.SetMark(fmt::format("{}.{}", Path(key), names.size()), item.mark);
+        names.push_back(item.text);
+      }
+    }
+  }
+
   void Layers(const char* key, std::vector<LayerConfig>& layers, const char*) override {
     const YamlNode* node = Take(key, Need::kRequired);
     if (node == nullptr) return;
@@ -375,7 +400,7 @@ class Reader : public SchemaVisitor {
       return Unknown();
     }
     LayerConfig layer = DefaultLayer(static_cast<LayerKind>(found - words.begin()));
-    layer.name = fmt::format("{}{}", LayerNamePrefix(layer.kind), ++counts[layer.kind]);
+    layer.name = fmt::format("{}{}", OperatorOf(layer.kind).prefix, ++counts[layer.kind]);
     const YamlNode& keys = word || item.items[0].kind == Kind::kNull ? EmptyMap() : item.items[0];
     ReadName(keys, layer);
     faults_.SetMark(layer.name, mark);

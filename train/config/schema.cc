@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: schema.h. A new key is one row here and one member in config.h. VisitTrain and
-// VisitData pass 60 lines because they are tables.
-// Past 400 lines: it is the one table of all keys.
+// VisitData pass 60 lines because they are tables. The keys of layers: operators.cc.
 #include "train/config/schema.h"
 
 #include <fmt/format.h>
@@ -14,46 +13,16 @@ namespace {
 using namespace data::limits;
 constexpr Range Of(data::Limits limits) { return {limits.min, limits.max}; }
 
-// No honest value is larger, and single precision holds it, and its product with another small one.
-constexpr double kLargest = 1e30;
-constexpr Range kAny{-kLargest, kLargest};
-constexpr Range kPositive{0.0, kLargest, true, false};
-constexpr Range kNotNegative{0.0, kLargest};
-constexpr Range kFraction{0.0, 1.0};
-constexpr Range kPositiveFraction{0.0, 1.0, true, false};
-
 constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
 constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
 constexpr const char* kSpeakerWords[] = {"auto", "name", "folder", "file"};
 constexpr const char* kNormaliseWords[] = {"none", "column"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
-constexpr const char* kLayerWords[] = {
-    "conv2d", "depthwise_conv2d", "linear",  "batch_norm", "max_pool", "avg_pool",
-    "relu",   "dropout",          "flatten", "kwta"};
-constexpr const char* kLayerPrefixes[] = {"conv",     "dw",   "linear",  "batch_norm", "max_pool",
-                                          "avg_pool", "relu", "dropout", "flatten",    "kwta"};
-constexpr const char* kLayerMeanings[] = {
-    "Convolution; padding is zeros.",
-    "Convolution of each channel with a kernel of its own; padding is zeros. Always dense.",
-    "Fully connected layer; its input must be flat.",
-    "Batch normalisation over channels; folded into a convolution or linear directly before it at "
-    "export.",
-    "Maximum of each window; padding never wins.",
-    "Mean of each window; padding is not counted.",
-    "max(x, 0).",
-    "Zeroes inputs at random in training; vanishes at export.",
-    "Height × width × channels to one row, channels last.",
-    "ReLU, then exactly `winners` units survive; ties go to the lowest index.",
-};
-constexpr const char* kTapWords[] = {"one", "row", "all"};
-constexpr const char* kOwnerWords[] = {"static", "learned", "rigl"};
-constexpr const char* kScopeWords[] = {"local", "global"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
 constexpr const char* kDeviceWords[] = {"auto", "cpu", "cuda"};
 constexpr const char* kKeepWords[] = {"auto", "last", "best"};
-constexpr const char* kClassesWord[] = {"classes"};
 
 void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra,
                 const char* meaning) {
@@ -160,94 +129,6 @@ void VisitFrontEnd(SchemaVisitor& v, FrontEnd& f) {
   v.Real("scale", f.scale, kAny, "Last of all: (feature − offset) · scale.");
 }
 
-void VisitOwnerLearning(SchemaVisitor& v, OwnerLearning& o) {
-  v.Int("update_steps", o.update_steps, {1, 1000000},
-        "Steps from one choice of owners to the next.");
-  v.Real("freeze_at", o.freeze_at, kPositiveFraction,
-         "Part of the training after which owners stay.");
-  v.Real("anneal_until", o.anneal_until, kFraction,
-         "learned: part of the training in which the kernels kept in each run fall from S to 1.");
-  v.Real("loser_decay", o.loser_decay, kNotNegative,
-         "learned: decay of the weights that are not kept, times the learning rate.");
-  v.Bool("balanced", o.balanced, "learned: whether every kernel of a set owns equally many runs.");
-  v.Real("drop_fraction", o.drop_fraction, kFraction,
-         "rigl: part of the runs that change hands at first; falls to 0 along a cosine.");
-}
-
-void VisitPacking(SchemaVisitor& v, LayerConfig& l) {
-  v.Section("packing", "Complementary sparsity; left out, the layer is dense.", [&] {
-    PackingConfig& p = l.packing;
-    v.Int("set_size", p.layout.set_size, {1, packed::kMaxSetSize},
-          "S: kernels that share the positions of one set; the weights' density is 1/S.");
-    v.Int("lanes", p.layout.lanes, {1, packed::kMaxLanes},
-          "L: neighbouring kernels that share their non-zero positions.");
-    v.Section("run", "Positions that share one owner.", [&] {
-      v.Int("channels", p.layout.run.channels, {1, 1048576}, "Neighbouring input channels.");
-      v.Choice("taps", p.layout.run.taps, kTapWords, "Taps of the kernel window: one, a row, all.");
-    });
-    v.Choice("owners", p.owners, kOwnerWords,
-             "static: drawn once from the seed, balanced; learned: the kernel with the largest "
-             "weights in the run; rigl: weak owners hand over to the largest gradient.");
-    v.Section("learning",
-              "How owners are learned; static ones are not. Fractions are of the training.",
-              [&] { VisitOwnerLearning(v, p.learning); });
-  });
-}
-
-void VisitWindow(SchemaVisitor& v, packed::Window& w, bool pool) {
-  int32_t* const kernel[] = {&w.kernel_h, &w.kernel_w};
-  int32_t* const stride[] = {&w.stride_h, &w.stride_w};
-  int32_t* const padding[] = {&w.pad_h, &w.pad_w};
-  if (pool) {
-    v.Ints("kernel", kernel, true, {0, packed::kMaxKernel},
-           "Window: one number, or [height, width]; 0: the whole map (global pooling).",
-           Need::kRequired);
-    // A pool's stride is its window unless said otherwise; 0 stands for that until it is resolved.
-    v.Ints("stride", stride, true, {0, packed::kMaxKernel},
-           "From one window to the next; 0: the window's size.");
-  } else {
-    v.Ints("kernel", kernel, true, {1, packed::kMaxKernel},
-           "Window: one number, or [height, width].", Need::kRequired);
-    v.Ints("stride", stride, true, {1, packed::kMaxKernel}, "From one window to the next.");
-  }
-  v.Ints("padding", padding, true, {0, packed::kMaxKernel - 1},
-         "Rows and columns added on every side.");
-}
-
-void VisitKwta(SchemaVisitor& v, KwtaConfig& k) {
-  v.Int("winners", k.rule.winners, {1, 67108864},
-        "Units that survive, a count: per position (local) or of the whole map (global).",
-        Need::kRequired);
-  v.Choice("scope", k.rule.scope, kScopeWords, "local: per position; global: over the whole map.");
-  v.Int("groups", k.rule.groups, {1, 65536},
-        "Channels are cut into so many groups, each with winners/groups.");
-  v.Int("chunk", k.rule.chunk, {1, 65536},
-        "Neighbouring channels that win or lose together, ranked by their sum.");
-  v.Int("winners_start", k.winners_start, {0, 67108864},
-        "Winners when training begins; 0: as `winners`.");
-  v.Real("anneal_until", k.anneal_until, kPositiveFraction,
-         "Part of the training after which winners_start has come down to winners.");
-  v.Real("jitter", k.jitter, {0.0, 10.0},
-         "Each step of training has up to this part more winners, drawn anew.");
-  v.Real("leak", k.leak, kFraction,
-         "Losers pass with this factor when training begins; falls linearly to 0 at anneal_until.");
-  v.Section("boost", "Lifts units that seldom win, in training and for ranking only.", [&] {
-    BoostConfig& b = k.boost;
-    v.Real("strength", b.strength, {0.0, 100.0}, "β when training begins; 0: no boosting.");
-    v.Int("period_samples", b.period_samples, {1, 100000000},
-          "Samples that the running mean of the duty cycles covers.");
-    v.Real("decay", b.decay, kPositiveFraction, "Factor on β after each epoch.");
-    v.Real("until", b.until, kPositiveFraction,
-           "Part of the training over which β also falls linearly to 0.");
-  });
-  v.Section("noise", "Makes the ranking random, in training only.", [&] {
-    v.Real("strength", k.noise.strength, {0.0, 10.0},
-           "σ when training begins: scores are multiplied by exp(σ · normal); 0: no noise.");
-    v.Real("until", k.noise.until, kPositiveFraction,
-           "Part of the training over which σ falls linearly to 0.");
-  });
-}
-
 void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Text("from", t.from,
          "Run folder whose weights training begins with (layers of the same name); empty: random.");
@@ -340,65 +221,5 @@ void VisitConfig(SchemaVisitor& v, Config& config) {
   v.Layers("network", config.network.layers, "The layers, first to last.");
   v.Section("train", "How it is learned.", [&] { VisitTrain(v, config.train); });
 }
-
-void VisitLayer(SchemaVisitor& v, LayerConfig& l) {
-  v.Text("name", l.name, "Unique; default: kind and number, conv1, linear1, …");
-  switch (l.kind) {
-    case LayerKind::kConv2d:
-      v.Int("channels", l.outputs, {1, 65536}, "Output channels.", Need::kRequired);
-      VisitWindow(v, l.window, false);
-      v.Bool("bias", l.bias, "Whether a bias is added.");
-      VisitPacking(v, l);
-      break;
-    case LayerKind::kDepthwiseConv2d:
-      VisitWindow(v, l.window, false);
-      v.Bool("bias", l.bias, "Whether a bias is added.");
-      break;
-    case LayerKind::kLinear: {
-      int index = l.outputs_are_classes ? 0 : 1;
-      double units = l.outputs;
-      v.WordOrNumber("units", index, kClassesWord, units, true, {1, 1048576},
-                     "Outputs; `classes`: as many as the data set has.", Need::kRequired);
-      l.outputs_are_classes = index == 0;
-      l.outputs = static_cast<int32_t>(units);
-      v.Bool("bias", l.bias, "Whether a bias is added.");
-      VisitPacking(v, l);
-      break;
-    }
-    case LayerKind::kBatchNorm:
-      v.Real("momentum", l.momentum, kFraction,
-             "Weight of the newest batch in the running statistics.");
-      v.Real("epsilon", l.epsilon, kPositive, "Added to the variance.");
-      v.Bool("affine", l.affine, "Whether a scale and a shift are learned.");
-      break;
-    case LayerKind::kMaxPool:
-    case LayerKind::kAvgPool:
-      VisitWindow(v, l.window, true);
-      break;
-    case LayerKind::kDropout:
-      v.Real("probability", l.dropout, {0.0, 1.0, false, true}, "Of zeroing an input.");
-      break;
-    case LayerKind::kKwta:
-      VisitKwta(v, l.kwta);
-      break;
-    case LayerKind::kRelu:
-    case LayerKind::kFlatten:
-      break;
-  }
-}
-
-LayerConfig DefaultLayer(LayerKind kind) {
-  LayerConfig layer;
-  layer.kind = kind;
-  if (kind == LayerKind::kMaxPool || kind == LayerKind::kAvgPool) {
-    layer.window.stride_h = layer.window.stride_w = 0;
-  }
-  return layer;
-}
-
-Words LayerKindWords() { return kLayerWords; }
-const char* LayerKindName(LayerKind kind) { return kLayerWords[static_cast<size_t>(kind)]; }
-const char* LayerKindMeaning(LayerKind kind) { return kLayerMeanings[static_cast<size_t>(kind)]; }
-const char* LayerNamePrefix(LayerKind kind) { return kLayerPrefixes[static_cast<size_t>(kind)]; }
 
 }  // namespace bisparse::train

@@ -29,6 +29,14 @@ struct Range {
   std::string Text() const;  ///< "1 … 64", "(0, 1]", "any"
 };
 
+/// No honest value is larger; single precision holds it, and its product with another small one.
+inline constexpr double kLargest = 1e30;
+inline constexpr Range kAny{-kLargest, kLargest};
+inline constexpr Range kPositive{0.0, kLargest, true, false};
+inline constexpr Range kNotNegative{0.0, kLargest};
+inline constexpr Range kFraction{0.0, 1.0};
+inline constexpr Range kPositiveFraction{0.0, 1.0, true, false};
+
 enum class Need : uint8_t { kOptional, kRequired };
 using Words = std::span<const char* const>;
 
@@ -58,6 +66,9 @@ class SchemaVisitor {
   virtual void Section(const char* key, const char* meaning, const std::function<void()>& body) = 0;
   /// Rows that exist only where `applies`; `when` says where: "type: npy".
   virtual void Only(bool applies, const char* when, const std::function<void()>& body) = 0;
+  /// Names of layers, one or (`several`) a list of them; empty where the key is not given.
+  virtual void LayerNames(const char* key, std::vector<std::string>& names, bool several,
+                          const char* meaning, Need need) = 0;
   /// The list `network`; calls VisitLayer for each layer.
   virtual void Layers(const char* key, std::vector<LayerConfig>& layers, const char* meaning) = 0;
 
@@ -79,12 +90,8 @@ void VisitLayer(SchemaVisitor& visitor, LayerConfig& layer);
 /// size).
 LayerConfig DefaultLayer(LayerKind kind);
 
-/// The words of `kind`, in the order of LayerKind.
+/// The words of all kinds, in the order of LayerKind.
 Words LayerKindWords();
-/// One sentence on what the layer does.
-const char* LayerKindMeaning(LayerKind kind);
-/// Prefix of automatic names: conv1, conv2, linear1, …
-const char* LayerNamePrefix(LayerKind kind);
 
 }  // namespace bisparse::train
 

@@ -18,7 +18,7 @@
 #include "deploy/engine/reference.h"
 #include "deploy/packed/model_file.h"
 #include "train/config/assemble.h"
-#include "train/config/network.h"
+#include "train/config/graph.h"
 #include "train/config/print.h"
 #include "train/export/near_ties.h"
 #include "train/export/quantise.h"
@@ -106,9 +106,11 @@ packed::Model BuildModel(const Config& config, Network& network,
     affines.push_back({ToVector(network->input_scale_c()), ToVector(network->input_shift_c())});
   }
   const std::vector<TrainedLayer> layers = network->TrainedLayers();
+  std::vector<size_t> place(layers.size());  // in `weights`, of each layer with weights
   for (size_t i = 0; i < layers.size(); ++i) {
     const TrainedLayer& layer = layers[i];
     if (layer.config.HasWeights()) {
+      place[i] = weights.size();
       weights.push_back({.weight_op = ToVector(layer.weight_op),
                          .owner_nr = layer.owner_nr,
                          .bias_o = ToVector(layer.bias_o)});
@@ -118,8 +120,8 @@ packed::Model BuildModel(const Config& config, Network& network,
                                            .mean = Values(layer.mean_c),
                                            .variance = Values(layer.variance_c),
                                            .epsilon = layer.config.epsilon};
-      if (FoldsIntoWeights(config.network, i)) {
-        FoldBatchNorm(weights.back(), statistics);
+      if (const std::optional<size_t> target = FoldTarget(config.network, i)) {
+        FoldBatchNorm(weights[place[*target]], statistics);
       } else {
         affines.push_back(ToAffine(statistics));
       }
