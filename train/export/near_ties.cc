@@ -4,6 +4,11 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
+
+#include "train/nn/join.h"
+#include "train/nn/pool.h"
+#include "train/nn/shapes.h"
 
 namespace bisparse::train {
 namespace {
@@ -11,18 +16,14 @@ namespace {
 constexpr double kUnitRoundoff = 0x1p-24;
 constexpr double kLambda = 5.0;
 
-torch::Tensor ToFlat(const torch::Tensor& x) {
-  return x.dim() == 4 ? x.permute({0, 2, 3, 1}).reshape({x.size(0), -1}) : x;
-}
-
 /// The layer's linear map with other weights: convolution or matrix product, no bias.
-torch::Tensor Multiply(const LayerConfig& layer, const torch::Tensor& x,
-                       const torch::Tensor& weight_op) {
-  if (layer.kind == LayerKind::kLinear) return torch::matmul(ToFlat(x), weight_op.t());
+torch::Tensor LinearMap(const LayerConfig& layer, const torch::Tensor& x,
+                        const torch::Tensor& weight_op) {
+  if (layer.kind == LayerKind::kLinear) return torch::matmul(Flat(x), weight_op.t());
   const packed::Window& w = layer.window;
   const torch::Tensor weight =
       weight_op.reshape({layer.kernel.outputs, layer.kernel.channels, w.kernel_h, w.kernel_w});
-  return torch::conv2d(x, weight, {}, at::IntArrayRef({w.stride_h, w.stride_w}),
+  return torch::conv2d(Map(x), weight, {}, at::IntArrayRef({w.stride_h, w.stride_w}),
                        at::IntArrayRef({w.pad_h, w.pad_w}), /*dilation=*/1,
                        layer.kind == LayerKind::kDepthwiseConv2d ? layer.kernel.outputs : 1);
 }
@@ -31,58 +32,91 @@ torch::Tensor PerChannel(const torch::Tensor& value_c, const torch::Tensor& like
   return like.dim() == 4 ? value_c.reshape({1, -1, 1, 1}) : value_c.reshape({1, -1});
 }
 
-/// δ after a conv2d or linear layer.
-torch::Tensor DeltaOfProduct(const TrainedLayer& layer, const torch::Tensor& x,
-                             const torch::Tensor& delta) {
-  const torch::Tensor weight = layer.weight_op;
-  torch::Tensor sum_abs = Multiply(layer.config, x.abs(), weight.abs());
-  if (layer.bias_o.defined()) sum_abs = sum_abs + PerChannel(layer.bias_o.abs(), sum_abs);
+/// What a layer reads and gives, and δ of what it reads.
+struct Traced {
+  const TrainedLayer& layer;
+  Inputs x, delta;
+  const torch::Tensor& y;
+};
+
+torch::Tensor OfProduct(const Traced& t) {
+  const LayerConfig& layer = t.layer.config;
+  const torch::Tensor weight = t.layer.weight_op, x = t.x[0];
+  torch::Tensor sum_abs = LinearMap(layer, x.abs(), weight.abs());
+  if (t.layer.bias_o.defined()) sum_abs = sum_abs + PerChannel(t.layer.bias_o.abs(), sum_abs);
   const torch::Tensor terms =
-      Multiply(layer.config, x.ne(0).to(torch::kFloat32), weight.ne(0).to(torch::kFloat32));
-  const torch::Tensor passed = Multiply(layer.config, delta.square(), weight.square());
+      LinearMap(layer, x.ne(0).to(torch::kFloat32), weight.ne(0).to(torch::kFloat32));
+  const torch::Tensor passed = LinearMap(layer, t.delta[0].square(), weight.square());
   return kLambda * kUnitRoundoff * (terms + 2).sqrt() * sum_abs + passed.clamp_min(0).sqrt();
 }
 
-/// δ after a batch norm: scaled, and the rounding of the fold itself.
-torch::Tensor DeltaOfNorm(const TrainedLayer& layer, const torch::Tensor& y,
-                          const torch::Tensor& delta) {
-  torch::Tensor factor_c = (layer.variance_c + layer.config.epsilon).rsqrt();
-  if (layer.scale_c.defined()) factor_c = factor_c * layer.scale_c.abs();
+/// Scaled, and the rounding of the fold itself.
+torch::Tensor OfNorm(const Traced& t) {
+  torch::Tensor factor_c = (t.layer.variance_c + t.layer.config.epsilon).rsqrt();
+  if (t.layer.scale_c.defined()) factor_c = factor_c * t.layer.scale_c.abs();
+  const torch::Tensor& delta = t.delta[0];
   return delta * PerChannel(factor_c, delta) +
-         kLambda * kUnitRoundoff * (y.abs() + PerChannel(factor_c * layer.mean_c.abs(), delta));
+         kLambda * kUnitRoundoff * (t.y.abs() + PerChannel(factor_c * t.layer.mean_c.abs(), delta));
 }
 
-torch::Tensor PoolDelta(const LayerConfig& layer, const torch::Tensor& delta) {
-  const packed::Window& w = layer.window;
-  return torch::max_pool2d(delta, {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w},
-                           {w.pad_h, w.pad_w});
+torch::Tensor OfMaxPool(const Traced& t) { return MaxPool(t.layer.config, t.delta, false); }
+
+/// A mean is no further off than the worst of its terms.
+torch::Tensor OfAvgPool(const Traced& t) {
+  return OfMaxPool(t) + kLambda * kUnitRoundoff * t.y.abs();
 }
 
-/// δ after a layer with input x and output y. A mean is no further off than the worst of its
-/// terms.
-torch::Tensor NextDelta(const TrainedLayer& layer, const torch::Tensor& x, const torch::Tensor& y,
-                        const torch::Tensor& delta) {
-  switch (layer.config.kind) {
-    case LayerKind::kConv2d:
-    case LayerKind::kDepthwiseConv2d:
-    case LayerKind::kLinear:
-      return DeltaOfProduct(layer, x, delta);
-    case LayerKind::kBatchNorm:
-      return DeltaOfNorm(layer, y, delta);
-    case LayerKind::kMaxPool:
-      return PoolDelta(layer.config, delta);
-    case LayerKind::kAvgPool:
-      return PoolDelta(layer.config, delta) + kLambda * kUnitRoundoff * y.abs();
-    case LayerKind::kFlatten:
-      return ToFlat(delta);
-    case LayerKind::kKwta:
-      return torch::where(y.ne(0), delta, torch::zeros_like(delta));
-    case LayerKind::kRelu:
-    case LayerKind::kDropout:
-      return delta;
+torch::Tensor OfFlatten(const Traced& t) { return Flat(t.delta[0]); }
+
+torch::Tensor OfKwta(const Traced& t) {
+  return torch::where(t.y.ne(0), t.delta[0], torch::zeros_like(t.delta[0]));
+}
+
+torch::Tensor AsInput(const Traced& t) { return t.delta[0]; }
+
+/// Branches share producers, so their errors are not independent: they add up.
+torch::Tensor OfSum(const Traced& t) {
+  std::vector<torch::Tensor> abs(t.x.begin(), t.x.end());
+  for (torch::Tensor& x : abs) x = x.abs();
+  const double roundings = static_cast<double>(t.x.size() - 1);
+  return AddUp(t.layer.config, t.delta, false) +
+         kLambda * kUnitRoundoff * std::sqrt(roundings) * AddUp(t.layer.config, abs, false);
+}
+
+/// Π(|x| + δ) − Π|x|, and the rounding of the products.
+torch::Tensor OfMultiply(const Traced& t) {
+  std::vector<torch::Tensor> highest;
+  for (size_t i = 0; i < t.x.size(); ++i) highest.push_back(t.x[i].abs() + t.delta[i]);
+  const double roundings = static_cast<double>(t.x.size() - 1);
+  return Multiply(t.layer.config, highest, false) - t.y.abs() +
+         kLambda * kUnitRoundoff * std::sqrt(roundings) * t.y.abs();
+}
+
+torch::Tensor OfConcat(const Traced& t) { return Concat(t.layer.config, t.delta, false); }
+
+constexpr size_t kKinds = static_cast<size_t>(kLastLayerKind) + 1;
+
+/// δ of a layer's output, a row a kind.
+struct Row {
+  LayerKind kind;
+  torch::Tensor (*delta)(const Traced&);
+};
+constexpr Row kRows[] = {
+    {LayerKind::kConv2d, OfProduct},  {LayerKind::kDepthwiseConv2d, OfProduct},
+    {LayerKind::kLinear, OfProduct},  {LayerKind::kBatchNorm, OfNorm},
+    {LayerKind::kMaxPool, OfMaxPool}, {LayerKind::kAvgPool, OfAvgPool},
+    {LayerKind::kRelu, AsInput},      {LayerKind::kDropout, AsInput},
+    {LayerKind::kFlatten, OfFlatten}, {LayerKind::kKwta, OfKwta},
+    {LayerKind::kAdd, OfSum},         {LayerKind::kMultiply, OfMultiply},
+    {LayerKind::kConcat, OfConcat},
+};
+static_assert(std::size(kRows) == kKinds);
+static_assert([] {
+  for (size_t i = 0; i < kKinds; ++i) {
+    if (kRows[i].kind != static_cast<LayerKind>(i)) return false;
   }
-  return delta;
-}
+  return true;
+}());
 
 /// [B][candidates of a group][chunk] with one row for each group that is ranked apart.
 torch::Tensor ByGroup(const torch::Tensor& x, const packed::Kwta& kwta) {
@@ -121,25 +155,30 @@ torch::Tensor NearlyTied(const torch::Tensor& x, const torch::Tensor& delta,
 TracedForward ForwardWithNearTies(Network& network, const torch::Tensor& x_bhwc) {
   const torch::NoGradGuard no_grad;
   const std::vector<TrainedLayer> layers = network->TrainedLayers();
-  torch::Tensor x = network->Normalised(x_bhwc).permute({0, 3, 1, 2});
-  torch::Tensor delta = torch::zeros_like(x);
+  // Of the input, then of each layer.
+  std::vector<torch::Tensor> values = {network->Normalised(x_bhwc).permute({0, 3, 1, 2})};
+  std::vector<torch::Tensor> deltas = {torch::zeros_like(values[0])};
   if (network->input_scale_c().defined()) {
     // A product and a sum, each rounded.
     const torch::Tensor shift = network->input_shift_c().abs();
-    delta = 2.0 * kUnitRoundoff * ((x_bhwc * network->input_scale_c()).abs() + shift);
-    delta = delta.permute({0, 3, 1, 2});
+    const torch::Tensor sum_abs = (x_bhwc * network->input_scale_c()).abs() + shift;
+    deltas[0] = (2.0 * kUnitRoundoff * sum_abs).permute({0, 3, 1, 2});
   }
   TracedForward traced{.logits_bo = {},
                        .nearly_tied_b = torch::zeros({x_bhwc.size(0)}, torch::kBool)};
-  size_t index = 0;
-  const auto observe = [&](const LayerConfig&, const torch::Tensor& y_device) {
-    const torch::Tensor y = y_device.to(torch::kCPU);
-    const TrainedLayer& layer = layers[index++];
-    if (layer.config.kind == LayerKind::kKwta) {
-      traced.nearly_tied_b.logical_or_(NearlyTied(x, delta, layer.config.kwta.rule));
+  const auto observe = [&](const LayerConfig& config, const torch::Tensor& y_device) {
+    std::vector<torch::Tensor> x, delta;
+    for (const int32_t value : config.inputs) {
+      x.push_back(values[static_cast<size_t>(value + 1)]);
+      delta.push_back(deltas[static_cast<size_t>(value + 1)]);
     }
-    delta = NextDelta(layer, x, y, delta);
-    x = y;
+    const torch::Tensor y = y_device.to(torch::kCPU);
+    if (config.kind == LayerKind::kKwta) {
+      traced.nearly_tied_b.logical_or_(NearlyTied(x[0], delta[0], config.kwta.rule));
+    }
+    const TrainedLayer& layer = layers[values.size() - 1];
+    deltas.push_back(kRows[static_cast<size_t>(config.kind)].delta({layer, x, delta, y}));
+    values.push_back(y);
   };
   traced.logits_bo = network->forward(x_bhwc, observe).to(torch::kCPU).contiguous();
   return traced;

@@ -4,36 +4,13 @@
 
 #include "deploy/base/check.h"
 #include "deploy/packed/pack.h"
+#include "train/nn/shapes.h"
 
 namespace bisparse::train {
 namespace {
 
-namespace F = torch::nn::functional;
-
-/// NCHW → N(HWC): the deployed order of a map's elements.
-torch::Tensor FlattenChannelsLast(const torch::Tensor& x) {
-  return x.dim() == 4 ? x.permute({0, 2, 3, 1}).reshape({x.size(0), -1}) : x;
-}
-
-torch::Tensor Pool(const LayerConfig& layer, const torch::Tensor& x) {
-  const packed::Window& w = layer.window;
-  const std::vector<int64_t> kernel = {w.kernel_h, w.kernel_w}, stride = {w.stride_h, w.stride_w},
-                             padding = {w.pad_h, w.pad_w};
-  if (layer.kind == LayerKind::kMaxPool) return torch::max_pool2d(x, kernel, stride, padding);
-  return torch::avg_pool2d(x, kernel, stride, padding, /*ceil_mode=*/false,
-                           /*count_include_pad=*/false);
-}
-
 torch::Tensor OnCpu(const torch::Tensor& tensor) {
   return tensor.defined() ? tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous() : tensor;
-}
-
-template <typename Norm>
-void ExportNorm(Norm& norm, TrainedLayer& layer) {
-  layer.scale_c = OnCpu(norm->weight);
-  layer.shift_c = OnCpu(norm->bias);
-  layer.mean_c = OnCpu(norm->running_mean);
-  layer.variance_c = OnCpu(norm->running_var);
 }
 
 }  // namespace
@@ -43,72 +20,47 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
     input_scale_c_ = register_buffer("input_scale", torch::ones({config_.input.channels}));
     input_shift_c_ = register_buffer("input_shift", torch::zeros({config_.input.channels}));
   }
-  bool is_map = true;  // NCHW until the first flatten or linear
+  std::vector<size_t> last_reader(config_.layers.size() + 1);
   for (const LayerConfig& layer : config_.layers) {
     Stage stage{.config = layer};
     if (layer.HasWeights()) {
-      is_map = layer.IsConvolution();
       stage.weights = register_module(layer.name, PackedWeight(layer, seed));
-    } else if (layer.kind == LayerKind::kFlatten) {
-      is_map = false;
     } else if (layer.kind == LayerKind::kKwta) {
       const int64_t positions = int64_t{layer.input.height} * layer.input.width;
       stage.kwta = register_module(layer.name, Kwta(layer.kwta, layer.input.channels, positions));
     } else if (layer.kind == LayerKind::kBatchNorm) {
-      const auto options = torch::nn::BatchNormOptions(layer.input.channels)
-                               .eps(layer.epsilon)
-                               .momentum(layer.momentum)
-                               .affine(layer.affine);
-      if (is_map) {
-        stage.norm2d = register_module(layer.name, torch::nn::BatchNorm2d(options));
-      } else {
-        stage.norm1d = register_module(layer.name, torch::nn::BatchNorm1d(options));
-      }
+      stage.norm = register_module(layer.name, BatchNorm(layer));
+    } else {
+      stage.function = FunctionOf(layer.kind);
     }
+    for (const int32_t value : layer.inputs)
+      last_reader[static_cast<size_t>(value + 1)] = stages_.size();
     stages_.push_back(stage);
   }
+  for (size_t v = 0; v + 1 < last_reader.size(); ++v)
+    stages_[last_reader[v]].last_read.push_back(v);
 }
 
-template <typename Norm>
-torch::Tensor NetworkImpl::RunNorm(Norm& norm, const torch::Tensor& x) {
-  if (group_ == nullptr || !is_training()) return norm->forward(x);
-  norm->num_batches_tracked += 1;
-  return JointBatchNorm(x, norm->weight, norm->bias, norm->running_mean, norm->running_var,
-                        *norm->options.momentum(), norm->options.eps(), *group_);
-}
-
-torch::Tensor NetworkImpl::RunStage(Stage& stage, const torch::Tensor& x) {
-  const LayerConfig& layer = stage.config;
-  switch (layer.kind) {
-    case LayerKind::kConv2d:
-    case LayerKind::kDepthwiseConv2d:
-      return stage.weights->forward(x);
-    case LayerKind::kLinear:
-      return stage.weights->forward(FlattenChannelsLast(x));
-    case LayerKind::kBatchNorm:
-      return stage.norm2d ? RunNorm(stage.norm2d, x) : RunNorm(stage.norm1d, x);
-    case LayerKind::kMaxPool:
-    case LayerKind::kAvgPool:
-      return Pool(layer, x);
-    case LayerKind::kRelu:
-      return torch::relu(x);
-    case LayerKind::kDropout:
-      return torch::dropout(x, layer.dropout, is_training());
-    case LayerKind::kFlatten:
-      return FlattenChannelsLast(x);
-    case LayerKind::kKwta:
-      return stage.kwta->forward(x);
-  }
-  Fail(ErrorKind::kInternal, layer.name, "unknown kind of layer {}", static_cast<int>(layer.kind));
+torch::Tensor NetworkImpl::RunStage(Stage& stage, Inputs x) {
+  if (stage.weights) return stage.weights->forward(x[0]);
+  if (stage.norm) return stage.norm->forward(x[0]);
+  if (stage.kwta) return stage.kwta->forward(x[0]);
+  return stage.function(stage.config, x, is_training());
 }
 
 torch::Tensor NetworkImpl::forward(const torch::Tensor& x_bhwc, const Observer& observer) {
-  torch::Tensor x = Normalised(x_bhwc).permute({0, 3, 1, 2});
-  for (Stage& stage : stages_) {
-    x = RunStage(stage, x);
-    if (observer) observer(stage.config, x);
+  std::vector<torch::Tensor> values = {Normalised(x_bhwc).permute({0, 3, 1, 2})};
+  values.resize(stages_.size() + 1);
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    Stage& stage = stages_[i];
+    std::vector<torch::Tensor> inputs;
+    for (const int32_t value : stage.config.inputs)
+      inputs.push_back(values[static_cast<size_t>(value + 1)]);
+    values[i + 1] = RunStage(stage, inputs);
+    if (observer) observer(stage.config, values[i + 1]);
+    for (const size_t value : stage.last_read) values[value].reset();
   }
-  return FlattenChannelsLast(x);
+  return Flat(values.back());
 }
 
 void NetworkImpl::SetInputNormalisation(const std::vector<float>& scale_c,
@@ -125,8 +77,8 @@ torch::Tensor NetworkImpl::Normalised(const torch::Tensor& x_bhwc) const {
 }
 
 void NetworkImpl::SetProcessGroup(const ProcessGroup* group) {
-  group_ = group;
   for (Stage& stage : stages_) {
+    if (stage.norm) stage.norm->SetProcessGroup(group);
     if (stage.kwta) stage.kwta->SetProcessGroup(group);
   }
 }
@@ -146,8 +98,12 @@ std::vector<TrainedLayer> NetworkImpl::TrainedLayers() const {
       layer.bias_o = OnCpu(stage.weights->bias);
       layer.owner_nr = stage.weights->Owners();
     }
-    if (stage.norm1d) ExportNorm(stage.norm1d, layer);
-    if (stage.norm2d) ExportNorm(stage.norm2d, layer);
+    if (stage.norm) {
+      layer.scale_c = OnCpu(stage.norm->weight);
+      layer.shift_c = OnCpu(stage.norm->bias);
+      layer.mean_c = OnCpu(stage.norm->running_mean);
+      layer.variance_c = OnCpu(stage.norm->running_var);
+    }
     layers.push_back(std::move(layer));
   }
   return layers;
@@ -165,11 +121,8 @@ std::vector<torch::Tensor> NetworkImpl::OtherParameters() const {
   std::vector<torch::Tensor> others;
   for (const Stage& stage : stages_) {
     if (stage.weights && stage.weights->bias.defined()) others.push_back(stage.weights->bias);
-    for (const auto& parameter : stage.norm1d   ? stage.norm1d->parameters()
-                                 : stage.norm2d ? stage.norm2d->parameters()
-                                                : std::vector<torch::Tensor>{}) {
-      others.push_back(parameter);
-    }
+    if (!stage.norm) continue;
+    for (const torch::Tensor& parameter : stage.norm->parameters()) others.push_back(parameter);
   }
   return others;
 }

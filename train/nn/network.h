@@ -4,9 +4,9 @@
 //
 //   x_bhwc [B][H][W][C] → layer → layer → … → logits [B][classes]
 //
-// Inside, maps are NCHW tensors in channels-last memory; flatten keeps the channels-last order,
-// (y·W + x)·C + c, so that a linear layer's input index is the deployed one. Read first:
-// train/config/config.h. Tested in: network_test.cc.
+// A layer reads the values of the layers that its `inputs` name. A value is kept until its last reader. Inside, maps are
+// NCHW tensors in channels-last memory; flatten keeps the channels-last order, (y·W + x)·C + c, so that a linear layer's
+// input index is the deployed one. Read first: train/config/config.h, shapes.h. Tested in: network_test.cc.
 #ifndef BISPARSE_TRAIN_NN_NETWORK_H_
 #define BISPARSE_TRAIN_NN_NETWORK_H_
 
@@ -18,7 +18,9 @@
 #include <vector>
 
 #include "train/config/config.h"
+#include "train/nn/batch_norm.h"
 #include "train/nn/kwta.h"
+#include "train/nn/operators.h"
 #include "train/nn/packed_weight.h"
 
 namespace bisparse::train {
@@ -40,7 +42,7 @@ class NetworkImpl : public torch::nn::Module {
   /// `seed`.
   NetworkImpl(const NetworkConfig& config, uint64_t seed);
 
-  /// Called with each layer and its output.
+  /// Called with each layer and its output, in the order of the layers.
   using Observer = std::function<void(const LayerConfig&, const torch::Tensor&)>;
   torch::Tensor forward(const torch::Tensor& x_bhwc, const Observer& observer = {});
 
@@ -85,23 +87,21 @@ class NetworkImpl : public torch::nn::Module {
   void BeginEpoch();
 
  private:
-  /// One of the modules, or none for layers without state.
+  /// A layer: one of the modules, or the function of a layer without state.
   struct Stage {
     LayerConfig config;
     PackedWeight weights{nullptr};
-    torch::nn::BatchNorm1d norm1d{nullptr};
-    torch::nn::BatchNorm2d norm2d{nullptr};
+    BatchNorm norm{nullptr};
     Kwta kwta{nullptr};
+    Function function = nullptr;
+    std::vector<size_t>
+        last_read;  ///< values that no layer after this one reads; 0 = the input, i + 1 = of layer i
   };
-  torch::Tensor RunStage(Stage& stage, const torch::Tensor& x);
-
-  template <typename Norm>
-  torch::Tensor RunNorm(Norm& norm, const torch::Tensor& x);
+  torch::Tensor RunStage(Stage& stage, Inputs x);
 
   NetworkConfig config_;
   std::vector<Stage> stages_;
   torch::Tensor input_scale_c_, input_shift_c_;
-  const ProcessGroup* group_ = nullptr;
 };
 TORCH_MODULE(Network);
 

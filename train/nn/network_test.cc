@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "train/config/load.h"
 #include "train/nn/network.h"
@@ -139,6 +142,97 @@ TEST(Network, ExportHoldsWhatForwardComputes) {
   }
   EXPECT_EQ(nonzeros, network->NonZeroWeights());
   EXPECT_LT(nonzeros, network->DenseWeights());
+}
+
+constexpr char kGraph[] = R"(
+  - conv2d: {name: stem, channels: 4, kernel: 3, padding: 1}
+  - batch_norm: {name: stem_norm}
+  - relu: {name: trunk}
+  - conv2d: {name: inner, channels: 6, kernel: 3, stride: 2, padding: 1}
+  - batch_norm: {name: inner_norm}
+  - conv2d: {name: shortcut, from: trunk, channels: 6, kernel: 1, stride: 2}
+  - add: {name: sum, from: inner_norm}
+  - avg_pool: {kernel: 0}
+  - flatten
+  - linear: {name: gate, units: 6}
+  - multiply: {name: gated, from: sum}
+  - concat: {name: all, from: [sum, inner]}
+  - flatten
+  - linear: {name: output, units: classes}
+)";
+
+/// The graph written as calls of LibTorch, in double; the network computes in float.
+TEST(Network, AGraphComputesWhatItsCallsByHandCompute) {
+  const Config config = MakeConfig("[6, 8, 2]", kGraph);
+  torch::manual_seed(3);
+  Network network(config.network, config.seed);
+  network->train();
+  for (int i = 0; i < 3; ++i) network->forward(torch::randn({8, 6, 8, 2}) + 1.0f);
+  network->eval();
+  const torch::NoGradGuard no_grad;
+  std::map<std::string, TrainedLayer> layer;
+  for (TrainedLayer& each : network->TrainedLayers()) layer[each.config.name] = each;
+  const auto conv = [&](const char* name, const torch::Tensor& x, int64_t stride, int64_t pad) {
+    const TrainedLayer& l = layer.at(name);
+    const packed::KernelShape& k = l.config.kernel;
+    const torch::Tensor weight =
+        l.weight_op.view({k.outputs, k.channels, k.kernel_h, k.kernel_w}).to(torch::kFloat64);
+    return torch::conv2d(x, weight, l.bias_o.to(torch::kFloat64), stride, pad);
+  };
+  const auto norm = [&](const char* name, const torch::Tensor& x) {
+    const TrainedLayer& l = layer.at(name);
+    const auto each = [](const torch::Tensor& c) { return c.to(torch::kFloat64).view({-1, 1, 1}); };
+    return (x - each(l.mean_c)) / (each(l.variance_c) + l.config.epsilon).sqrt() * each(l.scale_c) +
+           each(l.shift_c);
+  };
+  const torch::Tensor x_bhwc = torch::randn({5, 6, 8, 2});
+  const torch::Tensor x = x_bhwc.to(torch::kFloat64).permute({0, 3, 1, 2});
+  const torch::Tensor trunk = norm("stem_norm", conv("stem", x, 1, 1)).relu();
+  const torch::Tensor inner = conv("inner", trunk, 2, 1);
+  const torch::Tensor sum = norm("inner_norm", inner) + conv("shortcut", trunk, 2, 0);
+  const auto linear = [&](const char* name, const torch::Tensor& flat) {
+    const TrainedLayer& l = layer.at(name);
+    return torch::matmul(flat, l.weight_op.to(torch::kFloat64).t()) + l.bias_o.to(torch::kFloat64);
+  };
+  const torch::Tensor gate = linear("gate", sum.mean({2, 3})).view({5, 6, 1, 1});
+  const torch::Tensor all = torch::cat({sum * gate, sum, inner}, 1);
+  const torch::Tensor expected = linear("output", all.permute({0, 2, 3, 1}).reshape({5, -1}));
+  const torch::Tensor logits = network->forward(x_bhwc);
+  EXPECT_TRUE(torch::allclose(logits.to(torch::kFloat64), expected, 1e-4, 1e-4))
+      << logits << expected;
+}
+
+TEST(Network, AValueIsDroppedAfterItsLastReader) {
+  const Config config = MakeConfig("[6, 8, 2]", kGraph);
+  Network network(config.network, config.seed);
+  network->eval();
+  const torch::NoGradGuard no_grad;
+  using Weak = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  std::map<std::string, Weak> values;
+  std::map<std::string, std::vector<std::string>> alive;
+  network->forward(torch::randn({2, 6, 8, 2}), [&](const LayerConfig& l, const torch::Tensor& y) {
+    for (const auto& [name, value] : values) {
+      if (!value.expired()) alive[l.name].push_back(name);
+    }
+    values.emplace(l.name, Weak(y.getIntrusivePtr()));
+  });
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(alive["inner"], Names{"trunk"});
+  EXPECT_EQ(alive["shortcut"], (Names{"inner", "inner_norm", "trunk"}));
+  EXPECT_EQ(alive["gated"], (Names{"gate", "inner", "sum"}));
+  EXPECT_EQ(alive["all"], (Names{"gated", "inner", "sum"}));
+}
+
+TEST(Network, FlatValuesAreMapsOfOnePositionWhereAMapIsWanted) {
+  const Config config = MakeConfig("[2, 3, 2]",
+                                   "  - flatten\n  - conv2d: {channels: 4, kernel: 1}\n"
+                                   "  - batch_norm\n  - max_pool: {kernel: 1}\n"
+                                   "  - linear: {units: classes}\n");
+  Network network(config.network, config.seed);
+  for (const bool training : {true, false}) {
+    network->train(training);
+    EXPECT_EQ(network->forward(torch::randn({4, 2, 3, 2})).sizes(), (torch::IntArrayRef{4, 3}));
+  }
 }
 
 TEST(Network, EveryParameterIsInOneGroup) {

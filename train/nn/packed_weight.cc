@@ -9,6 +9,7 @@
 #include "deploy/base/check.h"
 #include "train/config/static_owners.h"
 #include "train/nn/choose_owners.h"
+#include "train/nn/shapes.h"
 
 namespace bisparse::train {
 
@@ -99,10 +100,10 @@ torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
   if (mask_.defined()) {
     w = is_training() && LearnsOwners() ? StraightThrough::apply(weight, kept_) : weight * mask_;
   }
-  if (!convolution_) return torch::nn::functional::linear(x, w, bias);
+  if (!convolution_) return torch::nn::functional::linear(Flat(x), w, bias);
   // Weights in channels-last memory make the output and everything after it channels last: on the
   // CPU batch norm and pools are then several times faster, and k-WTA needs no copy.
-  return torch::conv2d(x, w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
+  return torch::conv2d(Map(x), w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
                        {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w},
                        /*dilation=*/1, groups_);
 }

@@ -43,7 +43,7 @@ class PackedWeightImpl : public torch::nn::Module {
  public:
   PackedWeightImpl(const LayerConfig& config, uint64_t seed);
 
-  /// x: NCHW for convolutions, NC for linear.
+  /// x: a map or a flat value (shapes.h); linear reads a map's elements in the order of flatten.
   torch::Tensor forward(const torch::Tensor& x);
 
   /// Between backward and the optimiser's step: chooses owners where it is time, keeps gradients off
