@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-inspect: what is in a packed model, and what the engine would do with it, or with a
-// configuration that nobody has trained yet; its sets as a picture; the training curves of runs.
+// configuration that nobody has trained yet; its sets and its graph as pictures; the training curves
+// of runs.
 #include <unistd.h>
 
 #include "apps/support/curves.h"
+#include "apps/support/graph_picture.h"
 #include "apps/support/inspection.h"
 #include "apps/support/json.h"
 #include "apps/support/model_source.h"
@@ -22,7 +24,7 @@ int main(int argc, char** argv) {
                "bisparse-inspect");
   app.footer(apps::Footer("bisparse-inspect models/gsc_aligned.bisparse"));
   std::vector<std::string> paths;
-  std::string picture, layer, curves, json, format;
+  std::string picture, layer, curves, graph, json, format;
   apps::TuningFlags tuning;
   bool plan = false, config = false;
   app.add_option("MODEL", paths,
@@ -46,8 +48,10 @@ int main(int argc, char** argv) {
       ->needs(draw);
   app.add_option("--plot", curves, "Only draw the training curves of run folders to this SVG file")
       ->excludes(draw);
+  app.add_option("--graph", graph, "Only draw the layers and who reads them to this SVG file")
+      ->excludes(draw);
   return apps::RunProgram(app, argc, argv, [&] {
-    for (const std::string& output : {json, picture, curves, tuning.output()})
+    for (const std::string& output : {json, picture, curves, graph, tuning.output()})
       apps::RequireOutput(output);
     if (!curves.empty()) {
       apps::WritePlot(apps::TrainingCurves(paths), curves);
@@ -59,6 +63,10 @@ int main(int argc, char** argv) {
     const packed::Model model = apps::OpenModel(paths[0], format);
     if (!picture.empty()) {
       WriteFileAtomically(picture, apps::PictureOfSets(apps::FindPackedLayer(model, layer)));
+      return 0;
+    }
+    if (!graph.empty()) {
+      apps::WriteGraph(model, graph);
       return 0;
     }
     if (config) {

@@ -17,6 +17,7 @@ packages=(
   libsndfile1-dev libsamplerate0-dev nettle-dev # data
   espeak-ng                                             # synthesised recordings, run as a program
   gnuplot-nox                                           # plots, run as a program
+  graphviz                                              # drawings of networks, run as a program
 )
 peers=false
 arm=false

@@ -11,6 +11,22 @@
 namespace bisparse::apps {
 namespace {
 
+const char* NormName(FeatureNorm norm) {
+  switch (norm) {
+    case FeatureNorm::kNone:
+      return "none";
+    case FeatureNorm::kBandMean:
+      return "mean of each band";
+    case FeatureNorm::kClipMean:
+      return "mean of the clip";
+    case FeatureNorm::kClipMeanStd:
+      return "mean and deviation of the clip";
+  }
+  return "?";
+}
+
+}  // namespace
+
 std::string ShapeText(const Shape& shape) {
   return fmt::format("{}x{}x{}", shape.height, shape.width, shape.channels);
 }
@@ -30,22 +46,6 @@ std::string KwtaText(const packed::Layer& layer) {
                      kwta.groups > 1 ? fmt::format(", {} groups", kwta.groups) : "",
                      kwta.chunk > 1 ? fmt::format(", chunks of {}", kwta.chunk) : "");
 }
-
-const char* NormName(FeatureNorm norm) {
-  switch (norm) {
-    case FeatureNorm::kNone:
-      return "none";
-    case FeatureNorm::kBandMean:
-      return "mean of each band";
-    case FeatureNorm::kClipMean:
-      return "mean of the clip";
-    case FeatureNorm::kClipMeanStd:
-      return "mean and deviation of the clip";
-  }
-  return "?";
-}
-
-}  // namespace
 
 std::string FormatLayers(const packed::Model& model) {
   std::string text = fmt::format(

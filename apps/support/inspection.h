@@ -10,6 +10,13 @@
 
 namespace bisparse::apps {
 
+/// "32x32x1": height, width, channels.
+std::string ShapeText(const Shape& shape);
+/// "4 ch, row": the positions that share an owner.
+std::string RunText(const packed::Packing& packing);
+/// "2 of 8 a position, 2 groups": winners of a k-WTA layer.
+std::string KwtaText(const packed::Layer& layer);
+
 /// A line a layer: output shape, sets, set size, lanes, run, non-zeros, density, winners, bytes;
 /// totals below.
 std::string FormatLayers(const packed::Model& model);

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: plot.h. A script and its output lie in a folder of their own while gnuplot runs.
+// Read first: plot.h.
 #include "apps/support/plot.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <system_error>
-
-#include "deploy/base/check.h"
+#include "apps/support/child.h"
 #include "deploy/base/file.h"
 #include "deploy/base/show.h"
-#include "deploy/base/temporary_folder.h"
 
 namespace bisparse::apps {
 namespace {
@@ -50,40 +41,10 @@ std::string Script(const std::vector<Panel>& panels) {
   return script + "unset multiplot\n";
 }
 
-/// Exit status of `gnuplot SCRIPT >OUTPUT`.
-int RunGnuplot(std::string script, const std::string& output) {
-  std::string program = "gnuplot";
-  std::array<char*, 3> argv = {program.data(), script.data(), nullptr};
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(),
-                                     O_WRONLY | O_CREAT | O_EXCL, 0600);
-  pid_t child = 0;
-  const int error = ::posix_spawnp(&child, "gnuplot", &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    Fail(ErrorKind::kConfiguration, "gnuplot",
-         "cannot be started: {} (hint: plots need the package gnuplot-nox)",
-         std::generic_category().message(error));
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) FailErrno("gnuplot", "its end is not known", errno);
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 }  // namespace
 
 void WritePlot(const std::vector<Panel>& panels, const std::string& path) {
-  const TemporaryFolder folder;
-  WriteFileAtomically(folder / "script", Script(panels));
-  const int status = RunGnuplot(folder / "script", folder / "plot.svg");
-  if (status != 0) {
-    Fail(ErrorKind::kData, path, "gnuplot ended with {} (its message is above; hint: is {} full?)",
-         status, folder.path());
-  }
-  WriteFileAtomically(path, ReadTextFile(folder / "plot.svg"));
+  WriteFileAtomically(path, OutputOf("gnuplot", {}, Script(panels), "gnuplot-nox", path));
 }
 
 }  // namespace bisparse::apps
