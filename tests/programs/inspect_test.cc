@@ -52,6 +52,29 @@ TEST_F(Programs, InspectDrawsTrainingCurves) {
   ExpectError("bisparse-inspect", "runs/a --plot a.svg", 2, "gnuplot-nox", "env PATH=/nowhere");
 }
 
+TEST_F(Programs, InspectDrawsWhoReadsWhom) {
+  packed::Model model = packed::MakeExampleModel(1);
+  model.layers[0].name = "a \"b\" \\ & <c>";
+  packed::WriteModel(model, Path("odd.bisparse"));
+  const Result result = Run("bisparse-inspect", "odd.bisparse --graph graph.svg");
+  if (result.err.find("package graphviz") != std::string::npos) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::string svg = ReadTextFile(Path("graph.svg"));
+  EXPECT_THAT(svg, AllOf(HasSubstr("<svg"), HasSubstr("</svg>"), HasSubstr(">conv2d 3x3<"),
+                         HasSubstr(">a &quot;b&quot; \\ &amp; &lt;c&gt;<"),
+                         HasSubstr(">S 2, L 8, run 4 ch, row<"),
+                         HasSubstr(">2 of 8 a position, 2 groups<"), HasSubstr(">input<")));
+  // A node and an edge a layer, and those of the input and the output.
+  const auto count = [&](const std::string& what) {
+    size_t found = 0;
+    for (size_t at = svg.find(what); at != std::string::npos; at = svg.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("class=\"node\""), model.layers.size() + 2);
+  EXPECT_EQ(count("class=\"edge\""), model.layers.size() + 1);
+  ExpectError("bisparse-inspect", "odd.bisparse --graph b.svg", 2, "graphviz", "env PATH=/nowhere");
+}
+
 TEST_F(Programs, InspectShowsLayersPlanAndConfiguration) {
   const Result result = Run("bisparse-inspect", "model.bisparse --plan");
   ASSERT_EQ(result.code, 0) << result.err;
