@@ -360,6 +360,22 @@ TEST(Trainer, StoppedAnywhereAndResumedGivesTheSameBits) {
   EXPECT_FALSE(torch::equal(StateOf(config, whole)[0], StateOf(other, other_folder)[0]));
 }
 
+TEST(Trainer, AGraphResumesWithTheSameBits) {
+  const Config config = MakeConfig(
+      {"network=[{conv2d: {channels: 8, kernel: 3}}, {batch_norm: {name: trunk}}, "
+       "{kwta: {winners: 2, groups: 2, boost: {strength: 1.0}}}, "
+       "{conv2d: {channels: 8, kernel: 3, padding: 1, packing: {set_size: 2, owners: learned}}}, "
+       "{batch_norm: {name: inner}}, {add: {from: trunk}}, {relu: {name: sum}}, {avg_pool: "
+       "{kernel: 0}}, "
+       "{multiply: {from: sum}}, {concat: {from: inner}}, flatten, {linear: {units: classes}}]"});
+  const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
+  Train(config, MemoryDataset(), {.run_folder = whole});
+  TrainInParts(config, parts);
+  Progress of_whole, of_parts;
+  ExpectSameBits(StateOf(config, whole, &of_whole), StateOf(config, parts, &of_parts));
+  EXPECT_LT(of_whole.history.back().train_loss, of_whole.history.front().train_loss);
+}
+
 TEST(Trainer, ResumingAFinishedRunChangesNothing) {
   const Config config = MakeConfig({"train.epochs=1"});
   const std::string folder = NewFolder("finished");
