@@ -114,7 +114,7 @@ Checked CheckBytes(std::span<const uint8_t> bytes, const std::string& location) 
 }
 
 std::string ToString(const flatbuffers::String* text) { return text ? text->str() : std::string(); }
-/// Of a layer or class, cut behind the first byte that is too many (ValidateModel allows 256): many
+/// Of a layer or class, cut after the first byte that is too many (ValidateModel allows 256): many
 /// offsets to one long string must not become many long strings.
 std::string ToName(const flatbuffers::String& name) {
   return std::string(name.c_str(), std::min<size_t>(name.size(), 257));

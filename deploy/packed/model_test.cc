@@ -53,7 +53,7 @@ struct Breakable : Model {
 
 struct Refusal {
   const char* name;
-  const char* message;  ///< of the error, behind "m.bisparse: "
+  const char* message;  ///< of the error, after "m.bisparse: "
   std::function<void(Breakable&)> break_field;
 };
 
