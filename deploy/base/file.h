@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole files: read as text, write atomically; never a device or link in place of a file. All errors are Error (kData) with path, errno's text
-// and a hint. Tested in: file_test.cc.
+// Whole files: read as text, write atomically; never a device or link in place of a file. All errors are Error (kData)
+// with path, errno's text and a hint. Tested in: file_test.cc.
 #ifndef BISPARSE_DEPLOY_BASE_FILE_H_
 #define BISPARSE_DEPLOY_BASE_FILE_H_
 

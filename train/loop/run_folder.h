@@ -8,8 +8,9 @@
 //                log/summary.json   epoch kept, accuracy, seed, minutes, code and teachers, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
 // Nothing is replaced or deleted that the program did not write. A folder is a run's if its config.yaml begins with a
-// line that says so and holds the checksum of the rest. Only then may the other names be replaced. A run whose config.yaml its user has changed can be resumed, if the
-// settings agree; the file stays as it is. Tested in: loop_test.cc.
+// line that says so and holds the checksum of the rest. Only then may the other names be replaced. A run whose
+// config.yaml its user has changed can be resumed, if the settings agree; the file stays as it is.
+// Tested in: loop_test.cc.
 #ifndef BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 #define BISPARSE_TRAIN_LOOP_RUN_FOLDER_H_
 

@@ -3,10 +3,10 @@
 //
 //   Train(LoadConfig("configs/gsc_dense.yaml"), {.progress = stderr});
 //
-// best.pt holds the network of the epoch that train.keep says: the last one, or the best on
-// validation, clean and perturbed (Score). Test data is not opened. On the CPU, with the same number of threads, a run that was stopped or killed anywhere and resumed gives the
-// same bits as one that was not. Read first: trainer.cc (one epoch in reading order). Tested in:
-// loop_test.cc, tests/resume_kill, tests/signature.
+// best.pt holds the network of the epoch that train.keep says: the last one, or the best on validation, clean and
+// perturbed (Score). Test data is not opened. On the CPU, with the same number of threads, a run that was stopped or
+// killed anywhere and resumed gives the same bits as one that was not.
+// Read first: trainer.cc (one epoch in reading order). Tested in: loop_test.cc, tests/resume_kill, tests/signature.
 #ifndef BISPARSE_TRAIN_LOOP_TRAINER_H_
 #define BISPARSE_TRAIN_LOOP_TRAINER_H_
 
@@ -44,9 +44,9 @@ struct TrainResult {
 };
 
 /// Opens the training and validation data and trains; with others where the environment says so
-/// (train/parallel/process_group.h): batch_size is then the joint batch of all processes. Throws Error: kConfiguration, kData (files, a
-/// full disk, a second trainer), and for a loss that is not finite with epoch, step and layer; the
-/// last checkpoint stays as it was.
+/// (train/parallel/process_group.h): batch_size is then the joint batch of all processes. Throws Error: kConfiguration,
+/// or kData for files, a full disk, a second trainer. A loss that is not finite is an error too, with epoch, step and
+/// layer; the last checkpoint stays as it was.
 TrainResult Train(const Config& config, const TrainOptions& options);
 
 /// Opens training and validation data; shows its progress, the table of samples and the data set's

@@ -28,10 +28,10 @@
 
 namespace bisparse::train {
 
-/// boost: factors on the ranks, [U] or one row for each sample [B][U] (U = channels / chunk, the
-/// units of a position): exp(β·(target − duty)), the ranking's noise; undefined = none. Returns y, shaped like x; a map comes back in channels-last memory. Differentiable
-/// with respect to x. On the CPU a loop of its own over f32; other devices and types go through
-/// torch::sort, with the same bits.
+/// boost: factors on the ranks, [U] or one row for each sample [B][U] (U = channels / chunk, the units of a position):
+/// exp(β·(target − duty)), the ranking's noise; undefined = none. Returns y, shaped like x. A map comes back in
+/// channels-last memory. Differentiable with respect to x. On the CPU a loop of its own over f32; other devices and types
+/// go through torch::sort, with the same bits.
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
                         const torch::Tensor& boost = {});
 

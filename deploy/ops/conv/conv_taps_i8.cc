@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: conv_taps_i8.h. The forms of AVX-512 with VNNI; conv_taps_pairs_i8.cc has that of AVX2. On
-// other targets a plain loop computes the same; plans choose matmul_i8 there (HasConvTapsI8). Past 400 lines: both forms share the columns before them and the fold after them.
+// Read first: conv_taps_i8.h. The forms of AVX-512 with VNNI; conv_taps_pairs_i8.cc has that of AVX2. On other targets a
+// plain loop computes the same; plans choose matmul_i8 there (HasConvTapsI8). Past 400 lines: both forms share the
+// columns before them and the fold after them.
 #include "deploy/ops/conv/conv_taps_i8.h"
 
 #include <algorithm>
