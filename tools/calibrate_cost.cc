@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fits the cost model's table (deploy/engine/cost_table.inc) to measured layers of random networks on
+// Fits the cost model's table (deploy/ops/cost_table.inc) to measured layers of random networks on
 // this machine: prints each layer's measured and expected time, then the table.
 //
 //   calibrate_cost [MODEL | CONFIG.yaml …] [--table]
@@ -19,8 +19,11 @@
 
 #include "deploy/base/print.h"
 #include "deploy/base/random.h"
+#include "deploy/engine/choose.h"
 #include "deploy/engine/cost.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/ops/lists.h"
+#include "deploy/ops/quantise.h"
 #include "deploy/ops/shared/matmul_i8.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/simd/cpu.h"
@@ -45,10 +48,10 @@ constexpr double kLeastCycles = 200;
 
 struct Measured {
   std::string network, mode, layer, kernel, row;
-  Work work;
+  ops::Work work;
   double lines, cycles;  ///< weighted lines; measured
   double expected;       ///< by the table as it is
-  Work quantise;         ///< int8, the first layer: of what is done before it
+  ops::Work quantise;    ///< int8, the first layer: of what is done before it
 };
 
 /// Each layer's usual time over many samples: the median, so that whole runs of one layer's luck count little.
@@ -82,26 +85,31 @@ void Measure(const packed::Model& model, const std::string& network, std::vector
     const auto& layers = engine.layers();
     CostMachine machine{.isa = engine.isa(), .caches = MachineCaches()};
     const int32_t bytes = VectorBytes(machine.isa);
+    const Outline outline(model, machine.isa);
+    const std::vector<ops::Use> use_i =
+        outline.Uses(ChooseWays(outline, {.mode = mode}, machine).mode_i);
     for (size_t i = 0; i < layers.size(); ++i) {
-      machine.touched_bytes += static_cast<int64_t>(
-          64 * CountWork(model.layers[i], UseOf(layers, i, model.format), bytes).lines);
+      if (use_i[i].kernel == nullptr) continue;
+      machine.touched_bytes +=
+          static_cast<int64_t>(64 * use_i[i].kernel->Count(model.layers[i], use_i[i], bytes).lines);
     }
     const std::vector<double> ns = LayerNs(engine, inputs_bi);
     double clock_ns = 1e9;  // what a layer that does nothing takes
     for (size_t i = 0; i < layers.size(); ++i) {
-      if (layers[i].kernel == "none") clock_ns = std::min(clock_ns, ns[i]);
+      if (use_i[i].kernel == nullptr) clock_ns = std::min(clock_ns, ns[i]);
     }
     if (clock_ns > 100) clock_ns = 20;
     for (size_t i = 0; i < layers.size(); ++i) {
-      if (layers[i].kernel == "none") continue;
-      const LayerUse use = UseOf(layers, i, model.format);
-      const Work work = CountWork(model.layers[i], use, bytes);
-      rows.push_back({network, ModeName(mode), layers[i].name, layers[i].kernel,
-                      std::string(CostRowName(model.layers[i], use)), work,
-                      WeightedLines(work, machine.touched_bytes, machine.caches),
-                      (ns[i] - clock_ns) * ClockGhz(),
-                      EstimateCycles(model.layers[i], use, machine),
-                      use.quantises ? CountQuantiseWork(model.input.elements(), bytes) : Work{}});
+      const ops::Use& use = use_i[i];
+      if (use.kernel == nullptr) continue;
+      const ops::Work work = ops::CountWork(model.layers[i], use, model.format, bytes);
+      rows.push_back(
+          {network, ModeName(mode), layers[i].name, layers[i].kernel,
+           use.kernel->CostRow(model.layers[i], use), work,
+           WeightedLines(work, machine.touched_bytes, machine.caches),
+           (ns[i] - clock_ns) * ClockGhz(),
+           EstimateCycles(model.layers[i], use, model.format, machine),
+           use.quantises ? ops::CountQuantise(model.input.elements(), bytes) : ops::Work{}});
     }
   }
 }
@@ -149,12 +157,12 @@ void MeasureQuantise(std::vector<Measured>& rows) {
       const std::chrono::duration<double, std::nano> ns = std::chrono::steady_clock::now() - begin;
       best_ns = std::min(best_ns, ns.count());
     }
-    const Work work = CountQuantiseWork(elements, VectorBytes(kernels::IsaName()));
+    const ops::Work work = ops::CountQuantise(elements, VectorBytes(kernels::IsaName()));
     rows.push_back({std::to_string(elements),
                     "",
                     "",
-                    "quantise_u8",
-                    "quantise_u8",
+                    ops::kQuantiseRow,
+                    ops::kQuantiseRow,
                     work,
                     WeightedLines(work, 0, MachineCaches()),
                     (best_ns - 20) * ClockGhz(),
@@ -228,7 +236,7 @@ int main(int argc, char** argv) try {
     std::map<std::string, std::vector<const Measured*>> by_row;
     for (const Measured& m : rows) by_row[m.row].push_back(&m);
     std::map<std::string, Coefficients> fitted;
-    const Coefficients quantise = fitted["quantise_u8"] = Fit(by_row["quantise_u8"]);
+    const Coefficients quantise = fitted[ops::kQuantiseRow] = Fit(by_row[ops::kQuantiseRow]);
     for (Measured& m : rows) {
       Measured before = m;
       before.work = m.quantise;

@@ -10,23 +10,24 @@
 #include <string>
 
 #include "deploy/base/check.h"
-#include "deploy/ops/conv/conv_quads_i8.h"
+#include "deploy/ops/shared/layers.h"
 
 namespace bisparse {
 namespace {
 
 using packed::Layer;
 using packed::LayerKind;
-using packed::NumberFormat;
 
 double UsOfCycle(const CostMachine& machine) { return 1e-3 / machine.clock_ghz; }
 
 /// The machine as it is while a sample goes through the network: its weights compete for the caches.
-CostMachine Touched(const packed::Model& model, std::span<const LayerUse> use_i,
+CostMachine Touched(const packed::Model& model, std::span<const ops::Use> use_i,
                     CostMachine machine) {
   machine.touched_bytes = 0;
+  const int32_t vector_bytes = VectorBytes(machine.isa);
   for (size_t i = 0; i < use_i.size(); ++i) {
-    const Work work = CountWork(model.layers[i], use_i[i], VectorBytes(machine.isa));
+    if (use_i[i].kernel == nullptr) continue;
+    const ops::Work work = use_i[i].kernel->Count(model.layers[i], use_i[i], vector_bytes);
     machine.touched_bytes += static_cast<int64_t>(64 * work.lines);
   }
   return machine;
@@ -36,10 +37,7 @@ CostMachine Touched(const packed::Model& model, std::span<const LayerUse> use_i,
 class Search {
  public:
   Search(const Outline& outline, const CostMachine& machine, std::vector<Mode> decided_i)
-      : outline_(outline),
-        machine_(machine),
-        decided_i_(std::move(decided_i)),
-        use_i_(decided_i_.size()) {}
+      : outline_(outline), machine_(machine), decided_i_(std::move(decided_i)) {}
 
   std::vector<Mode> Fastest() {
     std::vector<Mode> best_i = Single(Mode::kSparseSparse);
@@ -56,15 +54,24 @@ class Search {
     for (const int64_t touched :
          {caches.l1_bytes, caches.l2_bytes, caches.l3_bytes, std::numeric_limits<int64_t>::max()}) {
       machine_.touched_bytes = touched;
-      consider(BestChain());
+      if (outline_.graph().IsChain()) consider(BestChain());
     }
-    // Where the fastest chain touches more than the level that it was made for holds, one layer of it may do with less.
+    // Where the fastest chain touches more than the level that it was made for holds, one layer of it may do with less. In a
+    // graph, where no chain is the whole network, one layer and the next one that has ways are changed together.
     const std::vector<size_t>& layers = outline_.layers_with_ways();
+    const bool pairs = !outline_.graph().IsChain();
     for (size_t w = 0; w < layers.size();) {
       const double before = best;
       for (const Mode mode : WaysOf(layers[w])) {
         std::vector<Mode> mode_i = best_i;
         mode_i[layers[w]] = mode;
+        if (pairs && w + 1 < layers.size()) {
+          for (const Mode next : WaysOf(layers[w + 1])) {
+            std::vector<Mode> both_i = mode_i;
+            both_i[layers[w + 1]] = next;
+            consider(std::move(both_i));
+          }
+        }
         consider(std::move(mode_i));
       }
       w = best < before ? 0 : w + 1;
@@ -92,10 +99,10 @@ class Search {
 
   /// Of layers [begin, end) by the modes of those two, weights coming from machine_.touched_bytes.
   double StretchCycles(std::span<const Mode> mode_i, size_t begin, size_t end) {
-    outline_.Uses(mode_i, begin, end, use_i_);
+    const packed::Model& model = outline_.model();
     double cycles = 0;
     for (size_t i = begin; i < end; ++i) {
-      cycles += EstimateCycles(outline_.model().layers[i], use_i_[i], machine_);
+      cycles += EstimateCycles(model.layers[i], outline_.UseAt(i, mode_i), model.format, machine_);
     }
     return cycles;
   }
@@ -148,7 +155,6 @@ class Search {
   const Outline& outline_;
   CostMachine machine_;
   std::vector<Mode> decided_i_;  ///< kAuto: to be looked for
-  std::vector<LayerUse> use_i_;
 };
 
 /// Why layer i is not computed by its winners; empty where it is.
@@ -164,37 +170,24 @@ std::string Reason(const Outline& outline, const Search& search, const CostMachi
   return fmt::format("{}: {:.3g} us expected against {:.3g} us by {}",
                      mode == Mode::kDense ? "dense is faster" : "the whole map is faster",
                      own * UsOfCycle(machine), other * UsOfCycle(machine),
-                     outline.Uses(mode_i)[i].kernel);
+                     outline.UseAt(i, mode_i).kernel->name());
 }
 
 /// µs if owners did not depend on which channel of a group wins; 0 where that changes nothing.
-double AlignedUs(const packed::Model& model, const std::vector<LayerSummary>& layers, size_t i,
+double AlignedUs(const Outline& outline, const ops::Use& use, size_t i,
                  const CostMachine& machine) {
+  const packed::Model& model = outline.model();
   const Layer& layer = model.layers[i];
-  if (layer.kind != LayerKind::kConv2d || layer.packing.set_size == 1 || i == 0) return 0;
-  const Layer& kwta = model.layers[i - 1];
-  const std::string& kernel = layers[i].kernel;
-  const bool aligned = kernel.find("/aligned_") != std::string::npos ||
-                       kernel.starts_with("conv_taps_i8") ||
-                       (kernel.starts_with("conv_quads_i8") && kernel.ends_with("winners"));
-  if (aligned || kwta.kind != LayerKind::kKwta || kwta.kwta.scope != packed::KwtaScope::kLocal) {
+  const Layer* kwta = outline.NodeAt(i, Mode::kSparseSparse).winners;
+  if (layer.kind != LayerKind::kConv2d || layer.packing.set_size == 1 || kwta == nullptr ||
+      kwta->kwta.scope != packed::KwtaScope::kLocal) {
     return 0;
   }
-  Layer other = layer;
-  const bool f32 = model.format == NumberFormat::kF32;
-  const bool eight = !f32 && layer.packing.lanes == 8;
-  if (layer.packing.lanes % 4 != 0 || (!f32 && !eight)) other.packing.lanes = packed::kMaxLanes;
-  if (!f32 && !kernels::FitsConvQuadsI8(other)) return 0;
-  const packed::Window& w = layer.window;
-  const bool rows = w.stride_w == 1 && (w.kernel_w == 3 || w.kernel_w == 5);
-  const char* best = eight  ? "conv_quads_i8/gathered_winners"
-                     : !f32 ? "conv_quads_i8/winners"
-                     : rows ? "conv_packed_f32/aligned_rows"
-                            : "conv_packed_f32/aligned_taps";
-  const LayerUse use{.kernel = best,
-                     .active_inputs = int64_t{kwta.kwta.winners} * kwta.kwta.chunk *
-                                      layer.input.height * layer.input.width};
-  return EstimateCycles(other, use, machine) * UsOfCycle(machine);
+  Layer other;
+  const ops::Kernel* kernel = use.kernel->Aligned(layer, &other);
+  if (kernel == nullptr) return 0;
+  const ops::Use aligned{.kernel = kernel, .active_inputs = ops::WinnersOf(*kwta)};
+  return EstimateCycles(other, aligned, model.format, machine) * UsOfCycle(machine);
 }
 
 }  // namespace
@@ -231,21 +224,19 @@ ChosenWays ChooseWays(const Outline& outline, const EngineOptions& options,
   return ways;
 }
 
-std::vector<double> NetworkCycles(const packed::Model& model, std::span<const LayerUse> use_i,
+std::vector<double> NetworkCycles(const packed::Model& model, std::span<const ops::Use> use_i,
                                   const CostMachine& machine) {
   const CostMachine touched = Touched(model, use_i, machine);
   std::vector<double> cycles_i;
   for (size_t i = 0; i < use_i.size(); ++i) {
-    cycles_i.push_back(EstimateCycles(model.layers[i], use_i[i], touched));
+    cycles_i.push_back(EstimateCycles(model.layers[i], use_i[i], model.format, touched));
   }
   return cycles_i;
 }
 
-std::vector<double> EstimateTimes(const Outline& outline, const CostMachine& machine,
-                                  std::vector<LayerSummary>& layers) {
+std::vector<double> EstimateTimes(const Outline& outline, std::span<const ops::Use> use_i,
+                                  const CostMachine& machine, std::vector<LayerSummary>& layers) {
   const packed::Model& model = outline.model();
-  std::vector<LayerUse> use_i;
-  for (size_t i = 0; i < layers.size(); ++i) use_i.push_back(UseOf(layers, i, model.format));
   const std::vector<double> cycles_i = NetworkCycles(model, use_i, machine);
   const std::vector<double> dense_i =
       NetworkCycles(model, outline.Uses(std::vector<Mode>(layers.size(), Mode::kDense)), machine);
@@ -253,7 +244,7 @@ std::vector<double> EstimateTimes(const Outline& outline, const CostMachine& mac
   for (size_t i = 0; i < layers.size(); ++i) {
     layers[i].expected_us = cycles_i[i] * UsOfCycle(machine);
     layers[i].dense_us = dense_i[i] * UsOfCycle(machine);
-    layers[i].aligned_us = AlignedUs(model, layers, i, touched);
+    layers[i].aligned_us = AlignedUs(outline, use_i[i], i, touched);
   }
   return cycles_i;
 }

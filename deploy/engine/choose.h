@@ -31,12 +31,12 @@ ChosenWays ChooseWays(const Outline& outline, const EngineOptions& options,
 
 /// Cycles of each layer for one sample where the whole network is computed so. The one estimate: ways are chosen by its sum, and
 /// times reported by it. machine.touched_bytes is not read.
-std::vector<double> NetworkCycles(const packed::Model& model, std::span<const LayerUse> use_i,
+std::vector<double> NetworkCycles(const packed::Model& model, std::span<const ops::Use> use_i,
                                   const CostMachine& machine);
 
 /// Fills expected_us, dense_us and aligned_us; returns the cycles of expected_us.
-std::vector<double> EstimateTimes(const Outline& outline, const CostMachine& machine,
-                                  std::vector<LayerSummary>& layers);
+std::vector<double> EstimateTimes(const Outline& outline, std::span<const ops::Use> use_i,
+                                  const CostMachine& machine, std::vector<LayerSummary>& layers);
 
 }  // namespace bisparse
 

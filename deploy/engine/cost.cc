@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table, the machine's caches and clock, and what follows from a layer's counts (cost_counts.cc). Read first: cost.h.
+// The table, the machine's caches and clock, and what follows from a layer's counts. Read first: cost.h.
 // Tested in: cost_test.cc.
 #include "deploy/engine/cost.h"
 
@@ -10,6 +10,8 @@
 #include <fstream>
 #include <string>
 
+#include "deploy/ops/lists.h"
+#include "deploy/ops/quantise.h"
 #include "deploy/simd/cpu.h"
 
 namespace bisparse {
@@ -17,7 +19,7 @@ namespace {
 
 using packed::Layer;
 
-#include "deploy/engine/cost_table.inc"
+#include "deploy/ops/cost_table.inc"
 
 /// Of the data cache of `level` as Linux states it; 0 if it does not.
 int64_t CacheBytes(const std::string& folder, int level) {
@@ -34,42 +36,20 @@ int64_t CacheBytes(const std::string& folder, int level) {
   return 0;
 }
 
-/// Where there are no dot products of bytes they are made of more instructions (weights are narrow, packed::kNarrowWeight).
-/// AVX2: Zen 3.
-double UnitFactor(std::string_view row, std::string_view isa) {
-  if (kernels::IsAvx3Dl(isa)) return 1;
-  if (row == "matmul_i8/conv") return 2.9;
-  if (row == "matmul_i8/linear") return 1.2;
-  if (row.starts_with("conv_quads_i8")) return 1.6;
-  if (row == "conv_taps_i8/shared") return 5.5;  // pairs instead of fours
-  if (row == "kwta_u8/bisection") return isa == "AVX3" ? 1 : 1.4;
-  // A unit is four vectors of floats; this kernel's registers have 128 bits everywhere.
-  if (row == "kwta_u8/eights") {
-    return isa == "AVX3" ? 1 : isa == "AVX2" ? 0.5 : isa == "SSE4" ? 0.25 : 3.6;
-  }
-  return row == "kwta_u8/fold" && isa != "AVX3" ? 4 : 1;
-}
-
-double CyclesOf(const KernelCost& cost, const Work& work, const CostMachine& machine) {
-  return cost.call + cost.unit * UnitFactor(cost.kernel, machine.isa) * work.units +
-         cost.start * work.starts + cost.move * work.moved +
+/// `unit_factor`: of what the instruction set lacks.
+double CyclesOf(const KernelCost& cost, const ops::Work& work, double unit_factor,
+                const CostMachine& machine) {
+  return cost.call + cost.unit * unit_factor * work.units + cost.start * work.starts +
+         cost.move * work.moved +
          cost.line * WeightedLines(work, machine.touched_bytes, machine.caches);
 }
 
 }  // namespace
 
-LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFormat format) {
-  const LayerSummary& layer = layers[i];
-  size_t reader = i + 1;
-  while (reader < layers.size() && layers[reader].kernel == "none") ++reader;
-  return {.kernel = layer.kernel,
-          .active_inputs = layer.active_inputs,
-          .dense_weights = layer.macs_executed == layer.macs_dense,
-          .writes_map = layer.kernel.starts_with("kwta") &&
-                        (reader == layers.size() ||
-                         (!layers[reader].kernel.ends_with("winners") &&
-                          layers[reader].active_inputs == layers[reader].input.elements())),
-          .quantises = i == 0 && format == packed::NumberFormat::kI8};
+int32_t VectorBytes(std::string_view isa) {
+  if (isa.starts_with("AVX3")) return 64;
+  if (isa == "AVX2") return 32;
+  return isa == "SCALAR" ? 4 : 16;
 }
 
 CacheSizes ReadCaches(const std::string& folder) {
@@ -99,7 +79,7 @@ const char* CacheLevelName(int64_t bytes, const CacheSizes& caches) {
   return bytes <= caches.l3_bytes ? "L3" : "memory";
 }
 
-double WeightedLines(const Work& work, int64_t touched_bytes, const CacheSizes& caches) {
+double WeightedLines(const ops::Work& work, int64_t touched_bytes, const CacheSizes& caches) {
   const auto factor = [&caches](double bytes) {
     return bytes <= static_cast<double>(caches.l1_bytes)   ? 0.0
            : bytes <= static_cast<double>(caches.l2_bytes) ? 1.0
@@ -111,21 +91,26 @@ double WeightedLines(const Work& work, int64_t touched_bytes, const CacheSizes& 
          work.near_lines * factor(work.near_bytes / 0.6);
 }
 
+std::span<const KernelCost> KernelCosts() { return kKernelCosts; }
+
 const KernelCost* FindKernelCost(std::string_view kernel) {
   const auto row = std::find_if(std::begin(kKernelCosts), std::end(kKernelCosts),
                                 [&](const KernelCost& cost) { return cost.kernel == kernel; });
   return row == std::end(kKernelCosts) ? nullptr : &*row;
 }
 
-double EstimateCycles(const Layer& layer, const LayerUse& use, const CostMachine& machine) {
-  const KernelCost* cost = FindKernelCost(CostRowName(layer, use));
+double EstimateCycles(const Layer& layer, const ops::Use& use, packed::NumberFormat format,
+                      const CostMachine& machine) {
+  if (use.kernel == nullptr) return 0;
+  const char* row = use.kernel->CostRow(layer, use);
+  const KernelCost* cost = FindKernelCost(row);
   if (cost == nullptr) return 0;
-  const Work work = CountWork(layer, use, VectorBytes(machine.isa));
-  const double cycles = CyclesOf(*cost, work, machine);
+  const int32_t vector_bytes = VectorBytes(machine.isa);
+  const double cycles = CyclesOf(*cost, ops::CountWork(layer, use, format, vector_bytes),
+                                 use.kernel->UnitFactor(machine.isa, row), machine);
   if (!use.quantises) return cycles;
-  return cycles + CyclesOf(*FindKernelCost("quantise_u8"),
-                           CountQuantiseWork(layer.input.elements(), VectorBytes(machine.isa)),
-                           machine);
+  return cycles + CyclesOf(*FindKernelCost(ops::kQuantiseRow),
+                           ops::CountQuantise(layer.input.elements(), vector_bytes), 1, machine);
 }
 
 double ClockGhz() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long a layer will take, before it runs: what its kernel does is counted from shapes alone, and a
-// table says what each count costs.
+// How long a layer will take, before it runs: its kernel counts what it does from shapes alone (deploy/ops/kernel.h), and
+// a table (deploy/ops/cost_table.inc) says what each count costs.
 //
 //   cycles = call + unit·units + start·starts + move·moved + line·lines·f(where the lines come from)
 //
@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "bisparse/engine.h"
+#include "deploy/ops/kernel.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse {
@@ -24,35 +25,8 @@ namespace bisparse {
 /// Clock of a common core: what a plan takes µs as, so that no plan depends on a measurement.
 inline constexpr double kNominalGhz = 3;
 
-/// What a kernel does for one sample.
-struct Work {
-  double units = 0;   ///< vector operations of the innermost loop
-  double starts = 0;  ///< times that this loop begins: tiles, winners, positions
-  double moved = 0;   ///< vectors copied, padded or stored outside of it
-  double lines =
-      0;  ///< cache lines of weights, each once: from where all of the network's weights fit
-  double near_lines =
-      0;  ///< lines of maps, and of weights read again: from where they fit themselves
-  double near_bytes = 0;
-};
-
-/// How a layer is computed, as far as its work depends on it.
-struct LayerUse {
-  std::string_view kernel;     ///< LayerSummary::kernel
-  int64_t active_inputs = 0;   ///< winners, or all inputs
-  bool dense_weights = false;  ///< mode dense: owners do not matter
-  bool writes_map = false;     ///< k-WTA: the next layer reads the map, not the list
-  bool quantises = false;      ///< int8, the first layer: floats become u8 before it
-};
-/// Of layer i of a plan.
-LayerUse UseOf(std::span<const LayerSummary> layers, size_t i, packed::NumberFormat format);
-
 /// Width of the machine's vectors as the kernels use them: 64, 32 or 16 bytes, 4 for scalars.
 int32_t VectorBytes(std::string_view isa);
-
-Work CountWork(const packed::Layer& layer, const LayerUse& use, int32_t vector_bytes);
-/// Of the table's row "quantise_u8": a map of floats that becomes u8.
-Work CountQuantiseWork(int64_t elements, int32_t vector_bytes);
 
 /// Sizes of a CPU's caches, none smaller than the one before.
 struct CacheSizes {
@@ -77,21 +51,20 @@ struct CostMachine {
 /// The one that this runs on.
 CostMachine ThisMachine();
 
-/// Cycles of a layer for one sample; 0 for one whose kernel is "none".
-double EstimateCycles(const packed::Layer& layer, const LayerUse& use, const CostMachine& machine);
-
-/// The row of the table that a layer's kernel belongs to: its name, or of one that has several forms theirs.
-std::string_view CostRowName(const packed::Layer& layer, const LayerUse& use);
+/// Cycles of a layer for one sample; 0 for one that has no kernel.
+double EstimateCycles(const packed::Layer& layer, const ops::Use& use, packed::NumberFormat format,
+                      const CostMachine& machine);
 
 /// One row of the table.
 struct KernelCost {
   std::string_view kernel;
   double call = 0, unit = 0, start = 0, move = 0, line = 0;
 };
+std::span<const KernelCost> KernelCosts();
 /// Null for a name that no kernel has.
 const KernelCost* FindKernelCost(std::string_view kernel);
 /// What `line` is multiplied with: lines, weighted by where they come from.
-double WeightedLines(const Work& work, int64_t touched_bytes, const CacheSizes& caches);
+double WeightedLines(const ops::Work& work, int64_t touched_bytes, const CacheSizes& caches);
 
 /// Clock rate of the core that calls, measured in about 0.1 ms once a process (a chain of dependent
 /// multiplications); cycles / ClockGhz() are nanoseconds.

@@ -3,6 +3,7 @@
 #include "deploy/engine/cost.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/machines.h"
 #include "deploy/engine/random_model.h"
+#include "deploy/ops/lists.h"
+#include "deploy/ops/quantise.h"
 
 namespace bisparse {
 namespace {
@@ -32,18 +35,25 @@ Layer Linear(int32_t inputs, int32_t outputs, int32_t set_size, int32_t lanes) {
   return layer;
 }
 
+ops::Use UseOf(const char* kernel, int64_t active_inputs) {
+  return {.kernel = ops::FindKernel(kernel), .active_inputs = active_inputs};
+}
+
+ops::Work CountF32(const Layer& layer, const ops::Use& use, int32_t vector_bytes) {
+  return ops::CountWork(layer, use, packed::NumberFormat::kF32, vector_bytes);
+}
+
 TEST(Cost, CountsWholeVectorsOfTheInstructionSet) {
   const Layer dense = Linear(64, 40, 1, 16);
-  const LayerUse use{.kernel = "linear_dense_f32", .active_inputs = 64};
+  const ops::Use use = UseOf("linear_dense_f32", 64);
   // 40 outputs are 48 in memory: 3 vectors of 16, 6 of 8, 12 of 4; 64 · 48 floats of weights.
-  EXPECT_EQ(CountWork(dense, use, 64).units, 64 * 3);
-  EXPECT_EQ(CountWork(dense, use, 32).units, 64 * 6);
-  EXPECT_EQ(CountWork(dense, use, 16).units, 64 * 12);
-  EXPECT_EQ(CountWork(dense, use, 64).lines, 64 * 48 * 4 / 64);
+  EXPECT_EQ(CountF32(dense, use, 64).units, 64 * 3);
+  EXPECT_EQ(CountF32(dense, use, 32).units, 64 * 6);
+  EXPECT_EQ(CountF32(dense, use, 16).units, 64 * 12);
+  EXPECT_EQ(CountF32(dense, use, 64).lines, 64 * 48 * 4 / 64);
   // 20 winners · 5 sets of 16 lanes (320 outputs, S = 4).
   const Layer packed = Linear(64, 320, 4, 16);
-  const Work winners =
-      CountWork(packed, {.kernel = "linear_packed_f32/winners", .active_inputs = 20}, 64);
+  const ops::Work winners = CountF32(packed, UseOf("linear_packed_f32/winners", 20), 64);
   EXPECT_EQ(winners.units, 20 * 5);
   EXPECT_EQ(winners.starts, 20);
   EXPECT_EQ(winners.moved, 2 * 320 / 16);
@@ -58,8 +68,7 @@ TEST(Cost, CountsAnAlignedConvolutionByTilesAndTaps) {
   conv.packing = {.set_size = 4, .lanes = 16, .run = {32, packed::RunTaps::kRow}};
   // 8 winners at each of 196 positions; one tile of 10 columns: 50 multiply-adds and 14 times a value and an offset for
   // each of 5 · 8 entries of the set, in 10 rows.
-  const Work work =
-      CountWork(conv, {.kernel = "conv_packed_f32/aligned_rows", .active_inputs = 8 * 196}, 64);
+  const ops::Work work = CountF32(conv, UseOf("conv_packed_f32/aligned_rows", 8 * 196), 64);
   EXPECT_EQ(work.units, 5 * 8 * 10 * (50 + 28));
   EXPECT_EQ(work.starts, 4 * 10);
 }
@@ -81,14 +90,14 @@ TEST(Cost, KnowsEveryKernelThatAPlanNames) {
       for (const KnownMachine& known : kMachines) {
         const CostMachine machine = known.machine();
         const Outline outline(model, machine.isa);
-        const std::vector<LayerUse> use_i =
+        const std::vector<ops::Use> use_i =
             outline.Uses(ChooseWays(outline, {.mode = mode}, machine).mode_i);
         const std::vector<double> cycles_i = NetworkCycles(model, use_i, machine);
         for (size_t i = 0; i < model.layers.size(); ++i) {
-          const auto row = CostRowName(model.layers[i], use_i[i]);
-          if (row == "none") continue;
+          if (use_i[i].kernel == nullptr) continue;
+          const char* row = use_i[i].kernel->CostRow(model.layers[i], use_i[i]);
+          EXPECT_THAT(use_i[i].kernel->CostRows(), testing::Contains(testing::StrEq(row)));
           rows.emplace(row);
-          EXPECT_NE(FindKernelCost(row), nullptr) << row;
           EXPECT_GT(cycles_i[i], 0) << row;
           EXPECT_LT(cycles_i[i], 20e6) << row << ": a layer of a few thousand multiplications";
         }
@@ -98,11 +107,25 @@ TEST(Cost, KnowsEveryKernelThatAPlanNames) {
   EXPECT_GE(rows.size(), 25u);
 }
 
+TEST(Cost, TheTableHasARowForEveryEntryAndNoOther) {
+  std::set<std::string> rows{ops::kQuantiseRow};
+  for (const packed::NumberFormat format :
+       {packed::NumberFormat::kF32, packed::NumberFormat::kI8}) {
+    for (const ops::Kernel* kernel : ops::AllKernels(format)) {
+      for (const char* row : kernel->CostRows()) rows.emplace(row);
+    }
+  }
+  std::set<std::string> table;
+  for (const KernelCost& cost : KernelCosts()) table.emplace(cost.kernel);
+  EXPECT_EQ(table, rows);
+}
+
 TEST(Cost, GrowsWithWinnersAndWithTheDistanceOfWeights) {
   const Layer layer = Linear(4096, 4096, 16, 16);
   const CacheSizes caches{.l1_bytes = 32 << 10, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20};
   const auto cycles = [&](int64_t winners, int64_t touched) {
-    return EstimateCycles(layer, {.kernel = "linear_packed_f32/winners", .active_inputs = winners},
+    return EstimateCycles(layer, UseOf("linear_packed_f32/winners", winners),
+                          packed::NumberFormat::kF32,
                           {.isa = "AVX3", .caches = caches, .touched_bytes = touched});
   };
   // Twice the winners: at least half as much again, at most twice as much.

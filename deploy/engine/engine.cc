@@ -132,8 +132,8 @@ struct Engine::Impl {
   }
 
   void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo, Workspace& workspace) {
-    for (int64_t b = begin; b < end; b += kBlockSamples) {
-      Execute(plan, x_bi + b * plan.input_elements, std::min(kBlockSamples, end - b),
+    for (int64_t b = begin; b < end; b += ops::kMostSamples) {
+      Execute(plan, x_bi + b * plan.input_elements, std::min(ops::kMostSamples, end - b),
               y_bo + b * plan.output_elements, workspace);
     }
   }
@@ -150,6 +150,7 @@ struct Engine::Impl {
   std::optional<LogMel> log_mel;
   // Made when somebody traces.
   std::once_flag tracing_once;
+  std::optional<Outline> tracing_outline;
   std::optional<Plan> tracing_plan;
   std::optional<WorkspacePool> tracing_pool;
 };
@@ -191,6 +192,7 @@ void EngineAccess::RunTraced(const Engine& engine, std::span<const float> featur
                              const TraceCallback& callback) {
   Engine::Impl& impl = engine.impl();
   std::call_once(impl.tracing_once, [&] {
+    impl.tracing_outline.emplace(impl.model, kernels::IsaName(), /*fuse=*/false);
     impl.tracing_plan.emplace(MakePlan(impl.model, impl.options, /*fuse=*/false));
     impl.tracing_pool.emplace(*impl.tracing_plan, 0);
   });
@@ -199,7 +201,7 @@ void EngineAccess::RunTraced(const Engine& engine, std::span<const float> featur
   const StandardFloatMode standard;
   std::vector<float> logits(static_cast<size_t>(plan.output_elements));
   WorkspacePool::Loan workspace(*impl.tracing_pool);
-  ExecuteTraced(plan, features.data(), logits.data(), *workspace, callback);
+  ExecuteTraced(plan, *impl.tracing_outline, features.data(), logits.data(), *workspace, callback);
 }
 
 Shape Engine::input_shape() const { return impl().model.input; }
@@ -263,7 +265,7 @@ void Engine::Impl::RunSamples(const float* x_bi, int64_t batch, float* y_bo) {
     WorkspacePool::Loan workspace(impl.pool);
     for (int64_t begin = next; begin < batch;) {
       const int64_t share = (batch - begin) / (int64_t{4} * impl.threads);
-      const int64_t end = begin + std::clamp<int64_t>(share, 1, kBlockSamples);
+      const int64_t end = begin + std::clamp<int64_t>(share, 1, ops::kMostSamples);
       if (!next.compare_exchange_weak(begin, end)) continue;
       impl.RunBlocks(x_bi, begin, end, y_bo, *workspace);
       begin = next;

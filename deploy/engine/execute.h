@@ -9,8 +9,8 @@
 #include <span>
 
 #include "deploy/base/aligned_buffer.h"
+#include "deploy/engine/outline.h"
 #include "deploy/engine/plan.h"
-#include "deploy/ops/shared/winners.h"
 
 namespace bisparse {
 
@@ -20,28 +20,24 @@ class Parallel;
 struct Workspace {
   explicit Workspace(const Plan& plan);
 
-  AlignedBuffer<float> chain[2];  ///< maps of one sample inside a chain, in turn
-  AlignedBuffer<float> block[2];  ///< maps of a block of samples between segments, in turn
-  int64_t scratch_floats;         ///< of each of plan.slots
-  AlignedBuffer<float> scratch, winner_value, features;
-  AlignedBuffer<int32_t> winner_index, position_begin;
-  AlignedBuffer<uint8_t> arena_i8;  ///< all that an int8 plan needs
+  AlignedBuffer<uint8_t> arena, scratch;
+  AlignedBuffer<float> features;  ///< of raw samples
 };
 
-/// Samples [0, count), count <= kBlockSamples: features x_bi → logits y_bo, back to back.
+/// Samples [0, count), count <= ops::kMostSamples: features x_bi → logits y_bo, back to back.
 /// parallel: null, or the threads that share a large step of one sample (count 1).
 void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Workspace& workspace,
              Parallel* parallel = nullptr);
 
-/// One sample; adds each step's time to layer_ns.
+/// One sample; adds each layer's time to layer_ns, and to layers without a step what asking for the time takes.
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                      std::span<int64_t> layer_ns);
 
-/// One sample through a plan that was made without fusing; calls with each layer's index and output
-/// map, winners scattered into zeros. Allocates.
+/// One sample through a plan that was made without fusing; calls once with each layer's index and output map as soon as it
+/// is there, winners scattered into zeros, int8 as real numbers (`outline`: of the same model). Allocates.
 using TraceCallback = std::function<void(size_t layer, std::span<const float> output)>;
-void ExecuteTraced(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
-                   const TraceCallback& callback);
+void ExecuteTraced(const Plan& plan, const Outline& outline, const float* x_i, float* y_o,
+                   Workspace& workspace, const TraceCallback& callback);
 
 }  // namespace bisparse
 

@@ -1,266 +1,274 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says in advance what plan.cc, plan_i8.cc and fuse.cc do. Read first: outline.h.
+// Read first: outline.h.
 #include "deploy/engine/outline.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "deploy/engine/describe.h"
-#include "deploy/ops/conv/conv_packed_prepare.h"
-#include "deploy/ops/conv/conv_quads_i8.h"
-#include "deploy/ops/conv/conv_taps_i8.h"
-#include "deploy/ops/depthwise/depthwise_columns_i8.h"
-#include "deploy/simd/cpu.h"
+#include "deploy/ops/lists.h"
+#include "deploy/ops/shared/layers.h"
 
 namespace bisparse {
 namespace {
 
+using ops::Use;
 using packed::Layer;
 using packed::LayerKind;
 
 constexpr Mode kWays[] = {Mode::kSparseSparse, Mode::kSparseDense, Mode::kDense};
 
-bool IsGlobal(const Layer& kwta) { return kwta.kwta.scope == packed::KwtaScope::kGlobal; }
-
-int64_t WinnersOf(const Layer& kwta) { return kernels::KwtaCountF32(KwtaSizesOf(kwta)); }
-
-const char* NameOf(kernels::ConvPackedForm form) {
-  using kernels::ConvPackedForm;
-  switch (form) {
-    case ConvPackedForm::kLanes:
-      return "conv_packed_f32/lanes";
-    case ConvPackedForm::kColumns:
-      return "conv_packed_f32/columns";
-    case ConvPackedForm::kPooledColumns:
-      return "conv_packed_f32/pooled_columns";
-    case ConvPackedForm::kPooledLanes:
-      return "conv_packed_f32/pooled_lanes";
-    case ConvPackedForm::kAlignedRows:
-      return "conv_packed_f32/aligned_rows";
-    case ConvPackedForm::kAlignedTaps:
-      return "conv_packed_f32/aligned_taps";
-    case ConvPackedForm::kScattered:
-      break;
-  }
-  return "conv_packed_f32/scattered";
-}
-
-const char* NameOf(const kernels::ConvQuadsI8& conv, bool winners) {
-  if (conv.gathered) {
-    return winners ? "conv_quads_i8/gathered_winners" : "conv_quads_i8/gathered_dense";
-  }
-  if (conv.by_sets) return winners ? "conv_quads_i8/sets_winners" : "conv_quads_i8/sets_dense";
-  return winners ? "conv_quads_i8/winners" : "conv_quads_i8/dense";
-}
-
-bool SameWork(const LayerUse& a, const LayerUse& b) {
+bool SameWork(const Use& a, const Use& b) {
   return a.kernel == b.kernel && a.active_inputs == b.active_inputs &&
          a.dense_weights == b.dense_weights;
 }
 
 }  // namespace
 
-Outline::Outline(const packed::Model& model, std::string isa)
+Outline::Outline(const packed::Model& model, std::string isa, bool fuse)
     : model_(model),
+      graph_(model),
       isa_(std::move(isa)),
+      fuse_(fuse),
       f32_(model.format == packed::NumberFormat::kF32),
       ways_i_(model.layers.size()) {
+  if (!f32_) steps_v_ = packed::Quantisations(model);
+  for (size_t i = 0; i < model.layers.size(); ++i) neighbours_i_.push_back(FindNeighbours(i));
   for (size_t i = 0; i < model.layers.size(); ++i) {
-    const LayerKind kind = model.layers[i].kind;
-    if (kind != LayerKind::kConv2d && kind != LayerKind::kLinear) continue;
-    with_ways_.push_back(i);
     Ways& ways = ways_i_[i];
+    const bool nothing = ops::KernelsOf(model.layers[i].kind, model.format).empty();
     for (const Mode mode : kWays) {
-      const Way& way = ways.by_mode[static_cast<size_t>(mode)] = MakeWay(i, mode);
-      const bool known = std::any_of(ways.modes.begin(), ways.modes.end(), [&](Mode other) {
-        return SameWork(way.use, WayOf(i, other).use);
-      });
+      Use& use = ways.by_mode[static_cast<size_t>(mode)];
+      if (nothing) {
+        use = {.active_inputs = model.layers[i].input.elements(),
+               .reason = "channels last are flat already"};
+      } else {
+        const ops::Node node = NodeAt(i, mode);
+        use = ops::ChooseKernel(node).UseOf(node);
+        use.quantises = !f32_ && ProducerOf(i) < 0;
+      }
+      const bool known = std::any_of(ways.modes.begin(), ways.modes.end(),
+                                     [&](Mode other) { return SameWork(use, WayOf(i, other)); });
       if (!known) ways.modes.push_back(mode);
     }
+    if (ways.modes.size() > 1) with_ways_.push_back(i);
   }
 }
 
-const Layer* Outline::KwtaBefore(size_t i) const {
-  const bool linear = model_.layers[i].kind == LayerKind::kLinear;
-  while (i-- > 0) {
-    const LayerKind kind = model_.layers[i].kind;
-    if (kind == LayerKind::kKwta) return &model_.layers[i];
-    // A convolution needs the map's own positions, which a flatten takes away.
-    const bool nothing = kind == LayerKind::kFlatten || (kind == LayerKind::kRelu && !f32_);
-    if (!nothing || !linear) return nullptr;
+int32_t Outline::ReaderOf(int32_t value) const {
+  const std::span<const int32_t> readers = graph_.readers(value);
+  return readers.size() == 1 ? readers[0] : -1;
+}
+
+int32_t Outline::KwtaBefore(size_t i) const {
+  const LayerKind kind = model_.layers[i].kind;
+  if (kind != LayerKind::kConv2d && kind != LayerKind::kLinear) return -1;
+  int32_t value = ProducerOf(i);
+  // A convolution needs the map's own positions, which a flatten takes away.
+  while (kind == LayerKind::kLinear && value >= 0 && IsNothing(static_cast<size_t>(value))) {
+    value = ProducerOf(static_cast<size_t>(value));
   }
-  return nullptr;
+  return value >= 0 && KindOf(value) == LayerKind::kKwta ? value : -1;
 }
 
-size_t Outline::KwtaFrom(size_t i) const {
-  const std::vector<Layer>& layers = model_.layers;
-  if (i < layers.size() && layers[i].kind == LayerKind::kRelu) ++i;
-  return i < layers.size() && layers[i].kind == LayerKind::kKwta ? i : 0;
+Outline::Neighbours Outline::FindNeighbours(size_t i) const {
+  Neighbours n{.winners = KwtaBefore(i)};
+  if (!fuse_) return n;
+  const auto is_kind = [&](int32_t layer, LayerKind kind) {
+    return layer >= 0 && KindOf(layer) == kind;
+  };
+  const auto is_pool = [&](int32_t layer) {
+    return layer >= 0 && ops::IsPoolOfTwo(model_.layers[static_cast<size_t>(layer)]);
+  };
+  const auto self = static_cast<int32_t>(i);
+  if (is_kind(self, LayerKind::kKwta)) {
+    int32_t before = ProducerOf(i);
+    if (is_kind(before, LayerKind::kRelu) && ReaderOf(before) == self) {
+      before = ProducerOf(static_cast<size_t>(before));
+    }
+    // The pool's one reader is this k-WTA, or the relu that it alone reads.
+    if (is_pool(before)) {
+      int32_t reader = ReaderOf(before);
+      if (is_kind(reader, LayerKind::kRelu)) reader = ReaderOf(reader);
+      if (reader == self) n.pool = before;
+    }
+    return n;
+  }
+  const int32_t reader = ReaderOf(self);
+  if (is_kind(reader, LayerKind::kRelu)) n.relu = reader;
+  if (is_pool(reader)) n.pool = reader;
+  int32_t after = n.pool >= 0 ? ReaderOf(n.pool) : reader;
+  if (is_kind(after, LayerKind::kRelu)) after = ReaderOf(after);
+  if (is_kind(after, LayerKind::kKwta)) n.kwta = after;
+  return n;
 }
 
-void Outline::MakeConvF32(size_t i, Mode mode, const Layer* kwta, Way& way) const {
+ops::Node Outline::NodeAt(size_t i, Mode mode) const {
+  const Neighbours& n = neighbours_i_[i];
+  const auto layer = [&](int32_t at) {
+    return at < 0 ? nullptr : &model_.layers[static_cast<size_t>(at)];
+  };
+  std::vector<ops::Node::Input> inputs;
+  for (const int32_t value : graph_.inputs(static_cast<int64_t>(i))) {
+    inputs.push_back({value < 0 ? model_.input : model_.layers[static_cast<size_t>(value)].output,
+                      StepsOf(value).zero});
+  }
+  return {.layer = &model_.layers[i],
+          .format = model_.format,
+          .mode = mode,
+          .isa = isa_,
+          .winners = mode == Mode::kSparseSparse ? layer(n.winners) : nullptr,
+          .pool = layer(n.pool),
+          .kwta = layer(n.kwta),
+          .relu = n.relu >= 0,
+          .inputs = std::move(inputs)};
+}
+
+bool Outline::IsNothing(size_t i) const {
+  const LayerKind kind = model_.layers[i].kind;
+  if (kind == LayerKind::kFlatten) return true;
+  if (f32_) return false;
+  // Of a value without negative steps; an affine that is done where the features become bytes.
+  return kind == LayerKind::kAffine ||
+         (kind == LayerKind::kRelu && StepsOf(ProducerOf(i)).zero == 0);
+}
+
+bool Outline::PoolIsDone(size_t i, std::span<const Mode> mode_i, const char** reason) const {
+  const int32_t before = ProducerOf(i);
+  if (before >= 0 && neighbours_i_[static_cast<size_t>(before)].pool == static_cast<int32_t>(i) &&
+      WayOf(static_cast<size_t>(before), mode_i[static_cast<size_t>(before)]).pools) {
+    *reason = "done by the layer before it";
+    return true;
+  }
+  int32_t after = ReaderOf(static_cast<int32_t>(i));
+  if (after >= 0 && KindOf(after) == LayerKind::kRelu) after = ReaderOf(after);
+  if (after < 0 || KindOf(after) != LayerKind::kKwta) return false;
+  if (neighbours_i_[static_cast<size_t>(after)].pool != static_cast<int32_t>(i)) return false;
+  *reason = "done by the k-WTA after it";
+  return WayOf(static_cast<size_t>(after), Mode::kSparseSparse).pools;
+}
+
+bool Outline::ReluIsDone(size_t i, std::span<const Mode> mode_i, const char** reason) const {
+  if (IsNothing(i)) {
+    *reason = "u8 has no negative values";
+    return true;
+  }
+  if (!fuse_) return false;
+  const int32_t before = ProducerOf(i);
+  if (before >= 0 && neighbours_i_[static_cast<size_t>(before)].relu == static_cast<int32_t>(i) &&
+      WayOf(static_cast<size_t>(before), mode_i[static_cast<size_t>(before)]).relu) {
+    *reason = "done by the layer before it";
+    return true;
+  }
+  *reason = "done by the k-WTA after it";
+  const std::span<const int32_t> readers = graph_.readers(static_cast<int32_t>(i));
+  return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](int32_t reader) {
+    return KindOf(reader) == LayerKind::kKwta;
+  });
+}
+
+void Outline::AddWanted(int32_t value, std::span<const Mode> mode_i, Wanted& wanted,
+                        bool& first) const {
+  if (value + 1 == static_cast<int32_t>(model_.layers.size())) wanted.map = true;
+  for (const int32_t reader : graph_.readers(value)) {
+    const auto r = static_cast<size_t>(reader);
+    if (IsNothing(r)) {
+      AddWanted(reader, mode_i, wanted, first);
+      continue;
+    }
+    const Use& use = WayOf(r, mode_i[r]);
+    if (!use.reads_winners) {
+      wanted.map = true;
+      continue;
+    }
+    wanted.list = true;
+    wanted.begins |= use.begins;
+    if (first) wanted.line_step = use.line_step;
+    if (wanted.line_step != use.line_step) wanted.line_step = 0;
+    first = false;
+  }
+}
+
+Outline::Wanted Outline::WantedOf(size_t kwta, std::span<const Mode> mode_i) const {
+  Wanted wanted;
+  bool first = true;
+  AddWanted(static_cast<int32_t>(kwta), mode_i, wanted, first);
+  return wanted;
+}
+
+int32_t Outline::MakerOf(size_t i, std::span<const Mode> mode_i) const {
+  int32_t maker = ProducerOf(i);
+  while (maker >= 0 &&
+         (KindOf(maker) == LayerKind::kRelu || KindOf(maker) == LayerKind::kMaxPool)) {
+    maker = ProducerOf(static_cast<size_t>(maker));
+  }
+  if (maker < 0) return -1;
+  const auto m = static_cast<size_t>(maker);
+  const bool makes = neighbours_i_[m].kwta == static_cast<int32_t>(i) && WayOf(m, mode_i[m]).kwta;
+  if (!makes) return -1;
+  const Wanted wanted = WantedOf(i, mode_i);
+  return wanted.list && !wanted.map ? maker : -1;
+}
+
+Use Outline::UseAt(size_t i, std::span<const Mode> mode_i) const {
+  Use use = WayOf(i, mode_i[i]);
   const Layer& layer = model_.layers[i];
-  const packed::Layout layout(layer.kernel(), layer.packing);
-  way.use.kernel = "conv_dense_f32";
-  if (kwta != nullptr) {
-    const int32_t per_position = IsGlobal(*kwta) ? 0 : kwta->kwta.winners * kwta->kwta.chunk;
-    way.use.kernel = NameOf(kernels::ConvPackedWinnersForm(
-        layout, layer.window,
-        {.per_position = per_position, .groups = per_position == 0 ? 1 : kwta->kwta.groups},
-        layer.owner_nr));
-    return;
-  }
-  if (mode == Mode::kDense || layer.packing.set_size == 1) return;
-  if (i + 1 < model_.layers.size() && IsPoolOfTwo(model_.layers[i + 1])) {
-    const auto form =
-        kernels::ConvPackedPooledForm(layout, layer.window, layer.input, layer.output);
-    if (form) {
-      way.use.kernel = NameOf(*form);
-      way.pools = true;
-      const size_t after = KwtaFrom(i + 2);
-      kernels::ConvPackedPlanF32 plan;
-      plan.form = *form;
-      if (after > 0 && kernels::CanPoolWinnersF32(plan, KwtaSizesOf(model_.layers[after]))) {
-        way.makes_kwta = after;
+  const auto done = [&](const char* reason) {
+    return Use{.active_inputs = layer.input.elements(), .reason = reason};
+  };
+  const char* reason = "";
+  if (layer.kind == LayerKind::kMaxPool && PoolIsDone(i, mode_i, &reason)) return done(reason);
+  if (layer.kind == LayerKind::kRelu && ReluIsDone(i, mode_i, &reason)) return done(reason);
+  if (layer.kind == LayerKind::kKwta) {
+    if (MakerOf(i, mode_i) >= 0) return done("done by the layer before it");
+    const Wanted wanted = WantedOf(i, mode_i);
+    use.writes_map = wanted.map || !wanted.list;
+    use.begins = wanted.begins;
+    const char* pool_reason = nullptr;
+    const int32_t pool = neighbours_i_[i].pool;
+    if (use.pools && PoolIsDone(static_cast<size_t>(pool), mode_i, &pool_reason)) {
+      // By the convolution before it, not by this one.
+      const int32_t before = ProducerOf(static_cast<size_t>(pool));
+      if (before >= 0 && neighbours_i_[static_cast<size_t>(before)].pool == pool &&
+          WayOf(static_cast<size_t>(before), mode_i[static_cast<size_t>(before)]).pools) {
+        use.pools = false;
       }
-      return;
     }
+    return use;
   }
-  way.use.kernel = NameOf(layer.packing.lanes > 1 ? kernels::ConvPackedForm::kLanes
-                                                  : kernels::ConvPackedForm::kColumns);
+  if (use.kwta) {
+    const auto kwta = static_cast<size_t>(neighbours_i_[i].kwta);
+    use.kwta = MakerOf(kwta, mode_i) == static_cast<int32_t>(i);
+    use.line_step = use.kwta ? WantedOf(kwta, mode_i).line_step : 0;
+  } else if (use.reads_winners && use.line_step != 0) {
+    const auto kwta = static_cast<size_t>(KwtaBefore(i));
+    const bool lines = MakerOf(kwta, mode_i) >= 0 && WantedOf(kwta, mode_i).line_step != 0;
+    if (!lines) use.line_step = 0;
+  }
+  return use;
 }
 
-void Outline::MakeConvI8(size_t i, Mode mode, const Layer* kwta, Way& way) const {
-  const Layer& layer = model_.layers[i];
-  const bool dense = mode == Mode::kDense;
-  const bool pool = i + 1 < model_.layers.size() && IsPoolOfTwo(model_.layers[i + 1]);
-  const bool taps_pool = pool && kernels::HasConvTapsI8(layer, true, dense, isa_);
-  if (taps_pool || kernels::HasConvTapsI8(layer, false, dense, isa_)) {
-    way.use.kernel = taps_pool ? "conv_taps_i8" : "conv_taps_i8/no_pool";
-    way.use.active_inputs = layer.input.elements();
-    way.reads_winners = false;
-    way.pools = taps_pool;
-    const size_t after = i + (taps_pool ? 2 : 1);
-    if (after < model_.layers.size() && OneWinnerGroup(model_.layers[after]) > 0 &&
-        kernels::ConvTapsMakesWinners(layer.output.channels)) {
-      way.makes_kwta = after;
-    }
-    return;
-  }
-  if (kwta != nullptr || (!dense && layer.packing.set_size > 1)) {
-    const int32_t channels = layer.input.channels;
-    const int32_t slots = kwta != nullptr ? kwta->kwta.winners * kwta->kwta.chunk : channels;
-    const auto quads = kernels::OutlineConvQuadsI8(
-        layer, slots, kwta != nullptr ? kwta->kwta.groups : channels, pool, isa_);
-    if (quads) {
-      way.use.kernel = NameOf(*quads, kwta != nullptr);
-      way.pools = pool;
-      return;
-    }
-  }
-  way.use.kernel = "matmul_i8/conv";
-  way.use.active_inputs = layer.input.elements();
-  way.reads_winners = false;
-}
-
-Outline::Way Outline::MakeWay(size_t i, Mode mode) const {
-  const Layer& layer = model_.layers[i];
-  const Layer* kwta = mode == Mode::kSparseSparse ? KwtaBefore(i) : nullptr;
-  const bool conv = layer.kind == LayerKind::kConv2d;
-  if (conv && !f32_ && kwta != nullptr && IsGlobal(*kwta)) kwta = nullptr;
-  const bool dense = mode == Mode::kDense || layer.packing.set_size == 1;
-  Way way;
-  way.use.active_inputs = kwta != nullptr ? WinnersOf(*kwta) : layer.input.elements();
-  way.use.dense_weights = dense;
-  way.use.quantises = i == 0 && !f32_;
-  way.reads_winners = kwta != nullptr;
-  if (conv) {
-    f32_ ? MakeConvF32(i, mode, kwta, way) : MakeConvI8(i, mode, kwta, way);
-  } else if (f32_) {
-    way.use.kernel = dense ? (kwta ? "linear_dense_f32/winners" : "linear_dense_f32")
-                           : (kwta ? "linear_packed_f32/winners" : "linear_packed_f32/dense");
-  } else {
-    const packed::Layout layout(layer.kernel(), layer.packing);
-    const bool packed = !dense && layout.blocks <= 65536;  // owners are u16
-    way.use.kernel = kwta ? "linear_i8/winners" : packed ? "linear_i8/dense" : "matmul_i8/linear";
-  }
-  return way;
-}
-
-bool Outline::ReadsWinnersOf(size_t kwta, std::span<const Mode> mode_i) const {
-  for (size_t i = kwta + 1; i < model_.layers.size(); ++i) {
-    if (HasWays(i)) {
-      return WayOf(i, mode_i[i]).reads_winners && KwtaBefore(i) == &model_.layers[kwta];
-    }
-  }
-  return false;
-}
-
-const char* Outline::KernelOf(size_t i, std::span<const Mode> mode_i) const {
-  const Layer& layer = model_.layers[i];
-  const Way* before = i > 0 && HasWays(i - 1) ? &WayOf(i - 1, mode_i[i - 1]) : nullptr;
-  switch (layer.kind) {
-    case LayerKind::kDepthwiseConv2d:
-      if (f32_) return "depthwise_f32";
-      return kernels::IsAvx3Dl(isa_) && !layer.shift_o.empty() &&
-                     kernels::FitsDepthwiseColumnsI8(PoolShapeOf(layer))
-                 ? "depthwise_i8/columns"
-                 : "depthwise_i8";
-    case LayerKind::kAffine:
-      return "affine_f32";
-    case LayerKind::kAvgPool:
-      return f32_ ? "avg_pool_f32" : "avg_pool_u8";
-    case LayerKind::kMaxPool: {
-      if (before != nullptr && before->pools) return "none";
-      const size_t after = KwtaFrom(i + 1);
-      const bool in_kwta = f32_ && IsPoolOfTwo(layer) && after > 0 &&
-                           kernels::KwtaPoolsF32(KwtaSizesOf(model_.layers[after]));
-      return in_kwta ? "none" : f32_ ? "max_pool_f32" : "max_pool_u8";
-    }
-    case LayerKind::kRelu: {
-      if (!f32_ || KwtaFrom(i) > 0) return "none";
-      const bool fused = (before != nullptr && (before->use.kernel == "conv_dense_f32" ||
-                                                before->use.kernel.starts_with("linear_dense"))) ||
-                         (i > 0 && model_.layers[i - 1].kind == LayerKind::kDepthwiseConv2d);
-      return fused ? "none" : "relu_f32";
-    }
-    case LayerKind::kKwta: {
-      size_t maker = i;
-      while (maker > 0 && !HasWays(maker)) --maker;
-      const bool made = HasWays(maker) && WayOf(maker, mode_i[maker]).makes_kwta == i;
-      if (made && ReadsWinnersOf(i, mode_i)) return "none";
-      return f32_ ? "kwta_f32" : "kwta_u8";
-    }
-    default:
-      return "none";
-  }
-}
-
-void Outline::Uses(std::span<const Mode> mode_i, size_t begin, size_t end,
-                   std::span<LayerUse> use_i) const {
-  for (size_t i = begin; i < end; ++i) {
-    use_i[i] = HasWays(i) ? WayOf(i, mode_i[i]).use
-                          : LayerUse{.kernel = KernelOf(i, mode_i),
-                                     .active_inputs = model_.layers[i].input.elements(),
-                                     .dense_weights = true,
-                                     .quantises = i == 0 && !f32_};
-  }
-  const size_t size = model_.layers.size();
-  if (end < size) use_i[end] = WayOf(end, mode_i[end]).use;
-  for (size_t i = begin; i < end; ++i) {
-    if (model_.layers[i].kind != LayerKind::kKwta || use_i[i].kernel == "none") continue;
-    size_t reader = i + 1;
-    while (reader < size && use_i[reader].kernel == "none") ++reader;
-    use_i[i].writes_map =
-        reader == size || (!use_i[reader].kernel.ends_with("winners") &&
-                           use_i[reader].active_inputs == model_.layers[reader].input.elements());
-  }
-}
-
-std::vector<LayerUse> Outline::Uses(std::span<const Mode> mode_i) const {
-  std::vector<LayerUse> use_i(model_.layers.size());
-  Uses(mode_i, 0, use_i.size(), use_i);
+std::vector<Use> Outline::Uses(std::span<const Mode> mode_i) const {
+  std::vector<Use> use_i;
+  use_i.reserve(model_.layers.size());
+  for (size_t i = 0; i < model_.layers.size(); ++i) use_i.push_back(UseAt(i, mode_i));
   return use_i;
+}
+
+int32_t Outline::ValueOf(size_t i, std::span<const Mode> mode_i) const {
+  // What a producer does too is the last of it; what a reader does first is not yet done in the value before.
+  auto value = static_cast<int32_t>(i);
+  while (value >= 0) {
+    const auto v = static_cast<size_t>(value);
+    const LayerKind kind = KindOf(value);
+    const char* reason = "";
+    const bool nothing = IsNothing(v) ||
+                         (kind == LayerKind::kMaxPool && PoolIsDone(v, mode_i, &reason)) ||
+                         (kind == LayerKind::kRelu && ReluIsDone(v, mode_i, &reason)) ||
+                         (kind == LayerKind::kKwta && MakerOf(v, mode_i) >= 0);
+    if (!nothing) return value;
+    value = ProducerOf(v);
+  }
+  return value;
 }
 
 }  // namespace bisparse

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses each layer's kernel and prepares its weights. Read first: plan.h.
-// Tested in: engine_test.cc.
+// Prepares what the outline says, and gives every value its place. Read first: plan.h. Tested in: engine_test.cc.
 #include "deploy/engine/plan.h"
 
 #include <algorithm>
-#include <cstring>
-#include <optional>
 #include <utility>
 
 #include "deploy/base/check.h"
+#include "deploy/base/size.h"
 #include "deploy/engine/choose.h"
-#include "deploy/engine/describe.h"
-#include "deploy/engine/fuse.h"
-#include "deploy/ops/linear/linear_packed_prepare.h"
+#include "deploy/engine/memory.h"
+#include "deploy/engine/outline.h"
+#include "deploy/ops/kwta/kwta.h"
+#include "deploy/ops/quantise.h"
+#include "deploy/ops/shared/layers.h"
 #include "deploy/packed/limits.h"
+#include "deploy/packed/pack.h"
 
 namespace bisparse {
 namespace {
@@ -21,278 +22,214 @@ namespace {
 using packed::Layer;
 using packed::LayerKind;
 
-int64_t RoundToLine(Size floats) { return floats.RoundUp(16).value(); }
-
-/// The winners' lists that a layer could read, or null: the k-WTA in front, with nothing between
-/// but flattening. A convolution needs the map's own positions, which a flatten takes away.
-const Step* WinnersInFront(const std::vector<Step>& steps, bool through_flatten) {
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    if (step->kernel == StepKernel::kKwta) return &*step;
-    if (step->kernel != StepKernel::kNone || !through_flatten) return nullptr;
+/// Names, shapes and counts; kernel "none", every multiplication executed, every input active.
+LayerSummary Describe(const Layer& layer) {
+  LayerSummary summary{.name = layer.name,
+                       .kind = packed::LayerKindName(layer.kind),
+                       .kernel = "none",
+                       .input = layer.input,
+                       .output = layer.output,
+                       .active_inputs = layer.input.elements()};
+  if (layer.HasWeights()) {
+    const packed::Layout layout(layer.kernel(), layer.packing);
+    summary.weights_dense = layout.shape.weights();
+    summary.macs_dense = summary.macs_executed =
+        ops::PositionsOf(layer.output) * summary.weights_dense;
+    summary.nonzeros = packed::CountOwned(layout, layer.owner_nr);
+    summary.set_size = layer.packing.set_size;
+    summary.lanes = layer.packing.lanes;
   }
-  return nullptr;
+  return summary;
 }
 
-/// Writes S kernels that share positions into rows of all outputs: weight_po[p][O padded to 16].
-void UnpackRows(const packed::Layout& layout, const Layer& layer, int64_t pitch, float* weight_po) {
-  const bool owned = layout.packing.set_size > 1;
-  for (int64_t p = 0; p < layout.positions; ++p) {
-    const int64_t run = owned ? layout.RunOf(p) : 0;
-    for (int32_t n = 0; n < layout.sets; ++n) {
-      const int32_t s = owned ? layer.owner_nr[static_cast<size_t>(n * layout.runs + run)] : 0;
-      for (int32_t l = 0; l < layout.packing.lanes; ++l) {
-        const int64_t o = layout.Output(n, s, l);
-        if (o >= layout.shape.outputs) continue;
-        weight_po[p * pitch + o] = layer.weight_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
+/// Makes a plan from an outline and the ways that were chosen.
+class Planner {
+ public:
+  Planner(const Outline& outline, const ChosenWays& ways, bool fuse)
+      : outline_(outline),
+        model_(outline.model()),
+        mode_i_(ways.mode_i),
+        use_i_(outline.Uses(ways.mode_i)),
+        f32_(model_.format == packed::NumberFormat::kF32),
+        fuse_(fuse),
+        values_(model_.layers.size() + 1) {}
+
+  Plan Make() {
+    plan_.input_elements = model_.input.elements();
+    plan_.output_elements = model_.output_count();
+    PrepareSteps();
+    MakeSegments();
+    FindLifetimes();
+    GivePlaces();
+    Connect();
+    if (!fuse_) Trace();
+    return std::move(plan_);
+  }
+  std::span<const ops::Use> use_i() const { return use_i_; }
+
+ private:
+  static constexpr int64_t kNever = -1;
+  /// What a step leaves: a map, a list of winners, or both.
+  struct Value {
+    int64_t step = kNever;  ///< that writes it
+    int64_t map_bytes = 0, list_count = 0, begin_count = 0;
+    int64_t map_last = kNever, list_last = kNever;  ///< the last step that reads it
+    Place map;
+    ListPlace list;
+  };
+  Value& ValueAt(int32_t value) { return values_[static_cast<size_t>(value + 1)]; }
+  Value& ReadBy(int32_t input) {
+    return ValueAt(input < 0 ? input : outline_.ValueOf(static_cast<size_t>(input), mode_i_));
+  }
+
+  void PrepareSteps() {
+    if (!f32_) {
+      ValueAt(-1).step = 0;
+      ValueAt(-1).map_bytes = plan_.input_elements;
+      PlannedStep quantise;
+      quantise.step = ops::MakeQuantiseStep(model_);
+      plan_.steps.push_back(std::move(quantise));
+    }
+    for (size_t i = 0; i < model_.layers.size(); ++i) {
+      const Layer& layer = model_.layers[i];
+      const ops::Use& use = use_i_[i];
+      LayerSummary& summary = plan_.layers.emplace_back(Describe(layer));
+      summary.reason = use.reason;
+      if (use.kernel == nullptr) continue;
+      summary.kernel = use.kernel->name();
+      PlannedStep planned;
+      planned.step = use.kernel->Prepare(outline_.NodeAt(i, mode_i_[i]), use, summary);
+      if (planned.step == nullptr) continue;
+      planned.layer = static_cast<int32_t>(i);
+      Value& value = ValueAt(planned.layer);
+      value.step = std::ssize(plan_.steps);
+      const ops::Step& step = *planned.step;
+      value.list_count = step.winner_count;
+      value.begin_count = step.begin_count;
+      const bool list_alone = step.winner_count > 0 && (use.kwta || !use.writes_map);
+      if (!list_alone) value.map_bytes = MapElements(i) * (f32_ ? 4 : 1);
+      plan_.scratch_bytes =
+          std::max(plan_.scratch_bytes, Size(step.scratch_bytes).RoundUp(64).value());
+      plan_.steps.push_back(std::move(planned));
+    }
+  }
+
+  /// Of the map that layer i's step writes: after the pool that it does too.
+  int64_t MapElements(size_t i) const {
+    const Layer& layer = model_.layers[i];
+    const packed::Layer* pool = outline_.NodeAt(i, mode_i_[i]).pool;
+    const bool pools = use_i_[i].pools && layer.kind != LayerKind::kKwta;
+    return (pools ? *pool : layer).output.elements();
+  }
+
+  void MakeSegments() {
+    std::vector<Segment>& segments = plan_.segments;
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const bool batched = plan_.steps[s].step->batched;
+      if (batched || segments.empty() || segments.back().batched) {
+        segments.push_back({.begin = s, .end = s, .batched = batched});
+      }
+      segments.back().end = s + 1;
+      segment_s_.push_back(segments.size() - 1);
+    }
+  }
+
+  bool ReadsList(const PlannedStep& planned) const {
+    return planned.layer >= 0 && use_i_[static_cast<size_t>(planned.layer)].reads_winners;
+  }
+  std::span<const int32_t> InputsOf(const PlannedStep& planned) const {
+    return planned.layer >= 0 ? outline_.graph().inputs(planned.layer) : std::span<const int32_t>();
+  }
+
+  void FindLifetimes() {
+    for (int64_t s = 0; s < std::ssize(plan_.steps); ++s) {
+      const PlannedStep& planned = plan_.steps[static_cast<size_t>(s)];
+      for (const int32_t input : InputsOf(planned)) {
+        Value& value = ReadBy(input);
+        (ReadsList(planned) ? value.list_last : value.map_last) = s;
       }
     }
   }
-}
 
-/// Gives the dense kernels rows of outputs padded to 16; in place where the model has that form.
-void MakeDenseWeights(const packed::Layout& layout, const Layer& layer, Step& step,
-                      LayerSummary& summary) {
-  const int64_t pitch = RoundToLine(layout.shape.outputs);
-  const bool in_place = layout.packing.set_size == 1 && layout.packing.lanes == 16;
-  if (in_place) {
-    step.weight = layer.weight_pnl.data();
-  } else {
-    step.own_weight = AlignedBuffer<float>(static_cast<size_t>(layout.positions * pitch));
-    UnpackRows(layout, layer, pitch, step.own_weight.data());
-    step.weight = step.own_weight.data();
+  /// From where to where a value is needed, and whether for each sample of a block.
+  Place TakePlace(int64_t bytes, int64_t first, int64_t last) {
+    if (bytes == 0) return {};
+    last = std::max(last, first);
+    const Segment& from = plan_.segments[segment_s_[static_cast<size_t>(first)]];
+    const Segment& to = plan_.segments[segment_s_[static_cast<size_t>(last)]];
+    if (from.begin == to.begin && !from.batched) {
+      return {.base = Place::kArena, .offset = arena_.Take(bytes, first, last)};
+    }
+    // Every sample of the block passes a whole segment before the next one begins.
+    return {
+        .base = Place::kArena,
+        .offset = arena_.Take((Size(bytes) * ops::kMostSamples).value(),
+                              static_cast<int64_t>(from.begin), static_cast<int64_t>(to.end) - 1),
+        .stride = bytes};
   }
-  if (layout.outputs_padded() >= pitch) {
-    step.bias_o = layer.bias_o.data();
-  } else {
-    step.own_bias = AlignedBuffer<float>(static_cast<size_t>(pitch));
-    std::copy_n(layer.bias_o.data(), layout.shape.outputs, step.own_bias.data());
-    step.bias_o = step.own_bias.data();
-  }
-  summary.weight_bytes = (layout.positions + 1) * pitch * 4;
-}
 
-/// Whether a layer reads its winners, its packed weights or dense ones, and why.
-struct Choice {
-  bool packed = false;
-  const Step* winners = nullptr;
+  void GivePlaces() {
+    const Place features{.base = Place::kFeatures, .offset = 0, .stride = 4 * plan_.input_elements};
+    const Place logits{.base = Place::kLogits, .offset = 0, .stride = 4 * plan_.output_elements};
+    const size_t last = model_.layers.size() - 1;
+    Value& output = ValueAt(outline_.ValueOf(last, mode_i_));
+    if (f32_) ValueAt(-1).map = features;
+    if (output.step == kNever) plan_.output = features;
+    // In the order of the steps, so that a chain's maps lie beside each other in turn.
+    std::vector<Value*> in_order(plan_.steps.size());
+    for (Value& value : values_) {
+      if (value.step != kNever) in_order[static_cast<size_t>(value.step)] = &value;
+    }
+    for (Value* value : in_order) {
+      value->map =
+          value == &output ? logits : TakePlace(value->map_bytes, value->step, value->map_last);
+      if (value->list_count == 0) continue;
+      const int64_t slots = (Size(value->list_count) + kernels::kKwtaSlack).RoundUp(16).value();
+      const int64_t end = value->list_last;
+      value->list.index_k = TakePlace((Size(4) * slots).value(), value->step, end);
+      value->list.value_k = TakePlace((Size(f32_ ? 4 : 1) * slots).value(), value->step, end);
+      value->list.begin_p = TakePlace((Size(4) * value->begin_count).value(), value->step, end);
+    }
+    plan_.arena_bytes = arena_.bytes();
+  }
+
+  void Connect() {
+    for (PlannedStep& planned : plan_.steps) {
+      const Value& value = ValueAt(planned.layer);
+      planned.y = value.map;
+      planned.out = value.list;
+      if (planned.layer < 0) {
+        planned.x = {{.base = Place::kFeatures, .offset = 0, .stride = 4 * plan_.input_elements}};
+        continue;
+      }
+      for (const int32_t input : InputsOf(planned)) {
+        const Value& read = ReadBy(input);
+        planned.x.push_back(read.map);
+        if (ReadsList(planned)) planned.in = read.list;
+      }
+    }
+  }
+
+  void Trace() {
+    for (size_t i = 0; i < model_.layers.size(); ++i) {
+      const Value& value = ReadBy(static_cast<int32_t>(i));
+      plan_.traced.push_back({.map = value.map,
+                              .list = value.list,
+                              .winner_count = value.list_count,
+                              .after_step = static_cast<size_t>(value.step + 1)});
+    }
+  }
+
+  const Outline& outline_;
+  const packed::Model& model_;
+  const std::vector<Mode>& mode_i_;
+  const std::vector<ops::Use> use_i_;
+  bool f32_, fuse_;
+  std::vector<Value> values_;  ///< of the input, then of each layer
+  std::vector<size_t> segment_s_;
+  Arena arena_;
+  Plan plan_;
 };
-
-Choice Choose(const Layer& layer, const Step* winners, Mode mode, LayerSummary& summary) {
-  if (mode == Mode::kDense) {
-    summary.reason = "mode dense";
-    return {};
-  }
-  const bool sparse = layer.packing.set_size > 1;
-  Choice choice{.packed = sparse, .winners = winners};
-  if (mode == Mode::kSparseDense) {
-    choice.winners = nullptr;
-    summary.reason = sparse ? "mode sparse_dense" : "weights are dense";
-  } else if (winners == nullptr) {
-    summary.reason = sparse ? "input is dense" : "input and weights are dense";
-  } else {
-    summary.reason = sparse ? "weights and inputs are sparse" : "inputs are sparse";
-  }
-  return choice;
-}
-
-/// `behind`: the layer whose work may be done here, or null.
-void PlanConv(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
-              Step& step, LayerSummary& summary) {
-  const packed::Layout layout(layer.kernel(), layer.packing);
-  const Choice choice = Choose(layer, WinnersInFront(before, false), mode, summary);
-  if (choice.winners != nullptr || choice.packed) {
-    if (choice.winners != nullptr) {
-      Step& kwta = before.back();
-      kwta.emits_winners = true;
-      kwta.kwta_begins = kwta.kwta.global;
-      const auto per_position =
-          kwta.kwta.global ? 0 : static_cast<int32_t>(kwta.winner_count / kwta.kwta.positions);
-      step.kernel = StepKernel::kConvPackedWinners;
-      step.winner_count = kwta.winner_count;
-      step.prepared = kernels::PrepareConvPackedWinnersF32(
-          layout, layer.window, layer.input, layer.output,
-          {.per_position = per_position, .groups = per_position == 0 ? 1 : kwta.kwta.groups},
-          layer.owner_nr, layer.weight_pnl, layer.bias_o);
-      summary.active_inputs = kwta.winner_count;
-    } else {
-      std::optional<kernels::PreparedConv> pooled;
-      if (behind != nullptr && IsPoolOfTwo(*behind)) {
-        pooled =
-            kernels::PrepareConvPackedPooledF32(layout, layer.window, layer.input, layer.output,
-                                                layer.owner_nr, layer.weight_pnl, layer.bias_o);
-      }
-      step.kernel = pooled ? StepKernel::kConvPackedPooled : StepKernel::kConvPackedDense;
-      if (pooled) step.output = behind->output;
-      step.prepared = pooled ? *std::move(pooled)
-                             : kernels::PrepareConvPackedDenseF32(layout, layer.window, layer.input,
-                                                                  layer.output, layer.owner_nr,
-                                                                  layer.weight_pnl, layer.bias_o);
-    }
-    summary.kernel = fmt::format("conv_packed_f32/{}", ConvPackedFormName(step.prepared.plan.form));
-    step.scratch_floats = kernels::ConvPackedScratchFloats(step.prepared.plan);
-    summary.macs_executed = step.prepared.macs_per_map;
-    summary.weight_bytes =
-        (layout.slots() + layout.outputs_padded()) * 4 + step.prepared.lists.bytes();
-    return;
-  }
-  step.kernel = StepKernel::kConvDense;
-  summary.kernel = "conv_dense_f32";
-  step.conv = {.in_h = layer.input.height,
-               .in_w = layer.input.width,
-               .channels = layer.input.channels,
-               .kernel_h = layer.window.kernel_h,
-               .kernel_w = layer.window.kernel_w,
-               .stride_h = layer.window.stride_h,
-               .stride_w = layer.window.stride_w,
-               .pad_h = layer.window.pad_h,
-               .pad_w = layer.window.pad_w,
-               .outputs = layer.output.channels};
-  step.offset_p.resize(static_cast<size_t>(step.conv.positions()));
-  kernels::ConvDenseOffsets(step.conv, step.offset_p.data());
-  const bool padded = step.conv.pad_h > 0 || step.conv.pad_w > 0;
-  step.scratch_floats = padded ? step.conv.padded_elements() : 0;
-  MakeDenseWeights(layout, layer, step, summary);
-}
-
-void PlanLinear(const Layer& layer, Mode mode, std::vector<Step>& before, Step& step,
-                LayerSummary& summary) {
-  const packed::Layout layout(layer.kernel(), layer.packing);
-  const Choice choice = Choose(layer, WinnersInFront(before, true), mode, summary);
-  step.linear = {.inputs = layer.input.elements(), .outputs = layer.output.elements()};
-  step.sets = layout.sets;
-  step.packing = layer.packing;
-  if (choice.winners != nullptr) {
-    const auto kwta = std::find_if(before.rbegin(), before.rend(),
-                                   [](const Step& s) { return s.kernel == StepKernel::kKwta; });
-    kwta->emits_winners = true;
-    step.winner_count = kwta->winner_count;
-    summary.active_inputs = kwta->winner_count;
-    summary.macs_executed = kwta->winner_count * summary.nonzeros / step.linear.inputs;
-    if (!choice.packed) {
-      step.kernel = StepKernel::kLinearDenseWinners;
-      summary.kernel = "linear_dense_f32/winners";
-      return MakeDenseWeights(layout, layer, step, summary);
-    }
-    step.kernel = StepKernel::kLinearPackedWinners;
-    summary.kernel = "linear_packed_f32/winners";
-    step.lists = kernels::PrepareLinearPackedWinnersF32(layout, layer.owner_nr);
-    step.weight = layer.weight_pnl.data();
-    step.scratch_floats = kernels::LinearPackedScratchFloats(layer.packing.set_size,
-                                                             layer.packing.lanes, layout.sets);
-  } else if (choice.packed) {
-    step.kernel = StepKernel::kLinearPackedDense;
-    summary.kernel = "linear_packed_f32/dense";
-    summary.macs_executed = summary.nonzeros;
-    step.lists = kernels::PrepareLinearPackedDenseF32(layout, layer.owner_nr, layer.weight_pnl);
-    step.weight = step.lists.WeightBase(layer.weight_pnl.data());
-  } else {
-    step.kernel = StepKernel::kLinearDense;
-    summary.kernel = "linear_dense_f32";
-    return MakeDenseWeights(layout, layer, step, summary);
-  }
-  step.bias_o = layer.bias_o.data();
-  summary.weight_bytes = (layout.slots() + layout.outputs_padded()) * 4 + step.lists.bytes();
-}
-
-void PlanKwta(const Layer& layer, Step& step, LayerSummary& summary) {
-  step.kernel = StepKernel::kKwta;
-  step.kwta = KwtaSizesOf(layer);
-  step.winner_count = kernels::KwtaCountF32(step.kwta);
-  step.scratch_floats = kernels::KwtaScratchFloats(step.kwta);
-  summary.kernel = "kwta_f32";
-}
-
-void PlanPool(const Layer& layer, Step& step, LayerSummary& summary) {
-  const bool max = layer.kind == LayerKind::kMaxPool;
-  step.kernel = max ? StepKernel::kMaxPool : StepKernel::kAvgPool;
-  summary.kernel = max ? "max_pool_f32" : "avg_pool_f32";
-  step.pool = PoolShapeOf(layer);
-}
-
-/// With S = 1 a row of packed weights is a tap of all channels, whatever L.
-void PlanDepthwise(const Layer& layer, Step& step, LayerSummary& summary) {
-  const packed::Layout layout(layer.kernel(), layer.packing);
-  step.kernel = StepKernel::kDepthwise;
-  step.pool = PoolShapeOf(layer);
-  step.weight = layer.weight_pnl.data();
-  step.weight_stride = layout.outputs_padded();
-  step.bias_o = layer.bias_o.data();
-  summary.kernel = "depthwise_f32";
-  summary.reason = "depthwise weights are dense";
-  summary.weight_bytes = (layout.slots() + layout.outputs_padded()) * 4;
-}
-
-void PlanLayer(const Layer& layer, const Layer* behind, Mode mode, std::vector<Step>& before,
-               Step& step, LayerSummary& summary) {
-  switch (layer.kind) {
-    case LayerKind::kConv2d:
-      return PlanConv(layer, behind, mode, before, step, summary);
-    case LayerKind::kDepthwiseConv2d:
-      return PlanDepthwise(layer, step, summary);
-    case LayerKind::kLinear:
-      return PlanLinear(layer, mode, before, step, summary);
-    case LayerKind::kAffine:
-      step.kernel = StepKernel::kAffine;
-      step.weight = layer.weight_pnl.data();
-      step.bias_o = layer.bias_o.data();
-      summary.kernel = "affine_f32";
-      summary.nonzeros = layer.input.channels;
-      summary.weights_dense = layer.input.channels;
-      summary.weight_bytes = int64_t{layer.input.channels} * 8;
-      summary.macs_dense = summary.macs_executed = layer.input.elements();
-      return;
-    case LayerKind::kMaxPool:
-    case LayerKind::kAvgPool:
-      return PlanPool(layer, step, summary);
-    case LayerKind::kRelu:
-      step.kernel = StepKernel::kRelu;
-      summary.kernel = "relu_f32";
-      return;
-    case LayerKind::kKwta:
-      return PlanKwta(layer, step, summary);
-    case LayerKind::kFlatten:
-      step.kernel = StepKernel::kNone;
-      summary.kernel = "none";
-      summary.reason = "channels last are flat already";
-      return;
-    case LayerKind::kAdd:
-    case LayerKind::kMultiply:
-    case LayerKind::kConcat:
-      break;  // ValidateModel refuses them
-  }
-  BISPARSE_CHECK(false);
-}
-
-void MakeSegments(Plan& plan) {
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const bool batched = plan.steps[i].batched();
-    if (batched || plan.segments.empty() || plan.segments.back().batched) {
-      plan.segments.push_back({.begin = i, .end = i, .batched = batched});
-    }
-    plan.segments.back().end = i + 1;
-  }
-}
-
-void MeasureWorkspace(Plan& plan) {
-  for (const Step& step : plan.steps) {
-    plan.scratch_floats = std::max(plan.scratch_floats, RoundToLine(step.scratch_floats));
-    if (!step.batched()) {
-      plan.chain_floats = std::max(plan.chain_floats, RoundToLine(step.output.elements()));
-    }
-    if (step.kernel == StepKernel::kKwta) {
-      plan.winner_elements =
-          std::max(plan.winner_elements, RoundToLine(step.winner_count + kernels::kKwtaSlack));
-      if (step.kwta_begins) {
-        plan.begin_elements =
-            std::max(plan.begin_elements, RoundToLine(int64_t{step.kwta.positions} + 1));
-      }
-    }
-  }
-  for (size_t i = 0; i + 1 < plan.segments.size(); ++i) {
-    const int64_t boundary = plan.steps[plan.segments[i].end - 1].output.elements();
-    plan.block_floats = std::max(plan.block_floats, RoundToLine(Size(kBlockSamples) * boundary));
-  }
-}
 
 /// Of a thread whose steps are its own. What other threads lend their scratch to is bounded by MarkParallel.
 void CheckWorkspace(const packed::Model& model, const Plan& plan) {
@@ -307,95 +244,42 @@ void CheckWorkspace(const packed::Model& model, const Plan& plan) {
        plan.workspace_bytes(), packed::kMaxWorkspaceBytes, largest->name);
 }
 
-bool CanSplit(const Step& step) {
-  if (step.emits_winners) return false;  // whole vectors are stored behind a row's last winner
-  switch (step.kernel) {
-    case StepKernel::kConvDense:
-    case StepKernel::kConvPackedDense:
-    case StepKernel::kConvPackedPooled:
-    case StepKernel::kConvPackedWinners:
-    case StepKernel::kDepthwise:
-    case StepKernel::kLinearDense:
-    case StepKernel::kLinearPackedDense:
-    case StepKernel::kLinearPackedWinners:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool CanSplit(const StepI8& step) {
-  return step.kernel == StepKernelI8::kConvDense || step.kernel == StepKernelI8::kConvQuads ||
-         step.kernel == StepKernelI8::kLinearDense;
-}
-
-void TellReasons(const ChosenWays& ways, std::vector<LayerSummary>& layers) {
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (!ways.reason_i[i].empty()) layers[i].reason = ways.reason_i[i];
-  }
-}
-
 /// Steps whose kernels take a part of their outputs, where that is worth other threads' while and all their scratch is
 /// still a workspace that may be.
 void MarkParallel(const EngineOptions& options, std::span<const double> cycles_i, Plan& plan) {
   if (options.threads < 2) return;
-  int64_t& slots = plan.i8 ? plan.i8->slots : plan.slots;
-  slots = options.threads;
+  plan.slots = options.threads;
   const bool fits = plan.workspace_bytes() <= packed::kMaxWorkspaceBytes;
-  slots = 1;
+  plan.slots = 1;
   if (!fits) return;
   const double cycles = options.parallel_us * 1e3 * kNominalGhz;
-  for (size_t i = 0; i < plan.layers.size(); ++i) {
-    bool& parallel = plan.i8 ? plan.i8->steps[i].parallel : plan.steps[i].parallel;
-    parallel =
-        cycles_i[i] >= cycles && (plan.i8 ? CanSplit(plan.i8->steps[i]) : CanSplit(plan.steps[i]));
-    plan.layers[i].parallel = parallel;
-    if (parallel) slots = options.threads;
+  for (PlannedStep& planned : plan.steps) {
+    if (planned.layer < 0) continue;
+    const auto i = static_cast<size_t>(planned.layer);
+    planned.parallel = cycles_i[i] >= cycles && planned.step->divisible && planned.step->parts > 1;
+    plan.layers[i].parallel = planned.parallel;
+    if (planned.parallel) plan.slots = options.threads;
   }
 }
 
 }  // namespace
 
 int64_t Plan::workspace_bytes() const {
-  // Every buffer begins at a cache line; see Workspace.
-  const Size words = Size(2) * chain_floats + Size(2) * block_floats +
-                     Size(slots) * scratch_floats + Size(2) * winner_elements + begin_elements +
-                     RoundToLine(input_elements);
-  return (words * 4 + (i8 ? i8->arena_bytes() : 0)).value();
+  return (Size(arena_bytes) + Size(slots) * scratch_bytes + Size(4 * input_elements).RoundUp(64))
+      .value();
 }
 
 Plan MakePlan(const packed::Model& model, const EngineOptions& options, bool fuse,
               const CostMachine& machine) {
-  const Outline outline(model, machine.isa);
+  const Outline outline(model, machine.isa, fuse);
   const ChosenWays ways = ChooseWays(outline, options, machine);
-  Plan plan;
-  plan.input_elements = model.input.elements();
-  plan.output_elements = model.output_count();
-  if (model.format == packed::NumberFormat::kI8) {
-    plan.i8 = MakePlanI8(model, ways.mode_i, fuse, plan.layers);
-    CheckWorkspace(model, plan);
-    TellReasons(ways, plan.layers);
-    MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
-    return plan;
+  Planner planner(outline, ways, fuse);
+  Plan plan = planner.Make();
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    if (!ways.reason_i[i].empty()) plan.layers[i].reason = ways.reason_i[i];
   }
-  plan.steps.reserve(model.layers.size());
-  for (size_t i = 0; i < model.layers.size(); ++i) {
-    const Layer& layer = model.layers[i];
-    const Layer* behind = fuse && i + 1 < model.layers.size() ? &model.layers[i + 1] : nullptr;
-    LayerSummary summary = Describe(layer);
-    Step step;
-    step.input = layer.input;
-    step.output = layer.output;
-    PlanLayer(layer, behind, ways.mode_i[i], plan.steps, step, summary);
-    plan.steps.push_back(std::move(step));
-    plan.layers.push_back(std::move(summary));
-  }
-  TellReasons(ways, plan.layers);
-  if (fuse) Fuse(plan);
-  MakeSegments(plan);
-  MeasureWorkspace(plan);
   CheckWorkspace(model, plan);
-  MarkParallel(options, EstimateTimes(outline, machine, plan.layers), plan);
+  MarkParallel(options, EstimateTimes(outline, planner.use_i(), machine, plan.layers), plan);
   return plan;
 }
 

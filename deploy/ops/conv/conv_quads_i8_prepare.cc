@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "deploy/ops/conv/conv_quads_i8.h"
+#include "deploy/ops/shared/rounded_bias.h"
 #include "deploy/simd/cpu.h"
 
 namespace bisparse::kernels {
@@ -182,9 +183,8 @@ std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, in
   conv.bias_o = AlignedBuffer<int32_t>((outputs + 15) / 16 * 16);
   conv.shift_o = AlignedBuffer<int32_t>(conv.bias_o.size());
   for (size_t o = 0; o < outputs; ++o) {
-    const int32_t shift = layer.shift_o[o];
-    conv.shift_o.data()[o] = shift;
-    conv.bias_o.data()[o] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
+    conv.shift_o.data()[o] = layer.shift_o[o];
+    conv.bias_o.data()[o] = ops::RoundedBias(layer, o);
   }
   return conv;
 }

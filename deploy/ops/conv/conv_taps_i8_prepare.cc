@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "deploy/ops/conv/conv_taps_i8.h"
+#include "deploy/ops/shared/rounded_bias.h"
 #include "deploy/packed/layout.h"
 #include "deploy/simd/cpu.h"
 
@@ -228,9 +229,8 @@ std::optional<ConvTapsI8> PrepareConvTapsI8(const packed::Layer& layer, bool poo
             weight[at] = last.weight;
           }
         }
-        const int32_t shift = layer.shift_o[o];
-        conv.shift_o.data()[slot] = shift;
-        conv.bias_o.data()[slot] = layer.bias_i32_o[o] + (shift > 0 ? 1 << (shift - 1) : 0);
+        conv.shift_o.data()[slot] = layer.shift_o[o];
+        conv.bias_o.data()[slot] = ops::RoundedBias(layer, static_cast<size_t>(o));
         const auto byte = static_cast<uint8_t>(lane / 4 * 16 + block * 4 + lane % 4);
         // Channel c of group g: two bytes of each four of 128 bits are a group, the other two the next.
         const size_t g = o % 64 / 8, c = o % 8;

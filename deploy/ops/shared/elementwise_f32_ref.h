@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The element-wise kernels from their definitions, in double. Affine in float is off by at most two
 // roundings: 2·ε·(|scale·x| + |shift|), ε = 2^-24. Tested in: elementwise_f32_test.cc.
-#ifndef BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_REF_H_
-#define BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_REF_H_
+#ifndef BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_REF_H_
+#define BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_REF_H_
 
 #include <cmath>
 
@@ -19,4 +19,4 @@ inline double AffineBound(float x, float scale, float shift) {
 
 }  // namespace bisparse::kernels
 
-#endif  // BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_REF_H_
+#endif  // BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_REF_H_

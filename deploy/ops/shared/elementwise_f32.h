@@ -3,8 +3,8 @@
 //   ReluF32    y[i] = max(x[i], 0), i < n                                        y may be x
 //   AffineF32  y[q][c] = scale_c[c] · x[q][c] + shift_c[c], q < positions         y may be x
 // Tested in: elementwise_f32_test.cc. Reference: elementwise_f32_ref.h.
-#ifndef BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_H_
-#define BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_H_
+#ifndef BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_H_
+#define BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_H_
 
 #include <cstdint>
 
@@ -17,4 +17,4 @@ void AffineF32(const float* x_qc, int64_t positions, int64_t channels, const flo
 
 }  // namespace bisparse::kernels
 
-#endif  // BISPARSE_DEPLOY_OPS_ELEMENTWISE_ELEMENTWISE_F32_H_
+#endif  // BISPARSE_DEPLOY_OPS_SHARED_ELEMENTWISE_F32_H_

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element-wise kernels against their definitions, every width, on every instruction set.
-#include "deploy/ops/elementwise/elementwise_f32.h"
+#include "deploy/ops/shared/elementwise_f32.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <vector>
 
-#include "deploy/ops/elementwise/elementwise_f32_ref.h"
+#include "deploy/ops/shared/elementwise_f32_ref.h"
 #include "deploy/ops/shared/test_util.h"
 
 namespace bisparse::kernels {

@@ -2,10 +2,10 @@
 // Element-wise kernels on every SIMD target; what is left over goes through vectors of one lane, so
 // that it is rounded like the rest. Read first: elementwise_f32.h.
 // Tested in: elementwise_f32_test.cc.
-#include "deploy/ops/elementwise/elementwise_f32.h"
+#include "deploy/ops/shared/elementwise_f32.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "deploy/ops/elementwise/elementwise_f32.cc"
+#define HWY_TARGET_INCLUDE "deploy/ops/shared/elementwise_f32.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target:
 #include <hwy/highway.h>

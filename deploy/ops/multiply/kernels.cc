@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entries of multiply. Read first: deploy/ops/kernel.h, deploy/ops/shared/join_maps.h. Tested in:
+// deploy/engine/graph_engine_test.cc.
+#include "deploy/ops/multiply/kernels.h"
+
+#include "deploy/ops/shared/elementwise.h"
+#include "deploy/ops/shared/joining.h"
+
+namespace bisparse::ops {
+namespace {
+
+class F32Step : public StepOf<F32Step> {
+ public:
+  F32Step(const Node& node, bool relu) : inputs_(node), relu_(relu) {}
+  void RunPart(const StepIo& io, int64_t, int64_t, int) const noexcept override {
+    kernels::MultiplyF32(inputs_.shape(), io.x_j, relu_, io.Y<float>());
+  }
+
+ private:
+  JoinedInputs inputs_;
+  bool relu_;
+};
+
+class MultiplyF32 final : public Elementwise {
+ public:
+  using Elementwise::Elementwise;
+  Use UseOf(const Node& node) const override {
+    Use use = Elementwise::UseOf(node);
+    use.relu = node.relu;
+    return use;
+  }
+  std::unique_ptr<Step> Prepare(const Node& node, const Use& use, LayerSummary&) const override {
+    return std::make_unique<F32Step>(node, use.relu);
+  }
+};
+
+class U8Step : public StepOf<U8Step> {
+ public:
+  explicit U8Step(const Node& node)
+      : inputs_(node),
+        args_{.shape = inputs_.shape(),
+              .zero_0 = node.inputs[0].zero,
+              .zero_1 = node.inputs[1].zero,
+              .constant = JoinConstant(*node.layer),
+              .shift = node.layer->output_shift} {}
+  void RunPart(const StepIo& io, int64_t, int64_t, int) const noexcept override {
+    kernels::MultiplyU8(args_, io.x_j, io.Y<uint8_t>());
+  }
+
+ private:
+  JoinedInputs inputs_;
+  kernels::MultiplyU8Args args_;
+};
+
+class MultiplyU8 final : public Elementwise {
+ public:
+  using Elementwise::Elementwise;
+  std::unique_ptr<Step> Prepare(const Node& node, const Use&, LayerSummary&) const override {
+    return std::make_unique<U8Step>(node);
+  }
+};
+
+constexpr MultiplyF32 kF32("multiply_f32", 4);
+constexpr MultiplyU8 kU8("multiply_u8", 1);
+
+constexpr const Kernel* kKernelsF32[] = {&kF32};
+constexpr const Kernel* kKernelsI8[] = {&kU8};
+
+}  // namespace
+
+std::span<const Kernel* const> MultiplyKernelsF32() { return kKernelsF32; }
+std::span<const Kernel* const> MultiplyKernelsI8() { return kKernelsI8; }
+
+}  // namespace bisparse::ops

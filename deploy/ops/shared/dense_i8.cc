@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Read first: dense_i8.h.
+#include "deploy/ops/shared/dense_i8.h"
+
+#include "deploy/base/size.h"
+
+namespace bisparse::ops {
+
+using packed::Layer;
+
+void FinishI8(const Layer& layer, const Ends& ends, const int32_t* acc, int64_t stride,
+              int64_t begin, int64_t end, void* y) noexcept {
+  const int64_t channels = layer.output.channels;
+  if (layer.shift_o.empty()) {
+    for (int64_t row = begin; row < end; ++row, acc += stride) {
+      kernels::LogitsI8(acc, channels, layer.scale_o.data(),
+                        static_cast<float*>(y) + row * channels);
+    }
+  } else {
+    kernels::RequantiseI8(acc, end - begin, stride, channels, ends.shift_o.data(),
+                          static_cast<uint8_t*>(y) + begin * channels);
+  }
+}
+
+DenseI8::DenseI8(const packed::Layout& layout, const Layer& layer)
+    : depth(Size(layout.positions).RoundUp(4).value()),
+      outputs(Size(layout.shape.outputs).RoundUp(16).value()),
+      layer_(&layer),
+      weight_(static_cast<size_t>(depth * outputs)),
+      narrow_(packed::AreNarrow(layer.weight_i8_pnl)),
+      ends_(layer, layout.shape.outputs) {
+  const int64_t taps = int64_t{layout.shape.kernel_h} * layout.shape.kernel_w;
+  layout.ForEachSlot(layer.owner_nr, [&](int64_t p, int32_t, int32_t, int64_t o, int64_t slot) {
+    const int64_t at = p % taps * layout.shape.channels + p / taps;  // p = (ky, kx, c)
+    weight_.data()[kernels::MatMulWeightAt(at, o, outputs)] =
+        layer.weight_i8_pnl[static_cast<size_t>(slot)];
+  });
+}
+
+}  // namespace bisparse::ops
