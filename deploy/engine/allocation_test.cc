@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/random_model.h"
 #include "deploy/packed/example_model.h"
 
 namespace {
@@ -46,8 +47,7 @@ void operator delete(void* memory, size_t, std::align_val_t) noexcept { Free(mem
 namespace bisparse {
 namespace {
 
-TEST(Allocation, NoneInARunThatIsWarm) {
-  const packed::Model model = packed::MakeExampleModel(1);
+void CheckThatRunsAllocateNothing(const packed::Model& model) {
   for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse}) {
     for (const int threads : {1, 2}) {
       const int64_t before_load = allocations;
@@ -64,7 +64,18 @@ TEST(Allocation, NoneInARunThatIsWarm) {
       engine.Run(x1, y1);
       engine.RunBatch(x, batch, y);
       engine.RunProfiled(x1, y1, layer_ns);
-      EXPECT_EQ(allocations, before) << ModeName(mode) << ", threads " << threads;
+      EXPECT_EQ(allocations, before)
+          << model.name << ", " << ModeName(mode) << ", threads " << threads;
+    }
+  }
+}
+
+TEST(Allocation, NoneInARunThatIsWarm) {
+  CheckThatRunsAllocateNothing(packed::MakeExampleModel(1));
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    for (const bool graphs : {false, true}) {
+      CheckThatRunsAllocateNothing(MakeRandomModel(seed, {.graphs = graphs}));
+      CheckThatRunsAllocateNothing(MakeRandomI8Model(seed, {.graphs = graphs}));
     }
   }
 }

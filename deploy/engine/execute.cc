@@ -90,10 +90,6 @@ void Execute(const Plan& plan, const float* x_bi, int64_t count, float* y_bo, Wo
 void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& workspace,
                      std::span<int64_t> layer_ns) {
   using Clock = std::chrono::steady_clock;
-  std::vector<bool> has_step(plan.layers.size());
-  for (const PlannedStep& planned : plan.steps) {
-    if (planned.layer >= 0) has_step[static_cast<size_t>(planned.layer)] = true;
-  }
   Clock::time_point begin = Clock::now();
   const auto add_time = [&](size_t layer) {
     const Clock::time_point end = Clock::now();
@@ -105,9 +101,7 @@ void ExecuteProfiled(const Plan& plan, const float* x_i, float* y_o, Workspace& 
     add_time(static_cast<size_t>(std::max(plan.steps[s].layer, 0)));
   });
   begin = Clock::now();
-  for (size_t i = 0; i < has_step.size(); ++i) {
-    if (!has_step[i]) add_time(i);
-  }
+  for (const size_t layer : plan.layers_without_step) add_time(layer);
 }
 
 void ExecuteTraced(const Plan& plan, const Outline& outline, const float* x_i, float* y_o,

@@ -95,11 +95,15 @@ class Planner {
       const ops::Use& use = use_i_[i];
       LayerSummary& summary = plan_.layers.emplace_back(Describe(layer));
       summary.reason = use.reason;
-      if (use.kernel == nullptr) continue;
-      summary.kernel = use.kernel->name();
       PlannedStep planned;
-      planned.step = use.kernel->Prepare(outline_.NodeAt(i, mode_i_[i]), use, summary);
-      if (planned.step == nullptr) continue;
+      if (use.kernel != nullptr) {
+        summary.kernel = use.kernel->name();
+        planned.step = use.kernel->Prepare(outline_.NodeAt(i, mode_i_[i]), use, summary);
+      }
+      if (planned.step == nullptr) {
+        plan_.layers_without_step.push_back(i);
+        continue;
+      }
       planned.layer = static_cast<int32_t>(i);
       Value& value = ValueAt(planned.layer);
       value.step = std::ssize(plan_.steps);

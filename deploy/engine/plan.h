@@ -63,7 +63,8 @@ struct Plan {
   std::vector<PlannedStep> steps;
   std::vector<Segment> segments;
   std::vector<LayerSummary> layers;
-  std::vector<TracedValue> traced;  ///< of each layer; plans without fusing only
+  std::vector<size_t> layers_without_step;  ///< nothing is done, or a neighbour does it
+  std::vector<TracedValue> traced;          ///< of each layer; plans without fusing only
   int64_t input_elements = 0, output_elements = 0;
   Place output;  ///< the last value, where no step writes it to the logits (a network of nothing)
   // Sizes of a workspace, in bytes.

@@ -131,7 +131,7 @@ void RandomLayers::Conv() {
                    .pad_w = Int(0, 2)};
   const bool quads = options_.quads && IsI8() && Chance(40);
   if (quads) {
-    w.kernel_w = 1 + 2 * Int(0, 2);
+    w.kernel_w = Chance(30) ? 1 : 1 + 2 * Int(0, 2);
     w.stride_h = w.stride_w = 1;
   }
   while (packed::WindowOutput(at_, w, 1).height < 1) ++w.pad_h;
@@ -186,9 +186,11 @@ void RandomLayers::Affine() {
 void RandomLayers::Pool(bool max) {
   packed::Window w{
       .kernel_h = Int(1, 2), .kernel_w = Int(1, 2), .stride_h = Int(1, 2), .stride_w = Int(1, 2)};
-  // Counts behind padding are 1, 2 or 4 too.
+  // Counts where there is padding are 1, 2 or 4 too.
   if (w.kernel_h == 2) w.pad_h = Int(0, 1);
   if (w.kernel_w == 2) w.pad_w = Int(0, 1);
+  // The one that neighbours can do.
+  if (Chance(40)) w = {.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
   const Shape output = packed::WindowOutput(at_, w, at_.channels);
   if (output.height < 1 || output.width < 1) return;
   Add(max ? LayerKind::kMaxPool : LayerKind::kAvgPool, output).window = w;
@@ -205,10 +207,13 @@ void RandomLayers::Kwta() {
   k.groups = Divisor(at_.channels);
   k.chunk = Chance(60) ? 1 : Divisor(at_.channels / k.groups);
   k.scope = Chance(50) ? packed::KwtaScope::kLocal : packed::KwtaScope::kGlobal;
+  // One winner in each of many groups, as quads have them.
+  if (IsI8() && at_.channels % 16 == 0 && Chance(30))
+    k = {.groups = at_.channels / (4 * Int(1, 2))};
   int32_t units = at_.channels / k.groups / k.chunk;
   last_group_ = at_.channels / k.groups;
   if (k.scope == packed::KwtaScope::kGlobal) units *= at_.height * at_.width;
-  k.winners = k.groups * (Chance(50) ? 1 : Int(1, units));
+  k.winners = k.groups * (Chance(60) ? 1 : Int(1, units));
   active_ = std::min(active_, static_cast<double>(k.winners) / (k.groups * units));
   Add(LayerKind::kKwta, at_).kwta = k;
 }

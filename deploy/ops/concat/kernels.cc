@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entries of concat. Read first: deploy/ops/kernel.h, deploy/ops/shared/join_maps.h. Tested in:
-// deploy/engine/graph_engine_test.cc.
+// deploy/engine/engine_test.cc, deploy/engine/engine_i8_test.cc.
 #include "deploy/ops/concat/kernels.h"
 
 #include <cstring>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entries of multiply. Read first: deploy/ops/kernel.h, deploy/ops/shared/join_maps.h. Tested in:
-// deploy/engine/graph_engine_test.cc.
+// deploy/engine/engine_test.cc, deploy/engine/engine_i8_test.cc.
 #include "deploy/ops/multiply/kernels.h"
 
 #include "deploy/ops/shared/elementwise.h"
