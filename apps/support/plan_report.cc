@@ -8,25 +8,12 @@
 #include "apps/support/model_source.h"
 #include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/outline.h"
+#include "deploy/ops/shared/layers.h"
 #include "deploy/simd/cpu.h"
 
 namespace bisparse::apps {
 namespace {
-
-using packed::Layer;
-using packed::LayerKind;
-
-/// Winners among the inputs of layer i; all of its inputs where it reads no k-WTA.
-int64_t WinnersInFront(const packed::Model& model, size_t i) {
-  const int64_t inputs = model.layers[i].input.elements();
-  const bool linear = model.layers[i].kind == LayerKind::kLinear;
-  while (i > 0 && linear && model.layers[i - 1].kind == LayerKind::kFlatten) --i;
-  if (i == 0 || model.layers[i - 1].kind != LayerKind::kKwta) return inputs;
-  const Layer& kwta = model.layers[i - 1];
-  const bool local = kwta.kwta.scope == packed::KwtaScope::kLocal;
-  const int64_t positions = local ? int64_t{kwta.input.height} * kwta.input.width : 1;
-  return positions * kwta.kwta.winners * kwta.kwta.chunk;
-}
 
 std::vector<std::string> Warnings(const packed::Model& model, const PlanReport& report) {
   std::vector<std::string> warnings;
@@ -74,12 +61,15 @@ PlanReport ReportPlan(const packed::Model& model, const EngineOptions& options) 
                     .caches = MachineCaches(),
                     .clock_ghz = ClockGhz(),
                     .workspace_bytes = engine.workspace_bytes()};
+  const Outline outline(model, report.isa);
   for (size_t i = 0; i < engine.layers().size(); ++i) {
     PlannedLayer layer{.summary = engine.layers()[i]};
     const LayerSummary& s = layer.summary;
     if (model.layers[i].HasWeights()) {
       layer.macs_sparse_dense = s.nonzeros * s.output.height * s.output.width;
-      const double winners = static_cast<double>(WinnersInFront(model, i));
+      const packed::Layer* kwta = outline.NodeAt(i, Mode::kSparseSparse).winners;
+      const auto winners =
+          static_cast<double>(kwta != nullptr ? ops::WinnersOf(*kwta) : s.input.elements());
       layer.macs_sparse_sparse =
           static_cast<int64_t>(static_cast<double>(layer.macs_sparse_dense) * winners /
                                static_cast<double>(s.input.elements()));

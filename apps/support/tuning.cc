@@ -18,6 +18,7 @@
 #include "deploy/base/file.h"
 #include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/simd/cpu.h"
 
@@ -36,6 +37,8 @@ struct Neighbours {
 };
 
 Neighbours NeighboursOf(const packed::Model& model, size_t i) {
+  // In a graph a layer's producers and readers may stand anywhere.
+  if (!packed::Graph(model).IsChain()) return {0, 0, model.layers.size()};
   Neighbours n{i, i, i + 1};
   while (n.begin > 0 && !HasWays(model.layers[n.begin - 1])) --n.begin;
   if (n.begin > 0) --n.begin;
