@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: quantise.h. Tested in: quantise_test.cc.
-//   FindRanges (two passes of the f32 engine over the samples) → for each layer with weights
-//   OutputScale, then QuantiseLayer: its steps follow from the scales on both sides
+//   FindRanges     two passes of the f32 engine over the samples: what each value that has steps of its own spans
+//   ChooseScales   of each such value, in the order of the layers
+//   QuantiseLayer  of each layer with weights: its steps follow from the scales on both sides
+//   QuantiseJoin   of add, concat and multiply: shifts between their scales
 #include "train/export/quantise.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -18,8 +19,11 @@
 
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/base/check.h"
-#include "deploy/engine/engine_access.h"
+#include "deploy/ops/operator.h"
+#include "deploy/ops/shared/join.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/pack.h"
+#include "train/export/quantise_ranges.h"
 
 namespace bisparse::train {
 namespace {
@@ -29,83 +33,8 @@ using packed::LayerKind;
 using packed::Layout;
 using packed::Model;
 
-constexpr double kMaxWeight = packed::kNarrowWeight, kMaxActivation = 255;
+constexpr double kMaxWeight = packed::kNarrowWeight;
 constexpr int kMaxShift = 30;
-
-/// What a map's values span, and the scale that holds them with the least squared error: finer
-/// steps round less and clip more. Widened to hold 0, which padding and ReLU need.
-class Range {
- public:
-  void Widen(double x) {
-    low_ = std::min(low_, x);
-    high_ = std::max(high_, x);
-  }
-  /// For every x again, after the last Widen.
-  void Try(double x) {
-    for (int j = 0; j < kCandidates; ++j) {
-      const double scale = Candidate(j);
-      const double q = std::clamp(std::rint(x / scale), -zero(), kMaxActivation - zero());
-      errors_[j] += (x - scale * q) * (x - scale * q);
-    }
-  }
-  double zero() const { return std::rint(-low_ / Candidate(0)); }
-  float scale() const {
-    const auto best = std::min_element(errors_.begin(), errors_.end()) - errors_.begin();
-    return static_cast<float>(
-        std::max<double>(Candidate(static_cast<int>(best)), std::numeric_limits<float>::min()));
-  }
-
- private:
-  // The span / 255 and 32 finer ones down to a quarter, where clipping has long cost more.
-  static constexpr int kCandidates = 33;
-  double Candidate(int j) const {
-    if (low_ == high_) return 1.0;
-    return (high_ - low_) / kMaxActivation * std::exp2(-j / 16.0);
-  }
-
-  double low_ = 0, high_ = 0;
-  std::array<double, kCandidates> errors_{};
-};
-
-struct Ranges {
-  Range input;
-  /// Of the layers with weights, what of their maps the next one reads: the values that survive the
-  /// last relu or kwta in front of it.
-  std::vector<Range> layers;
-};
-
-Ranges FindRanges(const Model& f32, std::span<const float> samples_bi) {
-  Ranges ranges;
-  ranges.layers.resize(f32.layers.size());
-  std::vector<Range*> range_of(f32.layers.size());  // to which the values behind a layer belong
-  for (size_t i = f32.layers.size(), behind = 0; i-- > 0;) {
-    const LayerKind kind = f32.layers[i].kind;
-    if (behind == 0 && (kind == LayerKind::kRelu || kind == LayerKind::kKwta)) behind = i;
-    if (!f32.layers[i].HasWeights()) continue;
-    if (behind > 0) range_of[behind] = &ranges.layers[i];
-    behind = 0;
-  }
-  const bool positive = packed::InputIsUnsigned(f32);
-  const Layer* const affine = packed::InputAffine(f32);
-  const Engine engine = EngineAccess::FromModel(f32);
-  const auto floats = static_cast<size_t>(f32.input.elements());
-  for (void (Range::*const add)(double) : {&Range::Widen, &Range::Try}) {
-    for (size_t begin = 0; begin < samples_bi.size(); begin += floats) {
-      const std::span<const float> features = samples_bi.subspan(begin, floats);
-      for (size_t i = 0; i < features.size(); ++i) {
-        const float x = affine ? packed::AffineAt(*affine, i, features[i]) : features[i];
-        (ranges.input.*add)(positive ? std::max(x, 0.0f) : x);
-      }
-      EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> map) {
-        if (range_of[i] == nullptr) return;
-        for (const float y : map) {
-          if (y > 0.0f) (range_of[i]->*add)(y);
-        }
-      });
-    }
-  }
-  return ranges;
-}
 
 /// Row-major weights of one layer and the largest of each output.
 class Weights {
@@ -147,10 +76,10 @@ double Step(int shift, float input_scale, float output_scale) {
   return std::ldexp(double{output_scale}, -shift) / input_scale;
 }
 
-/// The range's, unless the largest weight would need a shift below 0.
-float OutputScale(const Weights& weights, const Range& range, float input_scale) {
-  const auto least = static_cast<float>(input_scale * weights.largest() / kMaxWeight);
-  return std::max(range.scale(), std::nextafter(least, std::numeric_limits<float>::infinity()));
+/// `wanted`, unless the largest weight would need a shift below 0.
+float OutputScale(double largest_weight, float wanted, float input_scale) {
+  const auto least = static_cast<float>(input_scale * largest_weight / kMaxWeight);
+  return std::max(wanted, std::nextafter(least, std::numeric_limits<float>::infinity()));
 }
 
 /// One output's weights and bias in whole steps.
@@ -161,7 +90,7 @@ struct RoundedOutput {
 };
 
 RoundedOutput RoundOutput(std::span<const float> weight_p, double bias, double step,
-                          double input_scale, int32_t input_zero, int shift) {
+                          double input_scale, int32_t input_zero, int shift, int32_t output_zero) {
   RoundedOutput rounded;
   double sum = 0, magnitude = 0;
   for (const float weight : weight_p) {
@@ -172,7 +101,8 @@ RoundedOutput RoundOutput(std::span<const float> weight_p, double bias, double s
   }
   rounded.bias = std::rint(bias / (step * input_scale)) - input_zero * sum;
   const double rounding = shift > 0 ? std::ldexp(1.0, shift - 1) : 0.0;
-  rounded.fits = kMaxActivation * magnitude + std::abs(rounded.bias) + rounding <=
+  rounded.fits = kMaxActivation * magnitude + std::abs(rounded.bias) + rounding +
+                     std::ldexp(output_zero, shift) <=
                  std::numeric_limits<int32_t>::max();
   return rounded;
 }
@@ -193,9 +123,12 @@ std::span<const T> Keep(std::list<AlignedBuffer<T>>& buffers, const Values& valu
   return buffer.span();
 }
 
-/// A layer with weights in int8: output_scale > 0 is that of its map, 0 makes logits.
-Layer QuantiseLayer(const Layer& f32, const Weights& weights, float input_scale, int32_t input_zero,
-                    float output_scale, const std::string& location, Storage& storage) {
+/// A layer with weights in int8; an output scale of 0 makes logits.
+Layer QuantiseLayer(const Layer& f32, const packed::Quantisation& input,
+                    const packed::Quantisation& output, const std::string& location,
+                    Storage& storage) {
+  const float input_scale = input.scale, output_scale = output.scale;
+  const Weights weights(f32);
   const Layout& layout = weights.layout();
   const auto outputs_padded = static_cast<size_t>(layout.outputs_padded());
   std::vector<float> weight_op;
@@ -215,13 +148,13 @@ Layer QuantiseLayer(const Layer& f32, const Weights& weights, float input_scale,
       for (; !rounded.fits; scale *= 2) {
         scale_o[at] = static_cast<float>(scale);
         rounded = RoundOutput(weights.row(o), bias, double{scale_o[at]} / input_scale, input_scale,
-                              input_zero, 0);
+                              input.zero, 0, 0);
       }
     } else {
       shift = LargestShift(weights.largest(o), input_scale, output_scale);
       for (; !rounded.fits && shift >= 0; --shift) {
         rounded = RoundOutput(weights.row(o), bias, Step(shift, input_scale, output_scale),
-                              input_scale, input_zero, shift);
+                              input_scale, input.zero, shift, output.zero);
       }
       ++shift;
     }
@@ -245,7 +178,128 @@ Layer QuantiseLayer(const Layer& f32, const Weights& weights, float input_scale,
     layer.shift_o = Keep(storage.owners_and_shifts, shift_o);
   }
   layer.output_scale = output_scale;
+  layer.output_zero = output.zero;
   return layer;
+}
+
+/// An add, concat or multiply in int8: shifts between scales that are powers of two.
+Layer QuantiseJoin(const Layer& f32, const std::vector<packed::Quantisation>& inputs,
+                   const packed::Quantisation& output, const std::string& location) {
+  Layer layer = f32;
+  double common = output.scale;
+  if (layer.kind == LayerKind::kMultiply) {
+    common = double{inputs[0].scale} * inputs[1].scale;
+  } else {
+    for (const packed::Quantisation& input : inputs) {
+      common = std::min<double>(common, input.scale);
+    }
+    for (const packed::Quantisation& input : inputs) {
+      layer.input_shift.push_back(static_cast<uint8_t>(std::ilogb(input.scale / common)));
+    }
+  }
+  const int shift = std::ilogb(output.scale / common);
+  if (shift > packed::kMaxOutputShift) {
+    Fail(ErrorKind::kConfiguration, fmt::format("{}: layer '{}'", location, f32.name),
+         "values are 2^{} times those that it reads, int8 allows 2^{} (hint: export as f32)", shift,
+         packed::kMaxOutputShift);
+  }
+  layer.output_shift = static_cast<uint8_t>(shift);
+  layer.output_scale = output.scale;
+  layer.output_zero = output.zero;
+  return layer;
+}
+
+/// The least power of two from x on.
+float PowerOfTwoFrom(float x) {
+  int exponent = 0;
+  return std::frexp(x, &exponent) == 0.5f ? x : std::ldexp(1.0f, exponent);
+}
+
+/// What joins ask of scales beyond what each value's numbers do. Entry v + 1 is of value v.
+struct Wishes {
+  std::vector<float> least;
+  std::vector<float> of_empty;  ///< of a value that was always 0; 0: none yet
+};
+
+/// The scale of each value, entry v + 1; of the logits 0.
+std::vector<float> TryScales(const Values& values, const std::vector<Range>& ranges,
+                             std::span<const double> largest_weights, const Wishes& wishes) {
+  std::vector<float> scales;
+  const auto wanted_of = [&](size_t entry) {
+    const float of_empty = wishes.of_empty[entry];
+    return std::max(of_empty > 0 ? of_empty : ranges[entry].scale(), wishes.least[entry]);
+  };
+  scales.push_back(wanted_of(0));
+  for (int32_t i = 0; i < values.count(); ++i) {
+    const std::span<const int32_t> inputs = values.graph().inputs(i);
+    float scale = scales[Values::Entry(values.source(inputs[0]))];
+    if (values.IsLogits(i)) {
+      scale = 0;
+    } else if (values.HasOwnSteps(i)) {
+      float wanted = wanted_of(Values::Entry(i));
+      if (values.layer(i).kind == LayerKind::kMultiply) {
+        wanted = std::max(wanted, scale * scales[Values::Entry(values.source(inputs[1]))]);
+      } else if (values.OperatorOf(i).has_weights) {
+        wanted = OutputScale(largest_weights[static_cast<size_t>(i)], wanted, scale);
+        if (values.joined(i)) wanted = PowerOfTwoFrom(wanted);
+      }
+      scale = wanted;
+    }
+    scales.push_back(scale);
+  }
+  return scales;
+}
+
+/// The values of one add or concat, its own first, as entries.
+std::vector<size_t> JoinedEntries(const Values& values, int32_t i) {
+  std::vector<size_t> entries = {Values::Entry(i)};
+  for (const int32_t value : values.graph().inputs(i)) {
+    entries.push_back(Values::Entry(values.source(value)));
+  }
+  return entries;
+}
+
+/// Asks that no input of an add or concat is shifted by more than it may be. True if that was new.
+bool AddWishes(std::span<const size_t> entries, const std::vector<Range>& ranges,
+               std::span<const float> scales, Wishes& wishes) {
+  bool added = false;
+  float most = 0, most_used = 0;
+  for (const size_t entry : entries) {
+    most = std::max(most, scales[entry]);
+    if (!ranges[entry].is_empty()) most_used = std::max(most_used, scales[entry]);
+  }
+  for (const size_t entry : entries) {
+    const float lowest = std::ldexp(most, -packed::kMaxInputShift);
+    if (ranges[entry].is_empty() && most_used > 0 && wishes.of_empty[entry] == 0) {
+      wishes.of_empty[entry] = most_used;
+      added = true;
+    } else if (scales[entry] < lowest) {
+      wishes.least[entry] = lowest;
+      added = true;
+    }
+  }
+  return added;
+}
+
+std::vector<float> ChooseScales(const Values& values, const std::vector<Range>& ranges) {
+  std::vector<double> largest_weights(static_cast<size_t>(values.count()));
+  for (int32_t i = 0; i < values.count(); ++i) {
+    if (values.layer(i).HasWeights()) {
+      largest_weights[static_cast<size_t>(i)] = Weights(values.layer(i)).largest();
+    }
+  }
+  Wishes wishes{std::vector<float>(ranges.size()), std::vector<float>(ranges.size())};
+  // Each wish but the last doubles one that was there, or is the first of its value: there is a last.
+  for (;;) {
+    const std::vector<float> scales = TryScales(values, ranges, largest_weights, wishes);
+    bool added = false;
+    for (int32_t i = 0; i < values.count() && !added; ++i) {
+      const bool joins = values.OperatorOf(i).most_inputs > 1;
+      if (!joins || values.layer(i).kind == LayerKind::kMultiply) continue;
+      added = AddWishes(JoinedEntries(values, i), ranges, scales, wishes);
+    }
+    if (!added) return scales;
+  }
 }
 
 void CheckArguments(const Model& f32, std::span<const float> samples_bi) {
@@ -256,14 +310,6 @@ void CheckArguments(const Model& f32, std::span<const float> samples_bi) {
   const std::string fault = packed::I8Fault(f32);
   if (!fault.empty()) {
     Fail(ErrorKind::kConfiguration, f32.name, "{} (hint: export as f32)", fault);
-  }
-  const std::vector<bool> negatives_read = packed::NegativesAreRead(f32);
-  for (std::ptrdiff_t i = 0; i < packed::LastWithWeights(f32); ++i) {
-    const Layer& layer = f32.layers[static_cast<size_t>(i)];
-    if (!layer.HasWeights() || !negatives_read[static_cast<size_t>(i + 1)]) continue;
-    Fail(ErrorKind::kConfiguration, f32.name,
-         "layer '{}': kind = {}, int8 needs a relu or kwta after it (hint: export as f32)",
-         layer.name, packed::LayerKindName(layer.kind));
   }
   const auto floats = static_cast<size_t>(f32.input.elements());
   if (samples_bi.empty() || samples_bi.size() % floats != 0) {
@@ -283,27 +329,34 @@ void CheckArguments(const Model& f32, std::span<const float> samples_bi) {
 
 Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
   CheckArguments(f32, calibration_bi);
-  const Ranges ranges = FindRanges(f32, calibration_bi);
+  const Values values(f32);
+  const std::vector<Range> ranges = FindRanges(f32, values, calibration_bi);
+  const std::vector<float> scales = ChooseScales(values, ranges);
   const auto storage = std::make_shared<Storage>();
-  const auto last = static_cast<size_t>(packed::LastWithWeights(f32));
   Model i8 = f32;
   i8.format = packed::NumberFormat::kI8;
-  i8.input_scale = ranges.input.scale();
-  i8.input_zero = static_cast<int32_t>(ranges.input.zero());
-  float scale = i8.input_scale;
-  int32_t zero = i8.input_zero;
-  for (size_t i = 0; i < f32.layers.size(); ++i) {
-    if (f32.layers[i].kind == LayerKind::kAffine) {  // stays in floats
-      i8.layers[i].weight_pnl = Keep(storage->scales, f32.layers[i].weight_pnl);
-      i8.layers[i].bias_o = Keep(storage->scales, f32.layers[i].bias_o);
+  i8.input_scale = scales[0];
+  i8.input_zero = static_cast<int32_t>(ranges[0].zero());
+  std::vector<packed::Quantisation> steps = {{i8.input_scale, i8.input_zero}};  // of value v: v + 1
+  for (int32_t i = 0; i < values.count(); ++i) {
+    const Layer& from = values.layer(i);
+    Layer& to = i8.layers[static_cast<size_t>(i)];
+    const packed::Quantisation output = {
+        scales[Values::Entry(i)],
+        values.is_signed(i) && !values.IsLogits(i) ? packed::kSignedZero : 0};
+    std::vector<packed::Quantisation> inputs;
+    for (const int32_t value : values.graph().inputs(i)) {
+      inputs.push_back(steps[Values::Entry(value)]);
     }
-    if (!f32.layers[i].HasWeights()) continue;
-    const Weights weights(f32.layers[i]);
-    const float output_scale = i == last ? 0.0f : OutputScale(weights, ranges.layers[i], scale);
-    i8.layers[i] =
-        QuantiseLayer(f32.layers[i], weights, scale, zero, output_scale, f32.name, *storage);
-    scale = output_scale;
-    zero = 0;
+    if (from.kind == LayerKind::kAffine) {  // stays in floats
+      to.weight_pnl = Keep(storage->scales, from.weight_pnl);
+      to.bias_o = Keep(storage->scales, from.bias_o);
+    } else if (from.HasWeights()) {
+      to = QuantiseLayer(from, inputs[0], output, f32.name, *storage);
+    } else if (values.HasOwnSteps(i)) {
+      to = QuantiseJoin(from, inputs, output, f32.name);
+    }
+    steps.push_back(packed::OutputQuantisation(to, inputs[0]));
   }
   i8.storage = storage;
   packed::ValidateModel(i8, f32.name);
