@@ -120,11 +120,37 @@ void Pool(const DenseLayer& layer, const float* x_cyx, float* y_cyx) {
   }
 }
 
+/// Which of few buffers holds each layer's output: one that no later layer reads any more.
+std::vector<size_t> ShareBuffers(const DenseNetwork& network) {
+  std::vector<size_t> last_reader(network.layers.size(), network.layers.size());
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    for (const int32_t value : network.layers[i].inputs) {
+      if (value >= 0) last_reader[static_cast<size_t>(value)] = i;
+    }
+  }
+  std::vector<size_t> buffer_of, read_until;
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    const auto free = std::find_if(read_until.begin(), read_until.end(),
+                                   [i](size_t reader) { return reader < i; });
+    buffer_of.push_back(static_cast<size_t>(free - read_until.begin()));
+    if (free == read_until.end()) {
+      read_until.push_back(last_reader[i]);
+    } else {
+      *free = last_reader[i];
+    }
+  }
+  return buffer_of;
+}
+
 /// One thread's share of a batch through all layers; maps are channels first, sample by sample.
 class Worker {
  public:
   Worker(const DenseNetwork& network, const std::vector<Sparse>& weights, int64_t samples)
-      : network_(network), weights_(weights), patches_(network.layers.size()) {
+      : network_(network),
+        weights_(weights),
+        patches_(network.layers.size()),
+        buffer_of_(ShareBuffers(network)),
+        maps_(*std::max_element(buffer_of_.begin(), buffer_of_.end()) + 1) {
     int64_t largest = network.input.elements();
     for (size_t i = 0; i < network.layers.size(); ++i) {
       const DenseLayer& layer = network.layers[i];
@@ -137,15 +163,23 @@ class Worker {
   }
 
   void Run(const float* x_bi, int64_t samples, float* y_bo) {
+    std::vector<const float*> inputs;
     const float* at = x_bi;
     for (size_t i = 0; i < network_.layers.size(); ++i) {
       const DenseLayer& layer = network_.layers[i];
-      float* to = maps_[i % 2].data();
+      float* to = maps_[buffer_of_[i]].data();
+      const auto sample = [&](int32_t value, int64_t b) {
+        const float* const map =
+            value < 0 ? x_bi : maps_[buffer_of_[static_cast<size_t>(value)]].data();
+        return map + b * network_.ShapeOf(value).elements();
+      };
       if (layer.kind == LayerKind::kLinear) {
-        Linear(layer, weights_[i], at, samples, to);
+        Linear(layer, weights_[i], sample(layer.inputs[0], 0), samples, to);
       } else {
         for (int64_t b = 0; b < samples; ++b) {
-          OneSample(i, at + b * layer.input.elements(), to + b * layer.output.elements());
+          inputs.clear();
+          for (const int32_t value : layer.inputs) inputs.push_back(sample(value, b));
+          OneSample(i, inputs, to + b * layer.output.elements());
         }
       }
       if (layer.relu) Relu(to, samples * layer.output.elements(), to);
@@ -164,36 +198,71 @@ class Worker {
     VectorMap(y, elements) = ConstVectorMap(x, elements).cwiseMax(0.0f);
   }
 
-  void OneSample(size_t i, const float* x_cyx, float* y_cyx) {
+  using Maps = std::vector<const float*>;
+
+  void OneSample(size_t i, const Maps& x, float* y_cyx) {
     const DenseLayer& layer = network_.layers[i];
-    const int64_t positions = int64_t{layer.output.height} * layer.output.width;
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-      case LayerKind::kDepthwiseConv2d: {
-        Im2Col(layer, x_cyx, patches_[i]);
-        MatrixMap y_oq(y_cyx, layer.output.channels, positions);
-        y_oq.colwise() = ConstVectorMap(layer.bias_o.data(), layer.output.channels);
-        y_oq.noalias() += weights_[i] * patches_[i];
-        return;
-      }
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        return Pool(layer, x_cyx, y_cyx);
-      case LayerKind::kAffine: {
-        const auto factors = static_cast<int64_t>(layer.bias_o.size());
-        const int64_t each = layer.output.elements() / factors;
-        for (int64_t c = 0; c < factors; ++c) {
-          const auto at = static_cast<size_t>(c);
-          VectorMap(y_cyx + c * each, each) =
-              (ConstVectorMap(x_cyx + c * each, each) * layer.weight_op[at]).array() +
-              layer.bias_o[at];
+    (this->*RowOf(kRows, layer, "Eigen").run)(i, x, y_cyx);
+  }
+
+  void Convolution(size_t i, const Maps& x, float* y_cyx) {
+    const DenseLayer& layer = network_.layers[i];
+    Im2Col(layer, x[0], patches_[i]);
+    MatrixMap y_oq(y_cyx, layer.output.channels, int64_t{layer.output.height} * layer.output.width);
+    y_oq.colwise() = ConstVectorMap(layer.bias_o.data(), layer.output.channels);
+    y_oq.noalias() += weights_[i] * patches_[i];
+  }
+
+  void Pools(size_t i, const Maps& x, float* y_cyx) { Pool(network_.layers[i], x[0], y_cyx); }
+
+  void Affine(size_t i, const Maps& x, float* y_cyx) {
+    const DenseLayer& layer = network_.layers[i];
+    const auto factors = static_cast<int64_t>(layer.bias_o.size());
+    const int64_t each = layer.output.elements() / factors;
+    for (int64_t c = 0; c < factors; ++c) {
+      const auto at = static_cast<size_t>(c);
+      VectorMap(y_cyx + c * each, each) =
+          (ConstVectorMap(x[0] + c * each, each) * layer.weight_op[at]).array() + layer.bias_o[at];
+    }
+  }
+
+  void Relus(size_t i, const Maps& x, float* y_cyx) {
+    Relu(x[0], network_.layers[i].output.elements(), y_cyx);
+  }
+
+  /// y = x_0 · x_1 · … or the sum; a height or width of 1 is repeated.
+  template <typename Join>
+  void JoinMaps(size_t i, const Maps& x, float* y_cyx, const Join& join) {
+    const DenseLayer& layer = network_.layers[i];
+    const Shape& out = layer.output;
+    std::copy_n(x[0], out.elements(), y_cyx);
+    for (size_t k = 1; k < x.size(); ++k) {
+      const Shape& in = network_.ShapeOf(layer.inputs[k]);
+      const float* from = x[k];
+      float* to = y_cyx;
+      for (int32_t c = 0; c < out.channels; ++c, from += int64_t{in.height} * in.width) {
+        for (int32_t y = 0; y < out.height; ++y, to += out.width) {
+          const float* const row = from + (in.height == 1 ? 0 : int64_t{y} * in.width);
+          RowMap target(to, out.width);
+          if (in.width == 1) {
+            join(target, Eigen::ArrayXf::Constant(out.width, row[0]));
+          } else {
+            join(target, Eigen::Map<const Eigen::ArrayXf>(row, out.width));
+          }
         }
-        return;
       }
-      case LayerKind::kRelu:
-        return Relu(x_cyx, layer.output.elements(), y_cyx);
-      default:
-        BISPARSE_CHECK(false);
+    }
+  }
+  void Sum(size_t i, const Maps& x, float* y_cyx) {
+    JoinMaps(i, x, y_cyx, [](auto& y, const auto& value) { y += value; });
+  }
+  void Product(size_t i, const Maps& x, float* y_cyx) {
+    JoinMaps(i, x, y_cyx, [](auto& y, const auto& value) { y *= value; });
+  }
+
+  void Concat(size_t i, const Maps& x, float* y_cyx) {
+    for (size_t k = 0; k < x.size(); ++k) {
+      y_cyx = std::copy_n(x[k], network_.ShapeOf(network_.layers[i].inputs[k]).elements(), y_cyx);
     }
   }
 
@@ -213,10 +282,28 @@ class Worker {
     MatrixMap(y_bo, samples, weight.rows()) = linear_y_ob_.transpose();
   }
 
+  /// A row a kind: one sample of a layer.
+  struct Row {
+    LayerKind kind;
+    void (Worker::*run)(size_t i, const Maps& x, float* y_cyx);
+  };
+  static constexpr Row kRows[] = {
+      {LayerKind::kConv2d, &Worker::Convolution},
+      {LayerKind::kAffine, &Worker::Affine},
+      {LayerKind::kMaxPool, &Worker::Pools},
+      {LayerKind::kAvgPool, &Worker::Pools},
+      {LayerKind::kRelu, &Worker::Relus},
+      {LayerKind::kDepthwiseConv2d, &Worker::Convolution},
+      {LayerKind::kAdd, &Worker::Sum},
+      {LayerKind::kMultiply, &Worker::Product},
+      {LayerKind::kConcat, &Worker::Concat},
+  };
+
   const DenseNetwork& network_;
   const std::vector<Sparse>& weights_;
-  std::vector<Matrix> patches_;  ///< of each convolution
-  std::vector<float> maps_[2];   ///< in turn
+  std::vector<Matrix> patches_;    ///< of each convolution
+  std::vector<size_t> buffer_of_;  ///< of each layer, in maps_
+  std::vector<std::vector<float>> maps_;
   Matrix linear_x_ib_, linear_y_ob_;
 };
 

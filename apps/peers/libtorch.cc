@@ -35,66 +35,129 @@ std::string WindowText(const packed::Window& w) {
   return fmt::format("[{}, {}], [{}, {}]", w.stride_h, w.stride_w, w.pad_h, w.pad_w);
 }
 
-/// The layer's line of forward(); its tensors become parameters of the module.
-std::string LayerLine(const DenseLayer& layer, size_t i, int64_t batch,
-                      torch::jit::Module& module) {
-  const auto outputs = static_cast<int64_t>(layer.bias_o.size());
-  const Shape &in = layer.input, &out = layer.output;
-  const packed::Window& w = layer.window;
-  const std::string kernel = fmt::format("[{}, {}]", w.kernel_h, w.kernel_w);
-  const auto add_parameters = [&](at::IntArrayRef weight_sizes, at::IntArrayRef bias_sizes) {
-    module.register_parameter(fmt::format("w{}", i), Tensor(layer.weight_op, weight_sizes), false);
-    module.register_parameter(fmt::format("b{}", i), Tensor(layer.bias_o, bias_sizes), false);
-  };
-  switch (layer.kind) {
-    case LayerKind::kConv2d:
-    case LayerKind::kDepthwiseConv2d:
-      add_parameters({outputs, in.channels / layer.groups(), w.kernel_h, w.kernel_w}, {outputs});
-      return fmt::format("torch.conv2d(x, self.w{0}, self.b{0}, {1}, [1, 1], {2})", i,
-                         WindowText(w), layer.groups());
-    case LayerKind::kLinear:
-      add_parameters({outputs, in.elements()}, {outputs});
-      if (batch == 1) {
-        return fmt::format("torch.addmv(self.b{0}, self.w{0}, x.flatten()).view([1, -1])", i);
-      }
-      return fmt::format("torch.linear(x.flatten(1), self.w{0}, self.b{0})", i);
-    case LayerKind::kAffine: {
-      const bool flat = outputs != out.channels;
-      const std::vector<int64_t> sizes = {out.channels, flat ? out.height : 1,
-                                          flat ? out.width : 1};
-      add_parameters(sizes, sizes);
-      return fmt::format("x.view([-1, {1}, {2}, {3}]) * self.w{0} + self.b{0}", i, out.channels,
-                         out.height, out.width);
+/// The network as lines of forward(); tensors become parameters of the module.
+class Script {
+ public:
+  Script(const DenseNetwork& network, int64_t batch, torch::jit::Module& module)
+      : network_(network), batch_(batch), module_(module) {}
+
+  std::string Text() {
+    std::string text = "def forward(self, x):\n";
+    for (i_ = 0; i_ < network_.layers.size(); ++i_) {
+      const DenseLayer& layer = network_.layers[i_];
+      std::string line = (this->*RowOf(kRows, layer, "LibTorch").line)(layer);
+      if (layer.relu) line = fmt::format("torch.relu({})", line);
+      text += fmt::format("    v{} = {}\n", i_, line);
     }
-    case LayerKind::kMaxPool:
-      return fmt::format("torch.max_pool2d(x.view([-1, {}, {}, {}]), {}, {}, [1, 1], False)",
-                         in.channels, in.height, in.width, kernel, WindowText(w));
-    case LayerKind::kAvgPool:
-      return fmt::format("torch.avg_pool2d(x.view([-1, {}, {}, {}]), {}, {}, False, False)",
-                         in.channels, in.height, in.width, kernel, WindowText(w));
-    case LayerKind::kRelu:
-      return "torch.relu(x)";
-    case LayerKind::kKwta:
-    case LayerKind::kFlatten:
-    case LayerKind::kAdd:
-    case LayerKind::kMultiply:
-    case LayerKind::kConcat:
-      break;
+    const Shape& out = network_.layers.back().output;
+    const bool map = out.height * out.width > 1;
+    return text + fmt::format("    return v{}{}\n", network_.layers.size() - 1,
+                              map ? ".permute([0, 2, 3, 1]).contiguous()" : "");
   }
-  BISPARSE_CHECK(false);
-}
+
+ private:
+  static std::string Value(int32_t value) { return value < 0 ? "x" : fmt::format("v{}", value); }
+  static std::string Input(const DenseLayer& layer) { return Value(layer.inputs[0]); }
+  /// A value as a map.
+  std::string Map(int32_t value) const {
+    if (!IsMatrix(value)) return Value(value);
+    return fmt::format("{}.view([-1, {}, 1, 1])", Value(value), network_.ShapeOf(value).channels);
+  }
+  /// Linear layers give [batch][outputs], and what keeps the shape after them.
+  bool IsMatrix(int32_t value) const {
+    if (value < 0) return false;
+    const DenseLayer& layer = network_.layers[static_cast<size_t>(value)];
+    return layer.kind == LayerKind::kLinear ||
+           (layer.kind == LayerKind::kRelu && IsMatrix(layer.inputs[0]));
+  }
+  std::string Map(const DenseLayer& layer) const { return Map(layer.inputs[0]); }
+
+  void AddParameters(const DenseLayer& layer, at::IntArrayRef weight_sizes,
+                     at::IntArrayRef bias_sizes) {
+    module_.register_parameter(fmt::format("w{}", i_), Tensor(layer.weight_op, weight_sizes),
+                               false);
+    module_.register_parameter(fmt::format("b{}", i_), Tensor(layer.bias_o, bias_sizes), false);
+  }
+
+  std::string Convolution(const DenseLayer& layer) {
+    const auto outputs = static_cast<int64_t>(layer.bias_o.size());
+    const packed::Window& w = layer.window;
+    AddParameters(layer, {outputs, layer.input.channels / layer.groups(), w.kernel_h, w.kernel_w},
+                  {outputs});
+    return fmt::format("torch.conv2d({1}, self.w{0}, self.b{0}, {2}, [1, 1], {3})", i_, Map(layer),
+                       WindowText(w), layer.groups());
+  }
+
+  std::string Linear(const DenseLayer& layer) {
+    const auto outputs = static_cast<int64_t>(layer.bias_o.size());
+    AddParameters(layer, {outputs, layer.input.elements()}, {outputs});
+    if (batch_ == 1) {
+      return fmt::format("torch.addmv(self.b{0}, self.w{0}, {1}.flatten()).view([1, -1])", i_,
+                         Input(layer));
+    }
+    return fmt::format("torch.linear({1}.flatten(1), self.w{0}, self.b{0})", i_, Input(layer));
+  }
+
+  std::string Affine(const DenseLayer& layer) {
+    const Shape& out = layer.output;
+    const bool flat = static_cast<int64_t>(layer.bias_o.size()) != out.channels;
+    const std::vector<int64_t> sizes = {out.channels, flat ? out.height : 1, flat ? out.width : 1};
+    AddParameters(layer, sizes, sizes);
+    return fmt::format("{1} * self.w{0} + self.b{0}", i_, Map(layer));
+  }
+
+  std::string MaxPool(const DenseLayer& layer) {
+    const packed::Window& w = layer.window;
+    return fmt::format("torch.max_pool2d({}, [{}, {}], {}, [1, 1], False)", Map(layer), w.kernel_h,
+                       w.kernel_w, WindowText(w));
+  }
+
+  std::string AvgPool(const DenseLayer& layer) {
+    const packed::Window& w = layer.window;
+    return fmt::format("torch.avg_pool2d({}, [{}, {}], {}, False, False)", Map(layer), w.kernel_h,
+                       w.kernel_w, WindowText(w));
+  }
+
+  std::string Relu(const DenseLayer& layer) { return fmt::format("torch.relu({})", Input(layer)); }
+
+  std::string Joined(const DenseLayer& layer, const char* between) {
+    std::string text;
+    for (const int32_t value : layer.inputs) text += (text.empty() ? "" : between) + Map(value);
+    return text;
+  }
+  std::string Sum(const DenseLayer& layer) { return Joined(layer, " + "); }
+  std::string Product(const DenseLayer& layer) { return Joined(layer, " * "); }
+  std::string Concat(const DenseLayer& layer) {
+    return fmt::format("torch.cat([{}], 1)", Joined(layer, ", "));
+  }
+
+  /// A row a kind: the right side of its line.
+  struct Row {
+    LayerKind kind;
+    std::string (Script::*line)(const DenseLayer&);
+  };
+  static constexpr Row kRows[] = {
+      {LayerKind::kConv2d, &Script::Convolution},
+      {LayerKind::kLinear, &Script::Linear},
+      {LayerKind::kAffine, &Script::Affine},
+      {LayerKind::kMaxPool, &Script::MaxPool},
+      {LayerKind::kAvgPool, &Script::AvgPool},
+      {LayerKind::kRelu, &Script::Relu},
+      {LayerKind::kDepthwiseConv2d, &Script::Convolution},
+      {LayerKind::kAdd, &Script::Sum},
+      {LayerKind::kMultiply, &Script::Product},
+      {LayerKind::kConcat, &Script::Concat},
+  };
+
+  const DenseNetwork& network_;
+  const int64_t batch_;
+  torch::jit::Module& module_;
+  size_t i_ = 0;  ///< the layer whose line is being written
+};
 
 torch::jit::Module MakeModule(const DenseNetwork& network, int64_t batch) {
   torch::jit::Module module("network");
-  std::string forward = "def forward(self, x):\n";
-  for (size_t i = 0; i < network.layers.size(); ++i) {
-    const DenseLayer& layer = network.layers[i];
-    forward += "    x = " + LayerLine(layer, i, batch, module) + "\n";
-    if (layer.relu) forward += "    x = torch.relu(x)\n";
-  }
-  const Shape& out = network.layers.back().output;
-  if (out.height * out.width > 1) forward += "    x = x.permute([0, 2, 3, 1]).contiguous()\n";
-  module.define(forward + "    return x\n");
+  module.define(Script(network, batch, module).Text());
   module.eval();
   return torch::jit::freeze(module);
 }

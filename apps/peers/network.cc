@@ -2,12 +2,14 @@
 // Read first: network.h. Tested in: network_test.cc.
 #include "apps/peers/network.h"
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <memory>
 #include <utility>
 
 #include "deploy/base/check.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse::peers {
@@ -83,19 +85,121 @@ void FillWeights(const Layer& layer, DenseLayer& dense) {
   }
 }
 
-/// ReLU behind `layers`: nothing to do, or a flag of the layer before the max-pools (for
-/// max(relu(x)) = relu(max(x))); false if it needs a layer of its own.
-bool AbsorbRelu(std::vector<DenseLayer>& layers) {
-  if (layers.empty()) return false;
-  if (layers.back().nonnegative) return true;
-  size_t i = layers.size() - 1;
-  while (i > 0 && layers[i].kind == LayerKind::kMaxPool) --i;
-  DenseLayer& target = layers[i];
-  if (!target.HasWeights() && target.kind != LayerKind::kAffine) return false;
-  target.relu = true;
-  for (; i < layers.size(); ++i) layers[i].nonnegative = true;
-  return true;
+bool Joins(LayerKind kind) {
+  return kind == LayerKind::kAdd || kind == LayerKind::kMultiply || kind == LayerKind::kConcat;
 }
+
+/// Makes the layers of a DenseNetwork from those of a model, one after another.
+class Builder {
+ public:
+  Builder(const packed::Model& model, DenseNetwork& network)
+      : model_(model), graph_(model), network_(network), layers_(network.layers) {}
+
+  void Run() {
+    for (size_t i = 0; i < model_.layers.size(); ++i) dense_of_.push_back(Add(i));
+  }
+
+ private:
+  const Shape& ShapeOf(int32_t value) const {
+    return value < 0 ? model_.input : model_.layers[static_cast<size_t>(value)].output;
+  }
+  int32_t DenseOf(int32_t value) const {
+    return value < 0 ? -1 : dense_of_[static_cast<size_t>(value)];
+  }
+
+  /// The dense layer that gives the model's layer's output.
+  int32_t Add(size_t i) {
+    const Layer& layer = model_.layers[i];
+    std::vector<int32_t> inputs;
+    for (const int32_t value : graph_.inputs(static_cast<int64_t>(i)))
+      inputs.push_back(DenseOf(value));
+    const Shape map = network_.ShapeOf(inputs[0]);  // before any flatten
+    const bool flat = layer.input != map;
+    bool joins_flat = false;
+    for (size_t k = 0; Joins(layer.kind) && k < inputs.size(); ++k) {
+      joins_flat = joins_flat || network_.ShapeOf(inputs[k]) !=
+                                     ShapeOf(graph_.inputs(static_cast<int64_t>(i))[k]);
+    }
+    if (joins_flat || (flat && IsWindowed(layer))) {
+      Fail(ErrorKind::kConfiguration, "layer '" + layer.name + "'",
+           "{} after flatten has no counterpart in other engines (hint: put it before flatten)",
+           packed::LayerKindName(layer.kind));
+    }
+    if (layer.kind == LayerKind::kFlatten) return inputs[0];
+    if (layer.kind == LayerKind::kRelu && AbsorbRelu(i)) return inputs[0];
+    if (layer.kind == LayerKind::kAffine && !flat) {
+      DenseLayer* const before = Producer(i, /*past_pools=*/false);
+      if (before != nullptr && before->HasWeights() && !before->relu) {
+        FoldAffine(*before, layer.weight_pnl, layer.bias_o);
+        before->source = i;
+        return inputs[0];
+      }
+    }
+    DenseLayer dense;
+    dense.kind = layer.kind;
+    dense.name = layer.name;
+    dense.inputs = std::move(inputs);
+    dense.input = map;
+    dense.output =
+        IsWindowed(layer) || layer.HasWeights() || Joins(layer.kind) ? layer.output : map;
+    dense.window = layer.window;
+    dense.source = i;
+    dense.kwta = layer.kwta;
+    dense.flat = flat;
+    dense.nonnegative = IsNonnegative(dense);
+    FillWeights(layer, dense);
+    layers_.push_back(std::move(dense));
+    return static_cast<int32_t>(layers_.size()) - 1;
+  }
+
+  bool IsNonnegative(const DenseLayer& dense) const {
+    if (dense.kind == LayerKind::kKwta || dense.kind == LayerKind::kRelu) return true;
+    if (dense.HasWeights() || dense.kind == LayerKind::kAffine) return false;
+    return std::all_of(dense.inputs.begin(), dense.inputs.end(), [this](int32_t value) {
+      return value >= 0 && layers_[static_cast<size_t>(value)].nonnegative;
+    });
+  }
+
+  /// The layer before model layer i, past flattens (and max-pools), if layer i alone reads everything between.
+  DenseLayer* Producer(size_t i, bool past_pools) {
+    int32_t value = graph_.inputs(static_cast<int64_t>(i))[0];
+    while (value >= 0 && graph_.readers(value).size() == 1) {
+      const LayerKind kind = model_.layers[static_cast<size_t>(value)].kind;
+      const bool passed =
+          kind == LayerKind::kFlatten || (past_pools && kind == LayerKind::kMaxPool);
+      if (!passed)
+        return DenseOf(value) < 0 ? nullptr : &layers_[static_cast<size_t>(DenseOf(value))];
+      value = graph_.inputs(value)[0];
+    }
+    return nullptr;
+  }
+
+  /// The ReLU of model layer i: nothing to do, or a flag of the layer before the max-pools (for max(relu(x)) =
+  /// relu(max(x))); false if it needs a layer of its own.
+  bool AbsorbRelu(size_t i) {
+    const int32_t input = DenseOf(graph_.inputs(static_cast<int64_t>(i))[0]);
+    if (input >= 0 && layers_[static_cast<size_t>(input)].nonnegative) return true;
+    DenseLayer* const target = Producer(i, /*past_pools=*/true);
+    if (target == nullptr) return false;
+    const LayerKind kind = target->kind;
+    if (!target->HasWeights() && kind != LayerKind::kAffine && kind != LayerKind::kAdd &&
+        kind != LayerKind::kMultiply) {
+      return false;
+    }
+    target->relu = target->nonnegative = true;
+    for (int32_t value = input; &layers_[static_cast<size_t>(value)] != target;
+         value = layers_[static_cast<size_t>(value)].inputs[0]) {
+      layers_[static_cast<size_t>(value)].nonnegative = true;
+    }
+    return true;
+  }
+
+  const packed::Model& model_;
+  const packed::Graph graph_;
+  DenseNetwork& network_;
+  std::vector<DenseLayer>& layers_;
+  std::vector<int32_t> dense_of_;  ///< of each layer of the model so far
+};
 
 }  // namespace
 
@@ -120,29 +224,42 @@ packed::Model Dequantise(const packed::Model& model) {
   real.input_scale = 0;
   real.input_zero = 0;
   real.layers.clear();
-  double scale = model.input_scale;
-  int32_t zero = model.input_zero;
-  for (Layer layer : model.layers) {
-    const bool hidden = layer.HasWeights() && !layer.shift_o.empty();
-    const double output_scale = layer.output_scale;
-    if (layer.HasWeights()) DequantiseLayer(layer, scale, zero, *storage);
+  const packed::Graph graph(model);
+  const std::vector<packed::Quantisation> steps = packed::Quantisations(model);
+  std::vector<int32_t> value_of;  // of each layer, in `real`
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    Layer layer = model.layers[i];
+    const packed::Quantisation& in =
+        steps[static_cast<size_t>(graph.inputs(static_cast<int64_t>(i))[0] + 1)];
+    const bool clamped = layer.HasWeights() && !layer.shift_o.empty() && layer.output_zero == 0;
+    if (layer.HasWeights()) DequantiseLayer(layer, in.scale, in.zero, *storage);
     layer.weight_i8_pnl = {};
     layer.bias_i32_o = {};
     layer.shift_o = {};
     layer.scale_o = {};
     layer.output_scale = 0;
+    layer.output_zero = 0;
+    layer.input_shift = {};
+    layer.output_shift = 0;
+    for (int32_t& value : layer.inputs)
+      value = value < 0 ? -1 : value_of[static_cast<size_t>(value)];
     real.layers.push_back(layer);
-    if (!hidden) continue;
-    scale = output_scale;
-    zero = 0;
-    Layer relu;
-    relu.kind = LayerKind::kRelu;
-    relu.name = layer.name + ".clamp";
-    relu.input = relu.output = layer.output;
-    real.layers.push_back(std::move(relu));
+    if (clamped) {
+      Layer relu;
+      relu.kind = LayerKind::kRelu;
+      relu.name = layer.name + ".clamp";
+      relu.input = relu.output = layer.output;
+      real.layers.push_back(std::move(relu));
+    }
+    value_of.push_back(static_cast<int32_t>(real.layers.size()) - 1);
   }
   real.storage = std::move(storage);
   return real;
+}
+
+void RefuseLayer(const DenseLayer& layer, const char* engine) {
+  Fail(ErrorKind::kConfiguration, "layer '" + layer.name + "'",
+       "{} is not among what is given to {}", packed::LayerKindName(layer.kind), engine);
 }
 
 packed::Model WithReluForKwta(packed::Model model) {
@@ -157,40 +274,7 @@ packed::Model WithReluForKwta(packed::Model model) {
 DenseNetwork MakeDenseNetwork(const packed::Model& model) {
   BISPARSE_CHECK(model.format == packed::NumberFormat::kF32);
   DenseNetwork network{.name = model.name, .input = model.input, .layers = {}};
-  std::vector<DenseLayer>& layers = network.layers;
-  Shape map = model.input;  // before any flatten
-  for (size_t i = 0; i < model.layers.size(); ++i) {
-    const Layer& layer = model.layers[i];
-    const bool flat = layer.input != map;
-    if (flat && IsWindowed(layer)) {
-      Fail(ErrorKind::kConfiguration, "layer '" + layer.name + "'",
-           "{} behind flatten has no counterpart in other engines (hint: put it before flatten)",
-           packed::LayerKindName(layer.kind));
-    }
-    if (layer.kind == LayerKind::kFlatten) continue;
-    if (layer.kind == LayerKind::kRelu && AbsorbRelu(layers)) continue;
-    const bool weights_before =
-        !layers.empty() && !layers.back().relu && layers.back().HasWeights();
-    if (layer.kind == LayerKind::kAffine && weights_before && !flat) {
-      FoldAffine(layers.back(), layer.weight_pnl, layer.bias_o);
-      layers.back().source = i;
-      continue;
-    }
-    DenseLayer& dense = layers.emplace_back();
-    dense.kind = layer.kind;
-    dense.name = layer.name;
-    dense.input = map;
-    if (IsWindowed(layer) || layer.HasWeights()) map = layer.output;
-    dense.output = map;
-    dense.window = layer.window;
-    dense.source = i;
-    dense.kwta = layer.kwta;
-    dense.flat = flat;
-    const bool keeps_sign = layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool;
-    dense.nonnegative = layer.kind == LayerKind::kKwta || layer.kind == LayerKind::kRelu ||
-                        (keeps_sign && layers.size() > 1 && layers[layers.size() - 2].nonnegative);
-    FillWeights(layer, dense);
-  }
+  Builder(model, network).Run();
   return network;
 }
 

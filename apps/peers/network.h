@@ -18,7 +18,7 @@ namespace bisparse::peers {
 
 /// An int8 model as the f32 model that it stands for, packed alike: with s = input_scale of the
 /// layer, t = its output_scale and w, b its integers,
-///   hidden layers  weight = w · t · 2^−shift / s,  bias = b · t · 2^−shift,  and a ReLU behind
+///   hidden layers  weight = w · t · 2^−shift / s,  bias = b · t · 2^−shift,  and a ReLU after them where output_zero is 0
 ///   the last one   weight = w · scale_o / s,       bias = b · scale_o
 /// b of the first layer without its −input_zero·Σw. An f32 model comes back as it is.
 packed::Model Dequantise(const packed::Model& model);
@@ -26,18 +26,20 @@ packed::Model Dequantise(const packed::Model& model);
 /// The model with a ReLU in the place of each k-WTA: the topology that dense engines run.
 packed::Model WithReluForKwta(packed::Model model);
 
-/// One layer on a map of real numbers. A map that was flattened still has its shape here (flatten
+/// One layer on maps of real numbers. A map that was flattened still has its shape here (flatten
 /// is gone), its elements in the order channel, row, column.
 struct DenseLayer {
   packed::LayerKind kind = packed::LayerKind::kRelu;
   std::string name;
-  Shape input, output;
+  std::vector<int32_t>
+      inputs;           ///< the layers whose outputs it reads, by index; −1: the network's input
+  Shape input, output;  ///< input: of the first one
   packed::Window window;
   std::vector<float> weight_op;  ///< conv2d [O][C][kh][kw], depthwise [C][1][kh][kw], linear
                                  ///< [O][C][H][W], affine: scale
   std::vector<float> bias_o;     ///< affine: shift. Affine has [C] or, behind flatten, [C][H][W]
-  bool relu = false;             ///< layers with weights, affine: ReLU in the same pass
-  bool nonnegative = false;      ///< no output is below zero
+  bool relu = false;         ///< layers with weights, affine, add, multiply: ReLU in the same pass
+  bool nonnegative = false;  ///< no output is below zero
   packed::Kwta kwta;
   bool flat = false;  ///< kwta over one position of input.elements() channels (channels last)
   bool IsConvolution() const {
@@ -51,18 +53,34 @@ struct DenseLayer {
   size_t source = 0;  ///< the model's layer with this output, but for the ReLU
 };
 
+/// Throws Error (kConfiguration): the engine computes no layers of this kind.
+[[noreturn]] void RefuseLayer(const DenseLayer& layer, const char* engine);
+
 struct DenseNetwork {
   std::string name;
   Shape input;
   std::vector<DenseLayer> layers;
+  const Shape& ShapeOf(int32_t value) const {
+    return value < 0 ? input : layers[static_cast<size_t>(value)].output;
+  }
   int64_t output_count() const {
     return layers.empty() ? input.elements() : layers.back().output.elements();
   }
 };
 
+/// The row of `rows`, a table with a row a kind, for this layer. Throws Error (kConfiguration) where `engine` has none.
+template <class Rows>
+const auto& RowOf(const Rows& rows, const DenseLayer& layer, const char* engine) {
+  for (const auto& row : rows) {
+    if (row.kind == layer.kind) return row;
+  }
+  RefuseLayer(layer, engine);
+}
+
 /// Unpacks an f32 model and makes its layers fewer, without another result but by rounding: an
-/// affine goes into the weights before it, a ReLU too, past max-pools if need be. Throws Error
-/// (kConfiguration) on a window behind flatten.
+/// affine goes into the weights before it, a ReLU too, past max-pools if need be, where nothing else reads what lies
+/// between. Throws Error (kConfiguration) on a window after flatten, and where maps that were flattened are joined with
+/// others that were not.
 DenseNetwork MakeDenseNetwork(const packed::Model& model);
 
 /// Samples of channels-last maps with their channels first.

@@ -54,7 +54,7 @@ class Network {
  public:
   /// `first`: number format of the first layer with weights (f32 = not an int8 network's choice).
   Network(const ServeSetup& setup, const Ranges* ranges, DataType first)
-      : batch_(setup.batch), ranges_(ranges), first_(first) {
+      : network_(setup.network), batch_(setup.batch), ranges_(ranges), first_(first) {
     const DenseNetwork& network = setup.network;
     for (size_t i = 0; i < network.layers.size(); ++i) {
       if (!network.layers[i].HasWeights()) continue;
@@ -62,8 +62,13 @@ class Network {
       last_weights_ = i;
     }
     input_ = memory(Desc(network.input, DataType::f32, Tag::nchw), engine_, nullptr);
-    at_ = {input_};
-    for (size_t i = 0; i < network.layers.size(); ++i) Add(network.layers[i], i);
+    values_ = {{input_}};
+    for (size_t i = 0; i < network.layers.size(); ++i) {
+      const DenseLayer& layer = network.layers[i];
+      at_ = ValueOf(layer.inputs[0]);
+      (this->*RowOf(kRows, layer, "oneDNN").add)(layer, i);
+      values_.push_back(at_);
+    }
     if (last_weights_ + 1 == network.layers.size() &&
         network.layers.back().kind == LayerKind::kLinear) {
       output_ = steps_.back().second.at(DNNL_ARG_DST);
@@ -102,7 +107,9 @@ class Network {
     return Constant(desc, values.data(), desc);
   }
 
-  /// The map so far in this layout and number format: a step of its own where it differs.
+  const Map& ValueOf(int32_t value) const { return values_[static_cast<size_t>(value + 1)]; }
+
+  /// The map in this layout and number format: a step of its own where it differs.
   void Convert(const memory::desc& wanted, float scale, int32_t zero) {
     const bool same =
         at_.memory_bcyx.get_desc() == wanted && at_.scale == scale && at_.zero == zero;
@@ -123,30 +130,6 @@ class Network {
     Convert(memory::desc(dims, DataType::f32, Tag::nhwc), 1, 0);
   }
 
-  void Add(const DenseLayer& layer, size_t index) {
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-      case LayerKind::kDepthwiseConv2d:
-      case LayerKind::kLinear:
-        return AddWeights(layer, index);
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        return AddPool(layer);
-      case LayerKind::kAffine:
-        AddAffine(layer);
-        if (layer.relu) AddRelu();
-        return;
-      case LayerKind::kRelu:
-        return AddRelu();
-      case LayerKind::kKwta:
-      case LayerKind::kFlatten:
-      case LayerKind::kAdd:
-      case LayerKind::kMultiply:
-      case LayerKind::kConcat:
-        BISPARSE_CHECK(false);
-    }
-  }
-
   /// A layer's numbers: f32 as they are, or int8 with
   /// real = source.scale · scale_o · (sum + bias_o), of which the destination holds real /
   /// target_scale.
@@ -162,11 +145,8 @@ class Network {
       a.weight_type = DataType::s8;
       a.source_type = SourceSteps(index, a.source);
       if (index != last_weights_) {
-        const Range range = ranges_->layers[index];
         a.target_type = layer.nonnegative ? DataType::u8 : DataType::s8;
-        a.target_scale =
-            layer.nonnegative ? range.high / 255 : std::max(range.high, -range.low) / 127;
-        if (a.target_scale == 0) a.target_scale = 1;
+        a.target_scale = TargetScale(layer, index);
       }
       std::vector<float> factor_o;
       for (size_t o = 0; o < q.scale_o.size(); ++o) {
@@ -183,6 +163,14 @@ class Network {
       a.attributes.set_post_ops(post_ops);
     }
     return a;
+  }
+
+  /// Of an int8 map without a zero point.
+  float TargetScale(const DenseLayer& layer, size_t index) const {
+    const Range range = ranges_->layers[index];
+    const float scale =
+        layer.nonnegative ? range.high / 255 : std::max(range.high, -range.low) / 127;
+    return scale == 0 ? 1 : scale;
   }
 
   void AddWeights(const DenseLayer& layer, size_t index) {
@@ -232,7 +220,8 @@ class Network {
   /// Number format of an int8 layer's source; sets source.scale and source.zero.
   DataType SourceSteps(size_t index, Map& source) const {
     if (at_.type() != DataType::f32) return at_.type();
-    const Range range = index == 0 ? ranges_->input : ranges_->layers[index - 1];
+    const int32_t value = network_.layers[index].inputs[0];
+    const Range range = value < 0 ? ranges_->input : ranges_->layers[static_cast<size_t>(value)];
     if (range.low == 0 || (index == first_weights_ && first_ == DataType::u8)) {
       const Steps steps = StepsOf(range);
       source.scale = steps.scale;
@@ -244,7 +233,7 @@ class Network {
     return DataType::s8;
   }
 
-  void AddPool(const DenseLayer& layer) {
+  void AddPool(const DenseLayer& layer, size_t) {
     const auto algorithm = layer.kind == LayerKind::kMaxPool
                                ? dnnl::algorithm::pooling_max
                                : dnnl::algorithm::pooling_avg_exclude_padding;
@@ -258,25 +247,110 @@ class Network {
     at_.memory_bcyx = target;
   }
 
-  void AddAffine(const DenseLayer& layer) {
+  void AddAffine(const DenseLayer& layer, size_t) {
     ConvertToReal();
     const Shape& map = layer.output;
     const bool flat = static_cast<int64_t>(layer.bias_o.size()) != map.channels;
     const memory::desc desc({1, map.channels, flat ? map.height : 1, flat ? map.width : 1},
                             DataType::f32, Tag::nchw);
-    AddBinary(dnnl::algorithm::binary_mul, Constant(desc, layer.weight_op.data(), desc));
-    AddBinary(dnnl::algorithm::binary_add, Constant(desc, layer.bias_o.data(), desc));
-  }
-  void AddBinary(dnnl::algorithm algorithm, const memory& operand) {
-    const memory::desc map = at_.memory_bcyx.get_desc();
-    const dnnl::binary::primitive_desc desc({algorithm, map, operand.get_desc(), map}, engine_);
-    const memory target(map, engine_);
-    Step(dnnl::binary(desc),
-         {{DNNL_ARG_SRC_0, at_.memory_bcyx}, {DNNL_ARG_SRC_1, operand}, {DNNL_ARG_DST, target}});
-    at_ = {target};
+    AddBinary(dnnl::algorithm::binary_mul, {Constant(desc, layer.weight_op.data(), desc)}, {});
+    AddBinary(dnnl::algorithm::binary_add, {Constant(desc, layer.bias_o.data(), desc)}, {});
+    if (layer.relu) AddRelu(layer, 0);
   }
 
-  void AddRelu() {
+  /// What a binary primitive gives, and whether a ReLU is part of it.
+  struct Target {
+    DataType type = DataType::f32;
+    float scale = 1;
+    bool relu = false;
+  };
+  void AddBinary(dnnl::algorithm algorithm, const Map& operand, const Target& target) {
+    const memory::desc first = at_.memory_bcyx.get_desc();
+    memory::desc result = first;
+    result.data.data_type = memory::convert_to_c(target.type);
+    dnnl::primitive_attr attributes;
+    if (target.type != DataType::f32) {
+      // The product's scales in one factor, those of the sum's inputs each in its own.
+      const bool product = algorithm == dnnl::algorithm::binary_mul;
+      const float scale = (product ? at_.scale * operand.scale : at_.scale) / target.scale;
+      attributes.set_scales(DNNL_ARG_SRC_0, 0, {scale});
+      if (!product) attributes.set_scales(DNNL_ARG_SRC_1, 0, {operand.scale / target.scale});
+    }
+    if (target.relu && target.type != DataType::u8) {
+      dnnl::post_ops post_ops;
+      post_ops.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
+      attributes.set_post_ops(post_ops);
+    }
+    const dnnl::binary::primitive_desc desc(
+        {algorithm, first, operand.memory_bcyx.get_desc(), result}, attributes, engine_);
+    const memory to(result, engine_);
+    Step(dnnl::binary(desc), {{DNNL_ARG_SRC_0, at_.memory_bcyx},
+                              {DNNL_ARG_SRC_1, operand.memory_bcyx},
+                              {DNNL_ARG_DST, to}});
+    at_ = {to, target.scale};
+  }
+
+  /// Integers where all inputs are and the sum has two, else real numbers.
+  bool JoinsIntegers(const DenseLayer& layer) const {
+    return ranges_ != nullptr &&
+           std::all_of(layer.inputs.begin(), layer.inputs.end(),
+                       [this](int32_t value) { return ValueOf(value).type() != DataType::f32; });
+  }
+
+  void AddJoin(const DenseLayer& layer, size_t index, dnnl::algorithm algorithm) {
+    const bool integers = JoinsIntegers(layer) && layer.inputs.size() == 2;
+    if (!integers) ConvertToReal();
+    Map joined = at_;
+    for (size_t k = 1; k < layer.inputs.size(); ++k) {
+      // The other map in the layout of the first; one of a single position as plain channels.
+      at_ = ValueOf(layer.inputs[k]);
+      const Shape& shape = network_.ShapeOf(layer.inputs[k]);
+      const DataType type = integers ? at_.type() : DataType::f32;
+      memory::desc wanted = Desc(shape, type, Tag::nchw);
+      if (shape == layer.output) {
+        wanted = joined.memory_bcyx.get_desc();
+        wanted.data.data_type = memory::convert_to_c(type);
+      }
+      Convert(wanted, integers ? at_.scale : 1, 0);
+      const Map operand = std::exchange(at_, joined);
+      Target target{.relu = layer.relu && k + 1 == layer.inputs.size()};
+      if (integers) {
+        target.type = layer.nonnegative ? DataType::u8 : DataType::s8;
+        target.scale = TargetScale(layer, index);
+      }
+      AddBinary(algorithm, operand, target);
+      joined = at_;
+    }
+  }
+  void AddSum(const DenseLayer& layer, size_t index) {
+    AddJoin(layer, index, dnnl::algorithm::binary_add);
+  }
+  void AddProduct(const DenseLayer& layer, size_t index) {
+    AddJoin(layer, index, dnnl::algorithm::binary_mul);
+  }
+
+  void AddConcat(const DenseLayer& layer, size_t index) {
+    const bool integers = JoinsIntegers(layer);
+    const DataType type = !integers           ? DataType::f32
+                          : layer.nonnegative ? DataType::u8
+                                              : DataType::s8;
+    const float scale = integers ? TargetScale(layer, index) : 1;
+    std::vector<memory::desc> descs;
+    std::unordered_map<int, memory> arguments;
+    for (size_t k = 0; k < layer.inputs.size(); ++k) {
+      at_ = ValueOf(layer.inputs[k]);
+      Convert(Desc(network_.ShapeOf(layer.inputs[k]), type, Tag::nhwc), scale, 0);
+      descs.push_back(at_.memory_bcyx.get_desc());
+      arguments[DNNL_ARG_MULTIPLE_SRC + static_cast<int>(k)] = at_.memory_bcyx;
+    }
+    const dnnl::concat::primitive_desc desc(/*axis, the channels*/ 1, descs, engine_);
+    const memory target(desc.dst_desc(), engine_);
+    arguments[DNNL_ARG_DST] = target;
+    Step(dnnl::concat(desc), std::move(arguments));
+    at_ = {target, scale};
+  }
+
+  void AddRelu(const DenseLayer&, size_t) {
     const memory::desc map = at_.memory_bcyx.get_desc();
     const dnnl::eltwise_forward::primitive_desc desc(
         {dnnl::prop_kind::forward_inference, dnnl::algorithm::eltwise_relu, map, 0.0f, 0.0f},
@@ -286,7 +360,27 @@ class Network {
     at_.memory_bcyx = target;
   }
 
+  /// A row a kind: the steps of its layers.
+  struct Row {
+    LayerKind kind;
+    void (Network::*add)(const DenseLayer& layer, size_t index);
+  };
+  static constexpr Row kRows[] = {
+      {LayerKind::kConv2d, &Network::AddWeights},
+      {LayerKind::kLinear, &Network::AddWeights},
+      {LayerKind::kAffine, &Network::AddAffine},
+      {LayerKind::kMaxPool, &Network::AddPool},
+      {LayerKind::kAvgPool, &Network::AddPool},
+      {LayerKind::kRelu, &Network::AddRelu},
+      {LayerKind::kDepthwiseConv2d, &Network::AddWeights},
+      {LayerKind::kAdd, &Network::AddSum},
+      {LayerKind::kMultiply, &Network::AddProduct},
+      {LayerKind::kConcat, &Network::AddConcat},
+  };
+
   static constexpr size_t kNone = SIZE_MAX;
+
+  const DenseNetwork& network_;
 
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
@@ -297,7 +391,8 @@ class Network {
   std::vector<std::pair<dnnl::primitive, std::unordered_map<int, memory>>> steps_;
   std::vector<memory> kept_;  ///< whose bytes another memory uses
   memory input_, output_;
-  Map at_;  ///< the map so far
+  std::vector<Map> values_;  ///< the input, then the outputs of the layers so far
+  Map at_;                   ///< the map that the next primitive reads
 };
 
 RunBatch Make(const ServeSetup& setup) {

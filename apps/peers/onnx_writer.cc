@@ -49,6 +49,13 @@ class Graph {
     return Tensor(name, {static_cast<int64_t>(values.size())}, values);
   }
 
+  /// Several inputs, one output.
+  std::string Node(const std::string& type, const std::string& name,
+                   const std::vector<std::string>& inputs) {
+    Node(type, name, 1, {});
+    for (const std::string& input : inputs) node_->add_input(input);
+    return name;
+  }
   /// Its first output is called `name`, further ones `name`.1, …; attributes follow by Set….
   std::string Node(const std::string& type, const std::string& name, size_t outputs,
                    std::initializer_list<std::string> inputs) {
@@ -111,78 +118,101 @@ class Writer {
       : network_(network), ranges_(options.ranges), graph_(graph) {}
 
   void Write() {
-    at_ = "input";
-    shape_ = network_.input;
+    at_ = {"input", false, {}};
     if (ranges_ != nullptr) Requantise("input", StepsOf(ranges_->input));
+    values_ = {at_};
     for (size_t i = 0; i < network_.layers.size(); ++i) {
       const DenseLayer& layer = network_.layers[i];
-      Add(layer);
-      if (ranges_ == nullptr || i + 1 == network_.layers.size()) continue;
-      // A pool's output in its input's steps: then runtimes pool the integers.
-      const bool pool = layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool;
-      Requantise(layer.name, pool ? steps_ : StepsOf(ranges_->layers[i]));
+      at_ = ValueOf(layer.inputs[0]);
+      const Steps steps = at_.steps;
+      (this->*RowOf(kRows, layer, "ONNX").add)(layer);
+      if (layer.relu) at_.name = graph_.Node("Relu", layer.name + ".relu", {at_.name});
+      if (ranges_ != nullptr && i + 1 < network_.layers.size()) {
+        // A pool's output in its input's steps: then runtimes pool the integers.
+        const bool pool = layer.kind == LayerKind::kMaxPool || layer.kind == LayerKind::kAvgPool;
+        Requantise(layer.name, pool ? steps : StepsOf(ranges_->layers[i]));
+      }
+      values_.push_back(at_);
     }
-    if (matrix_) {
+    if (at_.matrix) {
       graph_.NameLast("logits");
       return;
     }
-    if (shape_.channels > 1 && shape_.height * shape_.width > 1) {
+    const Shape shape = network_.ShapeOf(static_cast<int32_t>(network_.layers.size()) - 1);
+    if (shape.channels > 1 && shape.height * shape.width > 1) {
       Transpose("output.channels_last", {0, 2, 3, 1});
     }
-    graph_.Node("Flatten", "logits", {at_});
+    graph_.Node("Flatten", "logits", {at_.name});
   }
 
  private:
+  /// A tensor that nodes read.
+  struct Value {
+    std::string name;
+    bool matrix = false;  ///< it has the dimensions [batch][outputs], after a linear layer
+    Steps steps;          ///< int8
+  };
+  const Value& ValueOf(int32_t value) const { return values_[static_cast<size_t>(value + 1)]; }
+
   void Requantise(const std::string& name, const Steps& steps) {
     const std::string scale = graph_.Tensor<float>(name + ".scale", {}, {steps.scale});
     const std::string zero = graph_.Tensor<uint8_t>(name + ".zero", {}, {steps.zero});
-    const std::string quantised = graph_.Node("QuantizeLinear", name + ".u8", {at_, scale, zero});
-    at_ = graph_.Node("DequantizeLinear", name + ".real", {quantised, scale, zero});
-    steps_ = steps;
+    const std::string quantised =
+        graph_.Node("QuantizeLinear", name + ".u8", {at_.name, scale, zero});
+    at_.name = graph_.Node("DequantizeLinear", name + ".real", {quantised, scale, zero});
+    at_.steps = steps;
   }
 
-  void Add(const DenseLayer& layer) {
+  void AddAffine(const DenseLayer& layer) {
     const std::string& name = layer.name;
-    const Ints channel_dims = {layer.output.channels, 1, 1};
-    switch (layer.kind) {
-      case LayerKind::kConv2d:
-      case LayerKind::kDepthwiseConv2d:
-      case LayerKind::kLinear:
-        AddWeights(layer);
-        break;
-      case LayerKind::kAffine: {
-        ToMap(layer);
-        const bool flat = static_cast<int64_t>(layer.bias_o.size()) != layer.output.channels;
-        const Ints dims = flat
-                              ? Ints{layer.output.channels, layer.output.height, layer.output.width}
-                              : channel_dims;
-        const std::string scaled = graph_.Node(
-            "Mul", name + ".scaled", {at_, graph_.Tensor(name + ".factor", dims, layer.weight_op)});
-        at_ =
-            graph_.Node("Add", name, {scaled, graph_.Tensor(name + ".shift", dims, layer.bias_o)});
-        break;
-      }
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        ToMap(layer);
-        at_ =
-            graph_.Node(layer.kind == LayerKind::kMaxPool ? "MaxPool" : "AveragePool", name, {at_});
-        SetWindow(graph_, layer.window);
-        break;
-      case LayerKind::kRelu:
-        at_ = graph_.Node("Relu", name, {at_});
-        break;
-      case LayerKind::kKwta:
-        AddKwta(layer);
-        break;
-      case LayerKind::kFlatten:
-      case LayerKind::kAdd:
-      case LayerKind::kMultiply:
-      case LayerKind::kConcat:
-        BISPARSE_CHECK(false);
+    ToMap(name, layer.input);
+    const bool flat = static_cast<int64_t>(layer.bias_o.size()) != layer.output.channels;
+    const Ints dims = flat ? Ints{layer.output.channels, layer.output.height, layer.output.width}
+                           : Ints{layer.output.channels, 1, 1};
+    const std::string factor = graph_.Tensor(name + ".factor", dims, layer.weight_op);
+    const std::string shift = graph_.Tensor(name + ".shift", dims, layer.bias_o);
+    const std::string scaled = graph_.Node("Mul", name + ".scaled", {at_.name, factor});
+    at_.name = graph_.Node("Add", name, {scaled, shift});
+  }
+
+  void AddPool(const DenseLayer& layer, const char* type) {
+    ToMap(layer.name, layer.input);
+    at_.name = graph_.Node(type, layer.name, {at_.name});
+    SetWindow(graph_, layer.window);
+  }
+  void AddMaxPool(const DenseLayer& layer) { AddPool(layer, "MaxPool"); }
+  void AddAvgPool(const DenseLayer& layer) { AddPool(layer, "AveragePool"); }
+
+  void AddRelu(const DenseLayer& layer) { at_.name = graph_.Node("Relu", layer.name, {at_.name}); }
+
+  /// The names of a layer's inputs, all of them maps.
+  std::vector<std::string> Maps(const DenseLayer& layer) {
+    std::vector<std::string> names;
+    for (size_t k = 0; k < layer.inputs.size(); ++k) {
+      at_ = ValueOf(layer.inputs[k]);
+      ToMap(layer.name + ".input" + std::to_string(k), network_.ShapeOf(layer.inputs[k]));
+      names.push_back(at_.name);
     }
-    if (layer.relu) at_ = graph_.Node("Relu", name + ".relu", {at_});
-    shape_ = layer.output;
+    return names;
+  }
+
+  /// Pair by pair: the nodes take two inputs. A dimension of 1 is repeated by ONNX' own rule.
+  void AddPairs(const DenseLayer& layer, const char* type) {
+    const std::vector<std::string> maps = Maps(layer);
+    std::string sum = maps[0];
+    for (size_t k = 1; k < maps.size(); ++k) {
+      const bool last = k + 1 == maps.size();
+      sum = graph_.Node(type, last ? layer.name : layer.name + ".part" + std::to_string(k),
+                        {sum, maps[k]});
+    }
+    at_.name = sum;
+  }
+  void AddSum(const DenseLayer& layer) { AddPairs(layer, "Add"); }
+  void AddProduct(const DenseLayer& layer) { AddPairs(layer, "Mul"); }
+
+  void AddConcat(const DenseLayer& layer) {
+    at_.name = graph_.Node("Concat", layer.name, Maps(layer));
+    graph_.SetInt("axis", 1);
   }
 
   /// s8 with a scale for each index of `axis`, back to real numbers.
@@ -196,7 +226,7 @@ class Writer {
   void AddWeights(const DenseLayer& layer) {
     const std::string& name = layer.name;
     const bool conv = layer.IsConvolution();
-    if (conv) ToMap(layer);
+    if (conv) ToMap(name, layer.input);
     const auto outputs = static_cast<int64_t>(layer.bias_o.size());
     const Ints dims = conv ? Ints{outputs, layer.input.channels / layer.groups(),
                                   layer.window.kernel_h, layer.window.kernel_w}
@@ -218,7 +248,7 @@ class Writer {
       std::vector<float> scale_o;
       std::vector<int32_t> bias_o;
       for (size_t o = 0; o < q.scale_o.size(); ++o) {
-        scale_o.push_back(q.scale_o[o] * steps_.scale);
+        scale_o.push_back(q.scale_o[o] * at_.steps.scale);
         bias_o.push_back(static_cast<int32_t>(std::lround(layer.bias_o[o] / scale_o.back())));
       }
       bias = Dequantised(
@@ -227,30 +257,30 @@ class Writer {
           graph_.Tensor(name + ".bias.zero", {outputs}, std::vector<int32_t>(bias_o.size())));
     }
     if (conv) {
-      at_ = graph_.Node("Conv", name, {at_, weight, bias});
+      at_.name = graph_.Node("Conv", name, {at_.name, weight, bias});
       SetWindow(graph_, layer.window);
       graph_.SetInt("group", layer.groups());
       return;
     }
-    if (!matrix_) {
-      at_ = graph_.Node("Flatten", name + ".in", {at_});
+    if (!at_.matrix) {
+      at_.name = graph_.Node("Flatten", name + ".in", {at_.name});
       // Runtimes fuse what lies directly between a pair of these.
-      if (ranges_ != nullptr) Requantise(name + ".in", steps_);
+      if (ranges_ != nullptr) Requantise(name + ".in", at_.steps);
     }
-    at_ = graph_.Node("Gemm", name, {at_, weight, bias});
-    matrix_ = true;
+    at_.name = graph_.Node("Gemm", name, {at_.name, weight, bias});
+    at_.matrix = true;
   }
 
   void Transpose(const std::string& name, const Ints& order) {
-    at_ = graph_.Node("Transpose", name, {at_});
+    at_.name = graph_.Node("Transpose", name, {at_.name});
     graph_.SetInts("perm", order);
   }
   void Reshape(const std::string& name, const Ints& dims) {
-    at_ = graph_.Node("Reshape", name, {at_, graph_.IntTensor(name + ".dims", dims)});
+    at_.name = graph_.Node("Reshape", name, {at_.name, graph_.IntTensor(name + ".dims", dims)});
   }
-  void ToMap(const DenseLayer& layer) {
-    if (matrix_) Reshape(layer.name + ".map", {-1, layer.input.channels, 1, 1});
-    matrix_ = false;
+  void ToMap(const std::string& name, const Shape& shape) {
+    if (at_.matrix) Reshape(name + ".map", {-1, shape.channels, shape.height, shape.width});
+    at_.matrix = false;
   }
 
   /// Ranks units in an axis of their own: [batch][positions][groups][units][chunk] for a local
@@ -263,20 +293,20 @@ class Writer {
     const int64_t positions = int64_t{logical.height} * logical.width;
     const int64_t units = logical.channels / k.groups / k.chunk;
     const bool global = k.scope == packed::KwtaScope::kGlobal && positions > 1;
-    const std::string positive = graph_.Node("Relu", name + ".relu", {at_});
-    at_ = positive;
-    if (!matrix_) Transpose(name + ".channels_last", {0, 2, 3, 1});
+    const std::string positive = graph_.Node("Relu", name + ".relu", {at_.name});
+    at_.name = positive;
+    if (!at_.matrix) Transpose(name + ".channels_last", {0, 2, 3, 1});
     Reshape(name + ".units", {-1, positions, k.groups, units, k.chunk});
-    const std::string values = at_;
+    const std::string values = at_.name;
     if (k.chunk > 1) {
-      at_ = graph_.Node("ReduceSum", name + ".rank",
-                        {at_, graph_.IntTensor(name + ".rank.axes", {4})});
+      at_.name = graph_.Node("ReduceSum", name + ".rank",
+                             {at_.name, graph_.IntTensor(name + ".rank.axes", {4})});
       graph_.SetInt("keepdims", 1);
     }
     if (global) Transpose(name + ".by_group", {0, 2, 1, 3, 4});
     Reshape(name + ".ranks",
             {-1, global ? 1 : positions, k.groups, (global ? positions : 1) * units});
-    const std::string ranks = at_;
+    const std::string ranks = at_.name;
     graph_.Node("TopK", name + ".winner", 2,
                 {ranks, graph_.IntTensor(name + ".k", {k.winners / k.groups})});
     graph_.SetInt("axis", 3);
@@ -286,7 +316,7 @@ class Writer {
     const std::string zeros = graph_.Node("Mul", name + ".zeros", {ranks, zero});
     const std::string no_value = graph_.Node("Mul", name + ".no_value", {name + ".winner", zero});
     const std::string ones = graph_.Node("Add", name + ".ones", {no_value, one});
-    at_ = graph_.Node("ScatterElements", name + ".mask", {zeros, name + ".winner.1", ones});
+    at_.name = graph_.Node("ScatterElements", name + ".mask", {zeros, name + ".winner.1", ones});
     graph_.SetInt("axis", 3);
     if (global) {
       Reshape(name + ".mask_by_group", {-1, k.groups, positions, units, 1});
@@ -294,8 +324,8 @@ class Writer {
     } else {
       Reshape(name + ".mask_of_units", {-1, positions, k.groups, units, 1});
     }
-    at_ = graph_.Node("Mul", name + ".winners", {values, at_});
-    if (matrix_) {
+    at_.name = graph_.Node("Mul", name + ".winners", {values, at_.name});
+    if (at_.matrix) {
       Reshape(name, {-1, map.channels});
     } else {
       Reshape(name + ".map", {-1, map.height, map.width, map.channels});
@@ -303,13 +333,30 @@ class Writer {
     }
   }
 
+  /// A row a kind: the nodes of its layers.
+  struct Row {
+    LayerKind kind;
+    void (Writer::*add)(const DenseLayer&);
+  };
+  static constexpr Row kRows[] = {
+      {LayerKind::kConv2d, &Writer::AddWeights},
+      {LayerKind::kLinear, &Writer::AddWeights},
+      {LayerKind::kAffine, &Writer::AddAffine},
+      {LayerKind::kMaxPool, &Writer::AddMaxPool},
+      {LayerKind::kAvgPool, &Writer::AddAvgPool},
+      {LayerKind::kRelu, &Writer::AddRelu},
+      {LayerKind::kKwta, &Writer::AddKwta},
+      {LayerKind::kDepthwiseConv2d, &Writer::AddWeights},
+      {LayerKind::kAdd, &Writer::AddSum},
+      {LayerKind::kMultiply, &Writer::AddProduct},
+      {LayerKind::kConcat, &Writer::AddConcat},
+  };
+
   const DenseNetwork& network_;
   const Ranges* ranges_;
   Graph graph_;
-  std::string at_;       ///< the tensor so far
-  bool matrix_ = false;  ///< it has the dimensions [batch][outputs], behind a linear layer
-  Shape shape_;          ///< its map
-  Steps steps_;          ///< int8: of the tensor so far
+  std::vector<Value> values_;  ///< the input, then the outputs of the layers so far
+  Value at_;                   ///< what the next node reads
 };
 
 void Describe(onnx::ValueInfoProto& value, const char* name, int64_t batch, const Ints& dims) {

@@ -64,6 +64,60 @@ TEST(OnnxFile, HoldsTheDenseNetwork) {
   EXPECT_EQ(weight_io[7 * 3 + 2], network.layers[5].weight_op[2 * 20 + 7]);
 }
 
+/// A convolution whose value three layers read: a gate of one position, a product with it, a concatenation.
+packed::Model GraphModel() {
+  static const std::vector<float> weight_pnl(6, 0.5f), bias_o(2, 1.0f);
+  packed::Model model;
+  model.name = "graph";
+  model.input = {4, 4, 3};
+  packed::Layer conv, pool, gate, product, sum, concat;
+  conv.kind = packed::LayerKind::kConv2d;
+  conv.packing = gate.packing = {1, 2, {}};
+  conv.weight_pnl = weight_pnl;
+  conv.bias_o = bias_o;
+  conv.input = model.input;
+  conv.output = product.input = product.output = sum.input = sum.output = {4, 4, 2};
+  pool.kind = packed::LayerKind::kAvgPool;
+  pool.inputs = {0};
+  pool.window = {4, 4, 4, 4, 0, 0};
+  pool.input = conv.output;
+  pool.output = gate.input = gate.output = {1, 1, 2};
+  gate.kind = packed::LayerKind::kLinear;
+  gate.weight_pnl = std::span(weight_pnl).first(4);
+  gate.bias_o = bias_o;
+  product.kind = packed::LayerKind::kMultiply;
+  product.inputs = {0, 2};
+  sum.kind = packed::LayerKind::kAdd;
+  sum.inputs = {3, 0, 2};
+  concat.kind = packed::LayerKind::kConcat;
+  concat.inputs = {4, 0};
+  concat.input = sum.output;
+  concat.output = {4, 4, 4};
+  model.layers = {conv, pool, gate, product, sum, concat};
+  const char* const names[] = {"conv", "pool", "gate", "product", "sum", "concat"};
+  for (size_t i = 0; i < model.layers.size(); ++i) model.layers[i].name = names[i];
+  return model;
+}
+
+TEST(OnnxFile, HoldsAGraph) {
+  const packed::Model graph = GraphModel();
+  packed::ValidateModel(graph, "graph");
+  const DenseNetwork network = MakeDenseNetwork(graph);
+  const onnx::ModelProto model = Parse(OnnxFile(network));
+  Check(model);
+  std::map<std::string, std::vector<std::string>> inputs;
+  for (const auto& node : model.graph().node()) {
+    inputs[node.output(0)] = {node.input().begin(), node.input().end()};
+  }
+  using testing::ElementsAre;
+  // The linear layer's matrix is a map of one position to the joins.
+  EXPECT_THAT(inputs["product"], ElementsAre("conv", "product.input1.map"));
+  EXPECT_THAT(inputs["product.input1.map"], ElementsAre("gate", "product.input1.map.dims"));
+  EXPECT_THAT(inputs["sum.part1"], ElementsAre("product", "conv"));
+  EXPECT_THAT(inputs["sum"], ElementsAre("sum.part1", "sum.input2.map"));
+  EXPECT_THAT(inputs["concat"], ElementsAre("sum", "conv"));
+}
+
 TEST(OnnxFile, StatesTheBatchThatWasAskedFor) {
   const DenseNetwork network = MakeDenseNetwork(packed::MakeExampleModel(1));
   const auto first_dim = [](const onnx::ModelProto& model) {

@@ -83,6 +83,12 @@ int ServePeer(int argc, char** argv, const std::function<RunBatch(const ServeSet
     }
   }
   return 0;
+} catch (const Error& error) {
+  // A network that the engine is not given is no fault of the benchmark.
+  nlohmann::json answer = {{"error", error.what()}};
+  if (error.kind() == ErrorKind::kConfiguration) answer["missing"] = true;
+  std::cout << Line(answer) << std::endl;
+  return 1;
 } catch (const std::exception& error) {
   std::cout << Line({{"error", error.what()}}) << std::endl;
   return 1;
