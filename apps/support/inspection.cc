@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "deploy/base/show.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/pack.h"
 
 namespace bisparse::apps {
@@ -47,12 +48,23 @@ std::string KwtaText(const packed::Layer& layer) {
                      kwta.chunk > 1 ? fmt::format(", chunks of {}", kwta.chunk) : "");
 }
 
+std::string InputNames(const packed::Model& model, std::span<const int32_t> values) {
+  std::string names;
+  for (const int32_t value : values) {
+    names += names.empty() ? "" : ", ";
+    names += value < 0 ? "input" : Shown(model.layers[static_cast<size_t>(value)].name);
+  }
+  return names;
+}
+
 std::string FormatLayers(const packed::Model& model) {
   std::string text = fmt::format(
       "{:<10}{:<9}{:<11}{:>5}{:>4}{:>4} {:<11}{:>10}{:>10}{:>9}{:>10}  {}\n", "layer", "kind",
       "output", "N", "S", "L", "run", "weights", "non-zero", "density", "bytes", "k-WTA");
   int64_t weights = 0, nonzeros = 0, bytes = 0;
-  for (const packed::Layer& layer : model.layers) {
+  const packed::Graph graph(model);
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const packed::Layer& layer = model.layers[i];
     text += fmt::format("{:<9} {:<8} {:<11}", Shown(layer.name), packed::LayerKindName(layer.kind),
                         ShapeText(layer.output));
     if (layer.HasWeights()) {
@@ -79,6 +91,10 @@ std::string FormatLayers(const packed::Model& model) {
     } else {
       text += '\n';
     }
+    const auto inputs = graph.inputs(static_cast<int64_t>(i));
+    if (inputs.size() == 1 && inputs[0] == static_cast<int32_t>(i) - 1) continue;
+    text.pop_back();
+    text += "  reads " + InputNames(model, inputs) + "\n";
   }
   text += fmt::format(
       "{:<55}{:>10}{:>10}{:>8.2f}%{:>10}\n", "total", weights, nonzeros,

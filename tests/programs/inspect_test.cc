@@ -75,6 +75,22 @@ TEST_F(Programs, InspectDrawsWhoReadsWhom) {
   ExpectError("bisparse-inspect", "odd.bisparse --graph b.svg", 2, "graphviz", "env PATH=/nowhere");
 }
 
+TEST_F(Programs, InspectSaysWhatALayerReads) {
+  WriteText("graph.yaml",
+            "data: {type: npy, train_x: x.npy, train_y: y.npy, input: [6, 6, 2], class_names: "
+            "[a, b]}\n"
+            "network:\n  - conv2d: {name: trunk, channels: 4, kernel: 3}\n"
+            "  - conv2d: {name: side, from: input, channels: 4, kernel: 3}\n"
+            "  - add: {name: sum, from: trunk}\n  - flatten\n  - linear: {units: classes}\n");
+  const Result result = Run("bisparse-inspect", "graph.yaml");
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* text :
+       {"\nside +conv2d +4x4x4 [^\n]* reads input\n", "\nsum +add +4x4x4 +reads side, trunk\n"}) {
+    EXPECT_TRUE(std::regex_search(result.out, std::regex(text))) << text << "\n" << result.out;
+  }
+  EXPECT_EQ(result.out.find("reads"), result.out.find("reads input"));  // the line before: not said
+}
+
 TEST_F(Programs, InspectShowsLayersPlanAndConfiguration) {
   const Result result = Run("bisparse-inspect", "model.bisparse --plan");
   ASSERT_EQ(result.code, 0) << result.err;
