@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,46 @@ TEST(Assemble, LayersFollowTheConfigurationWithoutDropoutAndFoldedNorms) {
   EXPECT_THAT(model.class_names, testing::ElementsAre("a", "b", "c"));
   EXPECT_FALSE(model.front_end.has_value());
   EXPECT_EQ(model.provenance.config_text, kSmall);
+}
+
+TEST(Assemble, AGraphNamesItsInputsByTheLayersThatAreDeployed) {
+  const Config config = ParseConfig(R"(
+data: {type: npy, train_x: x, train_y: y, input: [6, 5, 2], class_names: [a, b, c], normalise: column}
+network:
+  - conv2d: {name: stem, channels: 8, kernel: 3}
+  - batch_norm
+  - dropout: {name: trunk}
+  - conv2d: {name: inner, channels: 8, kernel: 1}
+  - batch_norm: {name: shared_norm}
+  - conv2d: {name: skip, from: trunk, channels: 8, kernel: 1}
+  - batch_norm
+  - add: {name: sum, from: [shared_norm, trunk]}
+  - conv2d: {name: again, from: input, channels: 4, kernel: 3}
+  - concat: {name: all, from: [sum, inner]}
+  - flatten
+  - linear: {units: classes}
+)",
+                                    "graph.yaml");
+  const packed::Model model = MakeRandomModel(config, 2);
+  std::map<std::string, std::vector<int32_t>> inputs;
+  std::vector<std::string> names;
+  for (const packed::Layer& layer : model.layers) {
+    names.push_back(layer.name);
+    inputs[layer.name] = layer.inputs;
+  }
+  EXPECT_THAT(names, testing::ElementsAre("input.normalise", "stem", "inner", "shared_norm", "skip",
+                                          "sum", "again", "all", "flatten1", "linear1"));
+  using Values = std::vector<int32_t>;
+  // What reads the layer before it says nothing; the dropout's readers read the stem.
+  EXPECT_EQ(inputs["stem"], Values());
+  EXPECT_EQ(inputs["inner"], Values());
+  EXPECT_EQ(inputs["skip"], Values{1});
+  EXPECT_EQ(inputs["sum"], (Values{4, 3, 1}));
+  EXPECT_EQ(inputs["again"], Values{0});
+  EXPECT_EQ(inputs["all"], (Values{6, 5, 2}));
+  EXPECT_EQ(inputs["linear1"], Values());
+  EXPECT_EQ(model.layers[7].output, (Shape{4, 3, 20}));
+  EXPECT_EQ(model.layers[3].kind, packed::LayerKind::kAffine);
 }
 
 TEST(Assemble, PackedWeightsAreTheGivenOnes) {

@@ -16,6 +16,7 @@
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
 #include "tests/resume_kill/write_npy.h"
+#include "train/config/assemble.h"
 #include "train/config/load.h"
 #include "train/export/near_ties.h"
 #include "train/export/quantise.h"
@@ -114,6 +115,44 @@ TEST(Export, DepthwiseSeparableNetworksGoTheWholeWay) {
   }
   const packed::Model i8 = QuantiseModel(f32, trained.x_bhwc);
   EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
+}
+
+/// A residual block with a projection and a k-WTA inside, a gate, a concatenation; one batch norm is an affine layer.
+constexpr const char* kGraph = R"(
+data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
+front_end: {mels: 14, frames: 16, clip_samples: 8192}
+network:
+  - conv2d: {channels: 20, kernel: 3, padding: 1}
+  - batch_norm
+  - relu: {name: trunk}
+  - conv2d: {channels: 48, kernel: 3, stride: 2, padding: 1, packing: {set_size: 2, lanes: 4}}
+  - batch_norm
+  - kwta: {winners: 12, groups: 6}
+  - conv2d: {name: wide, channels: 24, kernel: 3, padding: 1, packing: {set_size: 2, lanes: 4, run: {channels: 8, taps: row}}}
+  - batch_norm: {name: inner}
+  - conv2d: {from: trunk, channels: 24, kernel: 1, stride: 2}
+  - add: {from: inner}
+  - relu: {name: sum}
+  - avg_pool: {kernel: 0}
+  - multiply: {from: sum}
+  - concat: {from: [sum, wide]}
+  - kwta: {winners: 9}
+  - avg_pool: {kernel: 0}
+  - flatten
+  - linear: {units: classes}
+)";
+
+TEST(Export, GraphsGoTheWholeWay) {
+  Trained trained(256, kGraph);
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse, Mode::kAuto}) {
+    const Verification v = VerifyModel(f32, trained.network, trained.x_bhwc, mode);
+    EXPECT_EQ(v.top1_differ, 0) << ModeName(mode);
+    EXPECT_LT(v.worst_difference, 1e-5) << ModeName(mode);
+    EXPECT_NO_THROW(RequireVerified(v)) << ModeName(mode);
+  }
+  // The convolution `wide` has two readers, so the batch norm after it is a layer of its own.
+  EXPECT_THAT(Int8Fault(trained.config), testing::HasSubstr("layer 'inner': kind = affine"));
 }
 
 TEST(Export, RefusesAModelThatComputesSomethingElse) {
@@ -324,31 +363,6 @@ TEST(NearTies, LookAtEachGroupAndPosition) {
   EXPECT_FALSE(near[0].item<bool>());
   EXPECT_TRUE(near[1].item<bool>());
 }
-
-/// A residual block with a projection and a k-WTA inside, a gate, a concatenation; one batch norm is an affine layer.
-constexpr const char* kGraph = R"(
-data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
-front_end: {mels: 14, frames: 16, clip_samples: 8192}
-network:
-  - conv2d: {channels: 20, kernel: 3, padding: 1}
-  - batch_norm
-  - relu: {name: trunk}
-  - conv2d: {channels: 48, kernel: 3, stride: 2, padding: 1, packing: {set_size: 2, lanes: 4}}
-  - batch_norm
-  - kwta: {winners: 12, groups: 6}
-  - conv2d: {name: wide, channels: 24, kernel: 3, padding: 1, packing: {set_size: 2, lanes: 4, run: {channels: 8, taps: row}}}
-  - batch_norm: {name: inner}
-  - conv2d: {from: trunk, channels: 24, kernel: 1, stride: 2}
-  - add: {from: inner}
-  - relu: {name: sum}
-  - avg_pool: {kernel: 0}
-  - multiply: {from: sum}
-  - concat: {from: [sum, wide]}
-  - kwta: {winners: 9}
-  - avg_pool: {kernel: 0}
-  - flatten
-  - linear: {units: classes}
-)";
 
 /// The bound must hold: rounding in f32 against f64 stays below δ at every layer's end.
 TEST(NearTies, LogitsAgreeWithDoublePrecisionOnTheRest) {
