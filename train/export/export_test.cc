@@ -155,6 +155,16 @@ TEST(Export, GraphsGoTheWholeWay) {
   EXPECT_THAT(Int8Fault(trained.config), testing::HasSubstr("layer 'inner': kind = affine"));
 }
 
+TEST(Export, ResidualBlocksGoTheWholeWayInInt8) {
+  std::string network = kGraph;
+  network.replace(network.find("[sum, wide]"), 11, "[sum, inner]");
+  Trained trained(64, network);
+  EXPECT_EQ(Int8Fault(trained.config), "");
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  const packed::Model i8 = QuantiseModel(f32, trained.x_bhwc);
+  EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
+}
+
 TEST(Export, RefusesAModelThatComputesSomethingElse) {
   Trained trained(256);
   packed::Model model = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
