@@ -109,19 +109,26 @@ struct Layout {
             static_cast<int32_t>(block % packing.set_size),
             static_cast<int32_t>(output % packing.lanes)};
   }
-  /// Calls f(p, n, l, o, slot) once for each slot of a real kernel (o < O), in the order of weight_pnl. The other
-  /// slots pad the layer.
+  /// Calls f(p, n, o, slot) once for each row of L slots, in the order of weight_pnl: slot + l has the weight at p of output
+  /// o + l. Rows reach into the padding: o + l < outputs_padded().
   template <class F>
-  void ForEachSlot(std::span<const uint8_t> owner_nr, F&& f) const {
+  void ForEachRow(std::span<const uint8_t> owner_nr, F&& f) const {
     int64_t slot = 0;
     for (int64_t p = 0; p < positions; ++p) {
       const int64_t r = RunOf(p);
       for (int32_t n = 0; n < sets; ++n, slot += packing.lanes) {
-        const int64_t first = Output(n, OwnerOfRun(owner_nr, n, r), 0);
-        for (int32_t l = 0; l < packing.lanes && first + l < shape.outputs; ++l)
-          f(p, n, l, first + l, slot + l);
+        f(p, n, Output(n, OwnerOfRun(owner_nr, n, r), 0), slot);
       }
     }
+  }
+  /// Calls f(p, n, l, o, slot) once for each slot of a real kernel (o < O), in the order of weight_pnl. The other
+  /// slots pad the layer.
+  template <class F>
+  void ForEachSlot(std::span<const uint8_t> owner_nr, F&& f) const {
+    ForEachRow(owner_nr, [&](int64_t p, int32_t n, int64_t first, int64_t slot) {
+      for (int32_t l = 0; l < packing.lanes && first + l < shape.outputs; ++l)
+        f(p, n, l, first + l, slot + l);
+    });
   }
 };
 

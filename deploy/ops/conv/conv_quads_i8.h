@@ -108,6 +108,11 @@ bool FitsConvQuadsI8(const packed::Layer& layer);
 /// layer.
 bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_view isa);
 
+/// ConvQuadsI8::channel_step.
+inline int32_t ConvQuadsChannelStep(const packed::Layer& layer) {
+  return layer.window.kernel_h * layer.packing.lanes / 2;
+}
+
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: whether one follows. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
 /// kernel rows of 1, 3 or 5 taps, owners constant over each group and row of taps, at most 524,280 bytes of lines a set and

@@ -15,9 +15,13 @@ namespace {
 int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
                       int32_t ky, int32_t begin, int32_t end) {
   const packed::KernelShape& k = layout.shape;
+  if (layout.packing.set_size == 1) return 0;
+  const int32_t run_channels = layout.packing.run.channels;
+  const bool each_tap = layout.packing.run.taps == packed::RunTaps::kOne;
   int32_t owner = -1;
-  for (int32_t c = begin; c < end; ++c) {
-    for (int32_t kx = 0; kx < k.kernel_w; ++kx) {
+  // A run at a time.
+  for (int32_t c = begin; c < end; c += run_channels - c % run_channels) {
+    for (int32_t kx = 0; kx < (each_tap ? k.kernel_w : 1); ++kx) {
       const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
       const int32_t here = layout.Owner(layer.owner_nr, n, p);
       if (owner >= 0 && owner != here) return -1;
@@ -133,7 +137,7 @@ std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, in
   const int64_t row_bytes = int64_t{4} * conv.lanes;
   const int64_t set_bytes = w.kernel_h * row_bytes * layer.input.channels;
   if (set_bytes / 8 > std::numeric_limits<uint16_t>::max()) return std::nullopt;
-  conv.channel_step = static_cast<int32_t>(w.kernel_h * row_bytes / 8);
+  conv.channel_step = ConvQuadsChannelStep(layer);
   std::vector<std::vector<RowOfSlots>> rows_b;
   conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
   if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;

@@ -200,8 +200,10 @@ class ConvQuads final : public ConvI8 {
     use.reads_winners = winners_;
     if (winners_) {
       use.active_inputs = WinnersOf(*node.winners);
-      const auto conv = Outline(node);
-      if (conv->reads_in_place()) use.line_step = conv->channel_step;
+      const packed::Window& w = node.layer->window;
+      const bool in_place =
+          form_ != QuadsForm::kGathered && w.pad_h == 0 && w.pad_w == 0 && Slots(node) % 4 == 0;
+      if (in_place) use.line_step = kernels::ConvQuadsChannelStep(*node.layer);
     }
     use.reason = ReasonOf(node, winners_, true);
     return use;

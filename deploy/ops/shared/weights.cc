@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -44,16 +45,25 @@ void CheckPadding(const LayerCheck& check, const Layout& layout, const char* wei
   }
 }
 
-// In whatever order a kernel adds, with every activation 255, no sum leaves 32 bits.
+/// Σ |weight| of each output; Sum holds `positions` times 127.
+template <class Sum>
+std::vector<Sum> Magnitudes(const Layer& layer, const Layout& layout) {
+  std::vector<Sum> magnitude_o(static_cast<size_t>(layout.outputs_padded()));
+  layout.ForEachRow(layer.owner_nr, [&](int64_t, int32_t, int64_t o, int64_t slot) {
+    const int8_t* weight_l = layer.weight_i8_pnl.data() + slot;
+    Sum* sum_l = magnitude_o.data() + o;
+    for (int32_t l = 0; l < layout.packing.lanes; ++l) sum_l[l] += std::abs(weight_l[l]);
+  });
+  return magnitude_o;
+}
+
+// In whatever order a kernel adds, with every activation 255, no sum leaves 32 bits. Padding is known to be 0.
+template <class Sum>
 void CheckSums(const LayerCheck& check, const Layout& layout) {
   const Layer& layer = check.layer;
-  std::vector<int64_t> magnitude_o(static_cast<size_t>(layout.outputs_padded()));
-  layout.ForEachSlot(layer.owner_nr, [&](int64_t, int32_t, int32_t, int64_t o, int64_t slot) {
-    magnitude_o[static_cast<size_t>(o)] +=
-        255 * std::abs(layer.weight_i8_pnl[static_cast<size_t>(slot)]);
-  });
+  const std::vector<Sum> magnitude_o = Magnitudes<Sum>(layer, layout);
   for (size_t o = 0; o < magnitude_o.size(); ++o) {
-    int64_t sum = magnitude_o[o] + std::abs(int64_t{layer.bias_i32_o[o]});
+    int64_t sum = int64_t{255} * magnitude_o[o] + std::abs(int64_t{layer.bias_i32_o[o]});
     if (!check.logits) {
       const int32_t shift = layer.shift_o[o];
       if (shift > 0) sum += int64_t{1} << (shift - 1);
@@ -76,10 +86,10 @@ void CheckI8(const LayerCheck& check, const Layout& layout) {
   check.CheckSize("bias_i32_o", layer.bias_i32_o, layout.outputs_padded());
   check.CheckSize("shift_o", layer.shift_o, check.logits ? 0 : layout.outputs_padded());
   check.CheckSize("scale_o", layer.scale_o, check.logits ? layout.outputs_padded() : 0);
-  for (size_t i = 0; i < layer.weight_i8_pnl.size(); ++i) {
-    if (layer.weight_i8_pnl[i] == -128) {
-      check.Refuse("weight_i8_pnl[{}] is -128, not in [-127, 127]", i);
-    }
+  const std::span<const int8_t> weights = layer.weight_i8_pnl;
+  if (const void* at = std::memchr(weights.data(), 0x80, weights.size())) {
+    check.Refuse("weight_i8_pnl[{}] is -128, not in [-127, 127]",
+                 static_cast<const int8_t*>(at) - weights.data());
   }
   for (size_t o = 0; o < layer.shift_o.size(); ++o) {
     if (layer.shift_o[o] > kMaxShift) {
@@ -107,7 +117,8 @@ void CheckI8(const LayerCheck& check, const Layout& layout) {
     check.CheckOutputZero(/*negative=*/true);
   }
   CheckPadding(check, layout, "weight_i8_pnl", layer.weight_i8_pnl, "bias_i32_o", layer.bias_i32_o);
-  CheckSums(check, layout);
+  layout.positions <= 1 << 24 ? CheckSums<int32_t>(check, layout)
+                              : CheckSums<int64_t>(check, layout);
 }
 
 /// Calls visit(element, i, in): output `element` adds the weight at [i] of the row-major [O][P] weights
