@@ -7,6 +7,8 @@
 #include <set>
 #include <vector>
 
+#include "deploy/base/test_seed.h"
+
 namespace bisparse::train {
 namespace {
 
@@ -55,12 +57,12 @@ TEST(StaticOwners, EveryBlockSeesEveryPartOfTheInput) {
   // conv2 of gsc_aligned: 2 parts of 32 channels × 5 rows for 4 blocks.
   const Layout layout(KernelShape{64, 64, 5, 5}, Packing{4, 16, {32, RunTaps::kRow}});
   ASSERT_EQ(layout.runs, 10);
-  for (uint64_t seed = 0; seed < 100; ++seed) {
+  for (const uint64_t seed : TestSeeds(100)) {
     const auto owner_nr = DrawStaticOwners(layout, seed, "conv2");
     for (size_t part = 0; part < 2; ++part) {
       const std::set<uint8_t> owners(owner_nr.begin() + static_cast<ptrdiff_t>(part * 5),
                                      owner_nr.begin() + static_cast<ptrdiff_t>(part * 5 + 5));
-      EXPECT_GE(owners.size(), 3u) << "seed " << seed;
+      EXPECT_GE(owners.size(), 3u);
     }
   }
 }

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <random>
 
+#include "deploy/base/test_seed.h"
+
 namespace bisparse::train {
 namespace {
 
@@ -53,12 +55,12 @@ TEST(ChooseOwners, TheLargestOwnsAndTiesGoToTheFirst) {
 }
 
 TEST(ChooseOwners, BalancedIsTheBestOfAllBalancedChoices) {
-  std::mt19937 random(5);
-  for (int trial = 0; trial < 300; ++trial) {
+  for (const uint64_t seed : TestSeeds(300)) {
+    std::mt19937 random(static_cast<uint32_t>(seed));
     const int64_t kernels = 1 + random() % 4;
     const int64_t runs = 1 + random() % (kernels == 4 ? 6 : 8);
-    const std::vector<float> saliency_sr = Draw(random, kernels * runs, trial % 3 == 0);
-    SCOPED_TRACE(fmt::format("trial {}: {} kernels, {} runs", trial, kernels, runs));
+    const std::vector<float> saliency_sr = Draw(random, kernels * runs, seed % 3 == 0);
+    SCOPED_TRACE(fmt::format("{} kernels, {} runs", kernels, runs));
     const std::vector<uint8_t> owner_r = BalancedOwners(saliency_sr, kernels);
     ASSERT_EQ(static_cast<int64_t>(owner_r.size()), runs);
     ASSERT_TRUE(IsBalanced(owner_r, kernels));

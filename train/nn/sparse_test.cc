@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 
+#include "deploy/base/test_seed.h"
 #include "train/nn/kwta.h"
 #include "train/nn/packed_weight.h"
 
@@ -101,17 +102,17 @@ torch::Tensor Rows(const torch::Tensor& x) {
 }
 
 TEST(Kwta, MatchesTheNaiveReferenceOnRandomShapes) {
-  torch::manual_seed(7);
-  std::mt19937 random(7);
-  for (int trial = 0; trial < 300; ++trial) {
+  for (const uint64_t seed : TestSeeds(300)) {
+    torch::manual_seed(seed);
+    std::mt19937 random(static_cast<uint32_t>(seed));
     const RandomCase c = DrawCase(random);
-    SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
+    SCOPED_TRACE(c.Describe());
     const torch::Tensor x = DrawInput(c);
     torch::Tensor boost;
-    if (trial % 3 == 0) {
+    if (seed % 3 == 0) {
       const int64_t units = c.channels / c.kwta.chunk;
-      boost = torch::rand(trial % 2 == 0 ? std::vector<int64_t>{units}
-                                         : std::vector<int64_t>{c.batch, units}) +
+      boost = torch::rand(seed % 2 == 0 ? std::vector<int64_t>{units}
+                                        : std::vector<int64_t>{c.batch, units}) +
               0.5f;
     }
     const torch::Tensor rows = Rows(x), by_loop = Rows(ApplyKwta(x, c.kwta, boost)),
@@ -150,11 +151,11 @@ TEST(Kwta, NanStaysVisible) {
 }
 
 TEST(Kwta, GradientIsTheCentralDifference) {
-  torch::manual_seed(3);
-  std::mt19937 random(3);
-  for (int trial = 0; trial < 30; ++trial) {
+  for (const uint64_t seed : TestSeeds(30)) {
+    torch::manual_seed(seed);
+    std::mt19937 random(static_cast<uint32_t>(seed));
     RandomCase c = DrawCase(random);
-    SCOPED_TRACE(fmt::format("trial {}: {}", trial, c.Describe()));
+    SCOPED_TRACE(c.Describe());
     const torch::Tensor shape = DrawInput(c);
     // Distinct values and, by the random part, distinct sums: a step of 1e-6 changes neither
     // winners nor signs.
@@ -275,33 +276,31 @@ LayerConfig RandomLayer(std::mt19937& random, bool convolution) {
 }
 
 TEST(PackedWeight, NoPositionOfASetHasTwoOwners) {
-  std::mt19937 random(11);
-  for (int trial = 0; trial < 100; ++trial) {
-    const LayerConfig layer = RandomLayer(random, trial % 2 == 0);
+  for (const uint64_t seed : TestSeeds(100)) {
+    std::mt19937 random(static_cast<uint32_t>(seed));
+    const LayerConfig layer = RandomLayer(random, seed % 2 == 0);
     PackedWeight module(layer, 5);
     const packed::Layout& layout = module->layout();
     const torch::Tensor nonzero_op = module->MaskedWeight() != 0;
-    const packed::Packing& packing = layer.packing.layout;
     for (int64_t p = 0; p < layout.positions; ++p) {
       std::vector<int> owner(layout.sets, -1);
       for (int64_t o = 0; o < layer.kernel.outputs; ++o) {
         if (!nonzero_op[o][p].item<bool>()) continue;
-        const int64_t block = o / packing.lanes, n = block / packing.set_size;
-        const int s = static_cast<int>(block % packing.set_size);
-        ASSERT_TRUE(owner[n] == -1 || owner[n] == s)
-            << "trial " << trial << ": set " << n << ", position " << p << " is owned by "
-            << owner[n] << " and " << s;
-        owner[n] = s;
+        const packed::OutputPlace place = layout.PlaceOf(o);
+        int& s = owner[place.n];
+        ASSERT_TRUE(s == -1 || s == place.s) << "set " << place.n << ", position " << p
+                                             << " is owned by " << s << " and " << place.s;
+        s = place.s;
       }
     }
   }
 }
 
 TEST(PackedWeight, GradientsAreCentralDifferencesOnTheMaskAndZeroOffIt) {
-  std::mt19937 random(13);
-  torch::manual_seed(13);
-  for (int trial = 0; trial < 12; ++trial) {
-    const bool convolution = trial % 2 == 0;
+  for (const uint64_t seed : TestSeeds(12)) {
+    std::mt19937 random(static_cast<uint32_t>(seed));
+    torch::manual_seed(seed);
+    const bool convolution = seed % 2 == 0;
     const LayerConfig layer = RandomLayer(random, convolution);
     PackedWeight module(layer, 5);
     module->to(torch::kFloat64);
