@@ -12,7 +12,8 @@ fault() {
   failed=1
 }
 # Nouns that mean something of their own here; a new one joins the list with its row.
-coined=(block chunk entry form four grain group kernel lane line mode owner plane position quad run set slot step tail tap tile unit way winner)
+coined=(block chunk entry form four grain group kernel lane line mode node owner place plane position producer quad reader
+  run segment set slot step tail tap tile unit value way winner)
 
 mapfile -t headers < <(find apps data deploy tools train -name '*.h' | sort)
 ((${#headers[@]} >= 80)) || fault "only ${#headers[@]} headers found"
@@ -37,7 +38,7 @@ for word in "${rows[@]}"; do
     fault "docs/notation.md: nobody says '$word'"
 done
 while read -r line; do
-  fault "$line: say before or after, producer or consumer"
+  fault "$line: say before or after, producer or reader"
 done < <(grep -niE '//.*\b(in front|behind)\b' "${headers[@]}" | grep -vE '^deploy/engine/|^apps/peers/')
 while read -r line; do
   fault "README.md:$line: the first screen has terms that it does not explain"
