@@ -3,6 +3,7 @@
 // Read first: deploy/ops/kernel.h, conv_taps_i8.h, conv_quads_i8.h, deploy/ops/shared/matmul_i8.h. Tested in:
 // deploy/engine/engine_i8_test.cc, deploy/engine/choose_test.cc.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -297,43 +298,74 @@ class ConvQuads final : public ConvI8 {
   const char* row_;
 };
 
-/// Output positions [begin, end) as rows of a matrix, a few at a time.
+/// Output positions as rows of a matrix: windows are read where they are in the padded map, a few at a time.
 class WindowsStep : public StepOf<WindowsStep> {
  public:
   WindowsStep(const packed::Layout& layout, const Layer& layer, int32_t zero)
       : layer_(&layer), zero_(static_cast<uint8_t>(zero)), dense_(layout, layer) {
-    // A few tiles of rows whose sums stay in L1.
-    rows_ = std::clamp<int64_t>(16 * 1024 / (4 * dense_.outputs), 6, 24);
+    const packed::Window& w = layer.window;
+    const int64_t row_inputs = int64_t{w.kernel_w} * layer.input.channels;
+    // Without padding the map is read in place, unless the last four inputs of a window reach past its end.
+    in_place_ = w.pad_h == 0 && w.pad_w == 0 && dense_.depth == row_inputs;
+    pitch_ = (int64_t{layer.input.width} + 2 * w.pad_w) * layer.input.channels;
+    const Size padded = Size(layer.input.height + 2 * int64_t{w.pad_h}) * pitch_ + 4;
+    acc_at_ = in_place_ ? 0 : padded.RoundUp(64).value();
     parts = PositionsOf(layer.output);
-    grain = rows_;
-    acc_at_ = Size(rows_ * dense_.depth).RoundUp(64).value();
-    scratch_bytes = acc_at_ + 4 * rows_ * dense_.outputs;
+    // Sums of a few tiles of rows stay in L1.
+    grain = std::clamp<int64_t>(16 * 1024 / (4 * dense_.outputs), 6, kMostRows);
+    scratch_bytes = (Size(acc_at_) + Size(4) * grain * dense_.outputs).value();
   }
 
+  void Begin(const StepIo& io) const noexcept override {
+    if (in_place_) return;
+    const packed::Window& w = layer_->window;
+    kernels::PadMapU8(layer_->input, w.pad_h, w.pad_w, zero_, io.X<uint8_t>(), io.scratch);
+  }
   void RunPart(const StepIo& io, int64_t first, int64_t last, int slot) const noexcept override {
-    // A position of a 1×1 convolution is its own window.
-    const bool in_place =
-        layer_->window == packed::Window{} && layer_->input.channels == dense_.depth;
-    uint8_t* windows = io.ScratchOf(slot);
-    auto* acc = reinterpret_cast<int32_t*>(windows + acc_at_);
-    for (int64_t begin = first; begin < last; begin += rows_) {
-      const int64_t end = std::min(last, begin + rows_);
-      if (!in_place) {
-        kernels::Im2RowI8(layer_->input, layer_->window, layer_->output.width, io.X<uint8_t>(),
-                          zero_, begin, end, dense_.depth, windows);
+    auto* acc = reinterpret_cast<int32_t*>(io.ScratchOf(slot) + acc_at_);
+    const packed::Window& w = layer_->window;
+    const int64_t width = layer_->output.width;
+    const int64_t down = w.stride_h * pitch_, right = int64_t{w.stride_w} * layer_->input.channels;
+    const uint8_t* const map = in_place_ ? io.X<uint8_t>() : io.scratch;
+    std::array<int32_t, kMostRows> offset_r;
+    for (int64_t begin = first; begin < last; begin += grain) {
+      const int64_t end = std::min(last, begin + grain);
+      if (down ==
+          width *
+              right) {  // a row's last window and the next one's first are as far apart as others
+        dense_.Multiply({.rows = end - begin,
+                         .x = map + begin * right,
+                         .x_stride = right,
+                         .segment_stride = pitch_,
+                         .acc = acc});
+        dense_.Finish(acc, begin, end, io.y);
+        continue;
       }
-      dense_.Multiply(in_place ? io.X<uint8_t>() + begin * dense_.depth : windows, dense_.depth,
-                      end - begin, acc);
+      int64_t y = begin / width, x = begin % width;
+      for (int64_t r = 0; r < end - begin; ++r) {
+        offset_r[static_cast<size_t>(r)] = static_cast<int32_t>(y * down + x * right);
+        if (++x == width) {
+          x = 0;
+          ++y;
+        }
+      }
+      dense_.Multiply({.rows = end - begin,
+                       .x = map,
+                       .offset_r = offset_r.data(),
+                       .segment_stride = pitch_,
+                       .acc = acc});
       dense_.Finish(acc, begin, end, io.y);
     }
   }
   int64_t weight_bytes() const { return dense_.bytes(); }
 
  private:
+  static constexpr int64_t kMostRows = 24;
   const Layer* layer_;
   uint8_t zero_;
   DenseI8 dense_;
-  int64_t rows_ = 1, acc_at_ = 0;
+  bool in_place_ = false;
+  int64_t pitch_ = 0, acc_at_ = 0;  ///< bytes of a padded row; where the sums are in scratch
 };
 
 class ConvMatMul final : public ConvI8 {
@@ -352,12 +384,14 @@ class ConvMatMul final : public ConvI8 {
 
   Work Count(const Layer& layer, const Use&, int32_t vector_bytes) const override {
     const Sizes z(layer);
-    const double w = vector_bytes / 4.0, depth = Ceil(z.p, 4) * 4;
-    const bool in_place = layer.window == packed::Window{} && layer.input.channels % 4 == 0;
-    const double windows = z.positions * (z.window.kernel_h * 2 + depth / (4 * w));
+    const double w = vector_bytes / 4.0;
+    const double depth = z.window.kernel_h * Ceil(z.p / z.window.kernel_h, 4) * 4;
+    const bool in_place = z.window.pad_h == 0 && z.window.pad_w == 0 &&
+                          z.window.kernel_w * layer.input.channels % 4 == 0;
+    const double padded = z.padded_positions * layer.input.channels / (4 * w);
     return {.units = z.positions * depth / 4 * z.o16 / w,
             .starts = Ceil(z.positions, 6) * Ceil(z.o16, 4 * w),
-            .moved = (in_place ? 0 : windows) + z.positions * z.o16 / w / 4,  // stored by fours
+            .moved = (in_place ? 0 : padded) + z.positions * z.o16 / w / 4,  // stored by fours
             .lines = depth * z.o16 / kLineBytes};
   }
   double WeightPasses(const Layer& layer) const override {

@@ -160,7 +160,12 @@ class MatMulStep : public StepOf<MatMulStep> {
     }
   }
   void RunPart(const StepIo& io, int64_t begin, int64_t end, int) const noexcept override {
-    dense_.Multiply(io.scratch, dense_.depth, io.samples, Acc(io), begin, end);
+    dense_.Multiply({.rows = io.samples,
+                     .x = io.scratch,
+                     .x_stride = dense_.depth,
+                     .acc = Acc(io),
+                     .output_begin = begin,
+                     .output_end = end});
   }
   void End(const StepIo& io) const noexcept override {
     dense_.Finish(Acc(io), 0, io.samples, io.y);

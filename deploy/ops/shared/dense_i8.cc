@@ -23,15 +23,18 @@ void FinishI8(const Layer& layer, const Ends& ends, const int32_t* acc, int64_t 
 }
 
 DenseI8::DenseI8(const packed::Layout& layout, const Layer& layer)
-    : depth(Size(layout.positions).RoundUp(4).value()),
+    : segments(layout.shape.kernel_h),
+      depth(Size(int64_t{layout.shape.kernel_w} * layout.shape.channels).RoundUp(4).value()),
       outputs(Size(layout.shape.outputs).RoundUp(16).value()),
       layer_(&layer),
-      weight_(static_cast<size_t>(depth * outputs)),
+      weight_(static_cast<size_t>(segments * depth * outputs)),
       narrow_(packed::AreNarrow(layer.weight_i8_pnl)),
       ends_(layer, layout.shape.outputs) {
-  const int64_t taps = int64_t{layout.shape.kernel_h} * layout.shape.kernel_w;
+  const packed::KernelShape& kernel = layout.shape;
   layout.ForEachSlot(layer.owner_nr, [&](int64_t p, int32_t, int32_t, int64_t o, int64_t slot) {
-    const int64_t at = p % taps * layout.shape.channels + p / taps;  // p = (ky, kx, c)
+    const int64_t kx = p % kernel.kernel_w, ky = p / kernel.kernel_w % kernel.kernel_h;
+    const int64_t c = p / kernel.kernel_w / kernel.kernel_h;
+    const int64_t at = ky * depth + kx * kernel.channels + c;
     weight_.data()[kernels::MatMulWeightAt(at, o, outputs)] =
         layer.weight_i8_pnl[static_cast<size_t>(slot)];
   });

@@ -20,31 +20,27 @@ void FinishI8(const packed::Layer& layer, const Ends& ends, const int32_t* acc, 
 
 class DenseI8 {
  public:
+  /// A convolution's kernel rows are segments, each padded to 4 inputs; a linear layer has one.
   DenseI8(const packed::Layout& layout, const packed::Layer& layer);
 
-  /// acc[r][o] = bias_o + Σ x[r][p] · weight[p][o], `rows` rows of x `x_stride` bytes apart; outputs [output_begin,
-  /// output_end), multiples of 16, or all.
-  void Multiply(const uint8_t* x, int64_t x_stride, int64_t rows, int32_t* acc,
-                int64_t output_begin = 0, int64_t output_end = 0) const noexcept {
-    kernels::MatMulI8({.rows = rows,
-                       .depth = depth,
-                       .outputs = outputs,
-                       .x = x,
-                       .x_stride = x_stride,
-                       .weight = weight_.data(),
-                       .narrow = narrow_,
-                       .bias_o = ends_.bias_o.data(),
-                       .acc = acc,
-                       .output_begin = output_begin,
-                       .output_end = output_end});
+  /// acc[r][o] = bias_o + Σ x[r][p] · weight[p][o] of `args.rows` rows: what says where they are is given, the rest filled in.
+  void Multiply(kernels::MatMulI8Args args) const noexcept {
+    args.depth = depth;
+    args.segments = segments;
+    args.outputs = outputs;
+    args.weight = weight_.data();
+    args.narrow = narrow_;
+    args.bias_o = ends_.bias_o.data();
+    kernels::MatMulI8(args);
   }
   /// Of rows [begin, end), whose sums begin at acc.
   void Finish(const int32_t* acc, int64_t begin, int64_t end, void* y) const noexcept {
     FinishI8(*layer_, ends_, acc, outputs, begin, end, y);
   }
-  int64_t bytes() const { return depth * outputs + 4 * outputs; }
+  int64_t bytes() const { return segments * depth * outputs + 4 * outputs; }
 
-  int64_t depth = 0, outputs = 0;  ///< P padded to 4, O to 16
+  int64_t segments = 1, depth = 0;  ///< depth: inputs of a segment, padded to 4
+  int64_t outputs = 0;              ///< O padded to 16
 
  private:
   const packed::Layer* layer_;

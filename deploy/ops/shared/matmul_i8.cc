@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles of 6 rows × 4 registers of sums (2 where there are 16 registers). Read first: matmul_i8.h.
+// Tiles of 6 rows × 4 registers of sums (2 where there are 16 registers), or 8 rows × 1 (6). Read first: matmul_i8.h.
 #include "deploy/ops/shared/matmul_i8.h"
 
 #include <algorithm>
@@ -20,13 +20,19 @@ namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
+HWY_INLINE const uint8_t* RowOf(const MatMulI8Args& a, int64_t row) {
+  return a.x + (a.offset_r != nullptr ? a.offset_r[row] : row * a.x_stride);
+}
+
 #if HWY_TARGET == HWY_SCALAR
 void MatMul(const MatMulI8Args& a) {
   for (int64_t r = 0; r < a.rows; ++r) {
     for (int64_t o = a.output_begin; o < (a.output_end == 0 ? a.outputs : a.output_end); ++o) {
       int32_t sum = a.bias_o[o];
-      for (int64_t p = 0; p < a.depth; ++p) {
-        sum += a.x[r * a.x_stride + p] * a.weight[MatMulWeightAt(p, o, a.outputs)];
+      const uint8_t* x = RowOf(a, r);
+      for (int64_t p = 0; p < a.segments * a.depth; ++p) {
+        sum += x[p / a.depth * a.segment_stride + p % a.depth] *
+               a.weight[MatMulWeightAt(p, o, a.outputs)];
       }
       a.acc[r * a.outputs + o] = sum;
     }
@@ -38,6 +44,8 @@ constexpr int kMostVectors = 2;
 #else
 constexpr int kMostVectors = 4;
 #endif
+/// Rows of a tile of one register of sums each: enough for sums not to wait for one another.
+constexpr int64_t kTallRows = HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 ? 6 : 8;
 constexpr int64_t kTileRows = 6;
 
 template <bool kNarrow, int kRows, int kVectors>
@@ -49,23 +57,29 @@ HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
   VI32 acc[kRows][kVectors];
   HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
     const VI32 bias = hn::LoadU(d, a.bias_o + o + v * lanes);
-    HWY_UNROLL(6) for (int r = 0; r < kRows; ++r) acc[r][v] = bias;
+    HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) acc[r][v] = bias;
   }
-  const uint8_t* x = a.x + row * a.x_stride;
+  const uint8_t* x_r[kRows];
+  HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) x_r[r] = RowOf(a, row + r);
   const int8_t* weight = a.weight + o * 4;
-  for (int64_t p = 0; p < a.depth; p += 4, weight += a.outputs * 4) {
-    VI8 w[kVectors];
-    HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) w[v] = hn::LoadU(di8, weight + v * lanes * 4);
-    HWY_UNROLL(6) for (int r = 0; r < kRows; ++r) {
-      int32_t four;
-      std::memcpy(&four, x + r * a.x_stride + p, 4);
-      const VU8 in = hn::BitCast(d8, hn::Set(d, four));
+  for (int64_t s = 0; s < a.segments; ++s) {
+    const int64_t end = s * a.segment_stride + a.depth;
+    for (int64_t p = s * a.segment_stride; p < end; p += 4, weight += a.outputs * 4) {
+      VI8 w[kVectors];
       HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
-        acc[r][v] = Dot4<kNarrow>(acc[r][v], in, w[v]);
+        w[v] = hn::LoadU(di8, weight + v * lanes * 4);
+      }
+      HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
+        int32_t four;
+        std::memcpy(&four, x_r[r] + p, 4);
+        const VU8 in = hn::BitCast(d8, hn::Set(d, four));
+        HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
+          acc[r][v] = Dot4<kNarrow>(acc[r][v], in, w[v]);
+        }
       }
     }
   }
-  HWY_UNROLL(6) for (int r = 0; r < kRows; ++r) {
+  HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
       hn::StoreU(acc[r][v], d, a.acc + (row + r) * a.outputs + o + v * lanes);
     }
@@ -75,6 +89,11 @@ HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
 template <bool kNarrow, int kVectors>
 HWY_INLINE void Rows(const MatMulI8Args& a, int64_t o) {
   int64_t row = 0;
+  if constexpr (kVectors == 1 && kTallRows > kTileRows) {
+    for (; row + kTallRows <= a.rows; row += kTallRows) {
+      Tile<kNarrow, kTallRows, kVectors>(a, row, o);
+    }
+  }
   for (; row + kTileRows <= a.rows; row += kTileRows) Tile<kNarrow, kTileRows, kVectors>(a, row, o);
   switch (a.rows - row) {
     case 5:
@@ -99,6 +118,10 @@ void Outputs(const MatMulI8Args& a) {
   int64_t o = a.output_begin;
   for (; o + kMostVectors * lanes <= end; o += kMostVectors * lanes) {
     Rows<kNarrow, kMostVectors>(a, o);
+  }
+  if (kMostVectors > 2 && o + 2 * lanes <= end) {
+    Rows<kNarrow, 2>(a, o);
+    o += 2 * lanes;
   }
   for (; o < end; o += lanes) Rows<kNarrow, 1>(a, o);
 }
@@ -171,28 +194,18 @@ void LogitsI8(const int32_t* acc, int64_t n, const float* scale_o, float* y) noe
   HWY_DYNAMIC_DISPATCH(Logits)(acc, n, scale_o, y);
 }
 
-void Im2RowI8(const Shape& input, const packed::Window& window, int32_t out_w, const uint8_t* map,
-              uint8_t zero, int64_t begin, int64_t end, int64_t stride, uint8_t* rows) noexcept {
-  const int64_t c = input.channels, width = window.kernel_w * c;
-  for (int64_t position = begin; position < end; ++position, rows += stride) {
-    const int64_t y0 = position / out_w * window.stride_h - window.pad_h;
-    const int64_t x0 = position % out_w * window.stride_w - window.pad_w;
-    const int64_t left = std::clamp<int64_t>(-x0, 0, window.kernel_w) * c;
-    const int64_t right = std::clamp<int64_t>(input.width - x0, 0, window.kernel_w) * c;
-    for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
-      uint8_t* to = rows + ky * width;
-      const int64_t y = y0 + ky;
-      if (y < 0 || y >= input.height || left >= right) {
-        std::memset(to, zero, static_cast<size_t>(width));
-        continue;
-      }
-      const uint8_t* from = map + (y * input.width + x0) * c;
-      std::memset(to, zero, static_cast<size_t>(left));
-      std::memcpy(to + left, from + left, static_cast<size_t>(right - left));
-      std::memset(to + right, zero, static_cast<size_t>(width - right));
-    }
-    const int64_t used = window.kernel_h * width;
-    std::memset(rows + used, 0, static_cast<size_t>(stride - used));
+void PadMapU8(const Shape& map, int32_t pad_h, int32_t pad_w, uint8_t zero, const uint8_t* x,
+              uint8_t* padded) noexcept {
+  const auto row = static_cast<size_t>(map.width) * static_cast<size_t>(map.channels);
+  const auto side = static_cast<size_t>(pad_w) * static_cast<size_t>(map.channels);
+  const size_t above = static_cast<size_t>(pad_h) * (row + 2 * side);
+  // A row's right side and the next one's left side are one.
+  std::memset(padded, zero, above + side);
+  padded += above + side;
+  for (int32_t y = 0; y < map.height; ++y, x += row) {
+    std::memcpy(padded, x, row);
+    std::memset(padded + row, zero, y + 1 < map.height ? 2 * side : side + above);
+    padded += row + 2 * side;
   }
 }
 

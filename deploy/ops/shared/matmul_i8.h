@@ -3,10 +3,10 @@
 //
 //   acc[r][o] = bias_o[o] + Σ_p x[r][p] · weight[p][o]          r < rows
 //
-// A linear layer's row is a sample; a convolution's is a window of the map (Im2RowI8), in the order
-// p = (ky, kx, c), which is the order of memory. Weights are [depth/4][outputs][4] so that one
-// register holds four inputs of 16 outputs (Dot4). Bound: one load of weights for up to 6 dot
-// products. Read first: deploy/simd/dot4-inl.h. Tested in: matmul_i8_test.cc.
+// A linear layer's row is a sample. A convolution's row is a window of the padded map: one segment for each kernel row, which
+// is contiguous in memory, in the order p = (ky, kx, c). Weights are [depth/4][outputs][4], so that one
+// register holds four inputs of 16 outputs (Dot4). Bound: one load of weights for up to 8 dot
+// products. Read first: dot4-inl.h. Tested in: matmul_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_MATMUL_I8_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_MATMUL_I8_H_
 
@@ -18,12 +18,15 @@
 namespace bisparse::kernels {
 
 struct MatMulI8Args {
-  int64_t rows = 0, depth = 0;  ///< depth: inputs padded to a multiple of 4
+  int64_t rows = 0, depth = 0;  ///< depth: inputs of a segment, padded to a multiple of 4
   int64_t outputs = 0;          ///< padded to a multiple of 16
   const uint8_t* x = nullptr;   ///< [rows], x_stride bytes apart; padding times weights of zero
   int64_t x_stride = 0;
-  const int8_t* weight = nullptr;  ///< [depth/4][outputs][4], 64-byte aligned
-  bool narrow = false;             ///< all |weight| <= packed::kNarrowWeight
+  const int32_t* offset_r = nullptr;  ///< where rows begin instead, bytes from x
+  int64_t segments = 1;               ///< of a row, each of `depth` inputs …
+  int64_t segment_stride = 0;         ///< … so many bytes apart
+  const int8_t* weight = nullptr;     ///< [segments·depth/4][outputs][4], 64-byte aligned
+  bool narrow = false;                ///< all |weight| <= packed::kNarrowWeight
   const int32_t* bias_o = nullptr;
   int32_t* acc = nullptr;                    ///< [rows][outputs]
   int64_t output_begin = 0, output_end = 0;  ///< outputs to compute, multiples of 16; 0, 0: all
@@ -35,10 +38,9 @@ inline int64_t MatMulWeightAt(int64_t p, int64_t o, int64_t outputs) {
   return (p / 4 * outputs + o) * 4 + p % 4;
 }
 
-/// Windows of output positions [begin, end) as rows of `stride` bytes; `zero` outside of the map.
-/// Bytes from kernel_h·kernel_w·channels to stride are set to 0.
-void Im2RowI8(const Shape& input, const packed::Window& window, int32_t out_w, const uint8_t* map,
-              uint8_t zero, int64_t begin, int64_t end, int64_t stride, uint8_t* rows) noexcept;
+/// A map with `pad_h` rows above and below it and `pad_w` columns beside it that hold `zero`.
+void PadMapU8(const Shape& map, int32_t pad_h, int32_t pad_w, uint8_t zero, const uint8_t* x,
+              uint8_t* padded) noexcept;
 
 /// q = rint(clamp(x · (1 / scale), −zero, 255 − zero)) + zero; NaN as −∞ (deploy/packed/model.h).
 void QuantiseI8(const float* x, int64_t n, float scale, int32_t zero, uint8_t* q) noexcept;

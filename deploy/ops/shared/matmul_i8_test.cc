@@ -58,37 +58,66 @@ TEST(MatMulI8, EveryWidth) {
   });
 }
 
-TEST(MatMulI8, WindowsHoldTheMapAndItsPadding) {
+TEST(MatMulI8, RowsOfSegmentsAtAnyPlace) {
+  ForEachIsa([] {
+    Random random(5);
+    for (int trial = 0; trial < 60; ++trial) {
+      const int64_t rows = random.Int(1, 40), depth = 4 * random.Int(1, 9);
+      const int64_t outputs = 16 * random.Int(1, 7), segments = random.Int(1, 4);
+      const int64_t segment_stride = depth + random.Int(0, 30);
+      std::vector<int32_t> offset(static_cast<size_t>(rows));
+      for (int32_t& at : offset) at = random.Int(0, 500);
+      std::vector<uint8_t> x(static_cast<size_t>(500 + segments * segment_stride));
+      std::vector<int8_t> weight(static_cast<size_t>(segments * depth * outputs));
+      std::vector<int32_t> bias(static_cast<size_t>(outputs));
+      for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
+      for (int8_t& v : weight) v = static_cast<int8_t>(random.Int(-127, 127));
+      for (int32_t& v : bias) v = random.Int(-100000, 100000);
+      Guarded<int32_t> acc(rows * outputs);
+      MatMulI8({.rows = rows,
+                .depth = depth,
+                .outputs = outputs,
+                .x = x.data(),
+                .offset_r = offset.data(),
+                .segments = segments,
+                .segment_stride = segment_stride,
+                .weight = weight.data(),
+                .bias_o = bias.data(),
+                .acc = acc.data()});
+      ASSERT_TRUE(acc.Intact());
+      for (int64_t i = 0; i < rows * outputs; ++i) {
+        const int64_t o = i % outputs;
+        int64_t sum = bias[static_cast<size_t>(o)];
+        for (int64_t p = 0; p < segments * depth; ++p) {
+          const int64_t at =
+              offset[static_cast<size_t>(i / outputs)] + p / depth * segment_stride + p % depth;
+          sum += int64_t{x[static_cast<size_t>(at)]} *
+                 weight[static_cast<size_t>(MatMulWeightAt(p, o, outputs))];
+        }
+        ASSERT_EQ(acc[i], sum) << "trial " << trial;
+      }
+    }
+  });
+}
+
+TEST(MatMulI8, PadsAMapOnAllSides) {
   Random random(2);
   for (int trial = 0; trial < 200; ++trial) {
-    const packed::Window w{.kernel_h = random.Int(1, 4),
-                           .kernel_w = random.Int(1, 4),
-                           .stride_h = random.Int(1, 3),
-                           .stride_w = random.Int(1, 3),
-                           .pad_h = random.Int(0, 3),
-                           .pad_w = random.Int(0, 3)};
-    const Shape in{random.Int(w.kernel_h, 7), random.Int(w.kernel_w, 7), random.Int(1, 5)};
-    const Shape out = packed::WindowOutput(in, w, 1);
-    std::vector<uint8_t> map(static_cast<size_t>(in.elements()));
-    for (uint8_t& v : map) v = static_cast<uint8_t>(random.Int(0, 255));
-    const int64_t used = int64_t{w.kernel_h} * w.kernel_w * in.channels,
-                  stride = (used + 3) / 4 * 4;
-    const int64_t positions = int64_t{out.height} * out.width;
-    Guarded<uint8_t> rows(positions * stride);
-    Im2RowI8(in, w, out.width, map.data(), 9, 0, positions, stride, rows.data());
-    ASSERT_TRUE(rows.Intact());
-    for (int64_t p = 0; p < positions; ++p) {
-      for (int64_t i = 0; i < stride; ++i) {
-        const int64_t c = i % in.channels, tap = i / in.channels;
-        const int64_t y = p / out.width * w.stride_h - w.pad_h + tap / w.kernel_w;
-        const int64_t x = p % out.width * w.stride_w - w.pad_w + tap % w.kernel_w;
-        const bool inside = y >= 0 && y < in.height && x >= 0 && x < in.width;
-        const int expected = i >= used ? 0
-                             : inside
-                                 ? map[static_cast<size_t>((y * in.width + x) * in.channels + c)]
-                                 : 9;
-        ASSERT_EQ(rows[p * stride + i], expected) << "position " << p << ", byte " << i;
-      }
+    const Shape map{random.Int(1, 5), random.Int(1, 5), random.Int(1, 5)};
+    const int32_t pad_h = random.Int(0, 3), pad_w = random.Int(0, 3);
+    std::vector<uint8_t> x(static_cast<size_t>(map.elements()));
+    for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
+    const Shape out{map.height + 2 * pad_h, map.width + 2 * pad_w, map.channels};
+    Guarded<uint8_t> padded(out.elements());
+    PadMapU8(map, pad_h, pad_w, 9, x.data(), padded.data());
+    ASSERT_TRUE(padded.Intact());
+    for (int64_t i = 0; i < out.elements(); ++i) {
+      const int64_t c = i % out.channels, column = i / out.channels % out.width - pad_w;
+      const int64_t row = i / out.channels / out.width - pad_h;
+      const bool inside = row >= 0 && row < map.height && column >= 0 && column < map.width;
+      const int expected =
+          inside ? x[static_cast<size_t>((row * map.width + column) * map.channels + c)] : 9;
+      ASSERT_EQ(padded[i], expected) << "trial " << trial << ", element " << i;
     }
   }
 }
