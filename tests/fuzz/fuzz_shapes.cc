@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "deploy/ops/operator.h"
 #include "tests/fuzz/run_model.h"
 
 namespace bisparse::fuzz {
@@ -62,11 +63,13 @@ class Builder {
       model_.input_scale = flags & 2 ? 1.0f : 0.01f;
       model_.input_zero = flags & 4 ? 128 : 0;
     }
+    graph_ = flags & 8;
     model_.input = {bytes_.Number(), bytes_.Number(), bytes_.Number()};
     at_ = model_.input;
     for (int i = 0; i < 12 && (bytes_.AreLeft() || i == 0); ++i) {
-      if (!AddLayer(i)) return false;
+      if (!AddLayer(i, DrawKind())) return false;
     }
+    if (graph_ && !AddLayer(12, LayerKind::kLinear)) return false;
     FinishI8();
     return true;
   }
@@ -76,9 +79,19 @@ class Builder {
   bool exact() const { return largest_ < 0x1p24; }
 
  private:
-  bool AddLayer(int i) {
+  LayerKind DrawKind() {
+    // Seeds of chains stay what they are.
+    const LayerKind last = graph_ ? packed::kLastLayerKind : LayerKind::kDepthwiseConv2d;
+    const auto kind = static_cast<LayerKind>(bytes_.Below(static_cast<int>(last) + 1));
+    const bool refused = graph_ && IsI8() && kind == LayerKind::kAffine;
+    return refused ? LayerKind::kRelu : kind;
+  }
+
+  bool IsI8() const { return model_.format == packed::NumberFormat::kI8; }
+
+  bool AddLayer(int i, LayerKind kind) {
     Layer layer;
-    layer.kind = static_cast<LayerKind>(bytes_.Below(static_cast<int>(packed::kLastLayerKind) + 1));
+    layer.kind = kind;
     layer.name = std::to_string(i);
     layer.input = at_;
     layer.output = at_;
@@ -94,6 +107,8 @@ class Builder {
       layer.kwta = {bytes_.Number(), static_cast<packed::KwtaScope>(bytes_.Below(2)),
                     bytes_.Number(), bytes_.Number()};
       largest_ *= 1;
+    } else if (packed::OperatorOf(layer.kind).most_inputs > 1) {
+      SetInputs(layer, i);
     } else if (layer.kind == LayerKind::kAffine) {
       if (!Fits(at_.channels)) return false;
       layer.weight_pnl = Zeros<float>(at_.channels);
@@ -104,6 +119,30 @@ class Builder {
     at_ = layer.output;
     model_.layers.push_back(layer);
     return true;
+  }
+
+  /// The layer before and one to three others: maps that fit, if there are such, or any.
+  void SetInputs(Layer& layer, int32_t i) {
+    layer.inputs = {i - 1};
+    const uint8_t kind = bytes_.Next();
+    const int others = IsI8() && layer.kind == LayerKind::kMultiply ? 1 : 1 + kind % 3;
+    for (int k = 0; k < others; ++k) {
+      int32_t value = bytes_.Below(i + 1) - 1;
+      const auto fits = [&] {
+        const Shape& shape = ShapeOf(value);
+        return shape.height == at_.height && shape.width == at_.width &&
+               (shape.channels == at_.channels || layer.kind == LayerKind::kConcat);
+      };
+      while (kind < 224 && value < i - 1 && !fits()) ++value;
+      layer.inputs.push_back(value);
+      if (layer.kind == LayerKind::kConcat)
+        layer.output.channels += ShapeOf(value).channels % (1 << 24);
+      if (layer.kind == LayerKind::kMultiply) largest_ *= largest_;
+    }
+    largest_ *= 4;  // an upper bound of every value before
+  }
+  const Shape& ShapeOf(int32_t value) const {
+    return value < 0 ? model_.input : model_.layers[static_cast<size_t>(value)].output;
   }
 
   void SetWindow(Layer& layer) {
@@ -179,7 +218,7 @@ class Builder {
     }
   }
 
-  /// Shifts of all layers with weights but the last, scales of that.
+  /// Shifts of all layers with weights but the last, scales of that; zeros and shifts of graphs.
   void FinishI8() {
     if (model_.format != packed::NumberFormat::kI8) return;
     const std::ptrdiff_t last = packed::LastWithWeights(model_);
@@ -194,11 +233,37 @@ class Builder {
         layer.output_scale = 1;
       }
     }
+    if (graph_) FinishGraphI8();
+  }
+
+  void FinishGraphI8() {
+    const std::vector<bool> negatives_read = packed::NegativesAreRead(model_);
+    if (!negatives_read[0]) model_.input_zero = 0;
+    std::vector<packed::Quantisation> values = {{model_.input_scale, model_.input_zero}};
+    for (size_t i = 0; i < model_.layers.size(); ++i) {
+      Layer& layer = model_.layers[i];
+      const packed::Operator& op = packed::OperatorOf(layer.kind);
+      const bool own = op.output_steps == packed::OutputSteps::kOwn && layer.scale_o.empty();
+      if (own && negatives_read[i + 1]) layer.output_zero = packed::kSignedZero;
+      const size_t first = layer.inputs.empty() ? i : static_cast<size_t>(layer.inputs[0] + 1);
+      if (op.most_inputs > 1) {
+        layer.output_scale = values[first].scale;
+        layer.output_shift = 2;
+        if (layer.kind == LayerKind::kMultiply) {
+          const float other = values[static_cast<size_t>(layer.inputs[1] + 1)].scale;
+          layer.output_scale = static_cast<float>(4 * (double{values[first].scale} * other));
+        } else {
+          layer.input_shift.assign(layer.inputs.size(), 2);
+        }
+      }
+      values.push_back(packed::OutputQuantisation(layer, values[first]));
+    }
   }
 
   Bytes bytes_;
   Shape at_;
   packed::Model model_;
+  bool graph_ = false;
   double largest_ = 3;
   std::deque<std::vector<float>> floats_of_layers_;
   std::deque<std::vector<int8_t>> i8_of_layers_;

@@ -31,7 +31,8 @@ inline std::vector<uint8_t> WithRightHeader(std::span<const uint8_t> bytes) {
   std::vector<uint8_t> fixed(bytes.begin(), bytes.end());
   fixed.resize(std::max(fixed.size(), kHeaderBytes));
   const std::span<const uint8_t> payload = std::span(fixed).subspan(kHeaderBytes);
-  const uint32_t version = fixed[8] == 2 ? 2 : 1, header_bytes = kHeaderBytes;  // int8 or f32
+  const uint32_t version = fixed[8] == 2 || fixed[8] == 3 ? fixed[8] : 1;  // int8, graphs or f32
+  const uint32_t header_bytes = kHeaderBytes;
   const uint64_t payload_bytes = payload.size(), checksum = XxHash64(payload);
   std::fill_n(fixed.begin(), kHeaderBytes, uint8_t{0});
   std::memcpy(fixed.data(), "BISPARSE", 8);
