@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "bisparse/stream.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/packed/example_model.h"
@@ -136,6 +137,24 @@ int64_t FailEach(const Call& call) {
     const bool met = until_failure < 0;
     until_failure = -1;
     if (!met) return i;
+  }
+}
+
+TEST(Allocation, NoneInAStreamAfterItsStart) {
+  for (const int threads : {1, 2}) {
+    const Engine engine = EngineAccess::FromModel(WithFrontEnd(1024), {.threads = threads});
+    const std::vector<float> sound(100'000, 0.25f);
+    const std::vector<int16_t> ints(sound.size(), 1000);
+    Stream stream = engine.NewStream({});
+    int64_t windows = 0;
+    const auto count = [&windows](const StreamWindow&) { ++windows; };
+    const int64_t before = allocations;
+    for (size_t at = 0; at < sound.size(); at += 1000) {
+      stream.Push(std::span(sound).subspan(at, 1000), count);
+      stream.Push(std::span(ints).subspan(at, 1000), count);
+    }
+    EXPECT_EQ(allocations, before) << "threads " << threads;
+    EXPECT_GT(windows, 10);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "deploy/base/finite.h"
 #include "deploy/base/float_mode.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/engine/engine_impl.h"
 #include "deploy/engine/execute.h"
 #include "deploy/engine/parallel.h"
 #include "deploy/engine/plan.h"
@@ -112,48 +113,27 @@ Mode ParseMode(const std::string& name) {
 
 }  // namespace BISPARSE_VERSION_NAMESPACE
 
-struct Engine::Impl {
-  Impl(packed::Model the_model, const EngineOptions& the_options)
-      : model(std::move(the_model)),
-        options(WithThreads(the_options)),
-        threads(options.threads),
-        plan(MakePlan(model, options)),
-        pool(plan, threads) {
-    if (threads > 1) parallel.emplace(threads);
-    if (model.front_end) log_mel.emplace(*model.front_end, threads);
-  }
+Engine::Impl::Impl(packed::Model the_model, const EngineOptions& the_options)
+    : model(std::move(the_model)),
+      options(WithThreads(the_options)),
+      threads(options.threads),
+      plan(MakePlan(model, options)),
+      pool(plan, threads) {
+  if (threads > 1) parallel.emplace(threads);
+  if (model.front_end) log_mel.emplace(*model.front_end, threads);
+}
 
-  void CheckProcess(const char* function) const {
-    if (parallel) parallel->CheckProcess(function);
-  }
-
-  void RunOne(const float* x_i, float* y_o, Workspace& workspace) {
-    Execute(plan, x_i, 1, y_o, workspace, parallel ? &*parallel : nullptr);
-  }
-
-  void RunBlocks(const float* x_bi, int64_t begin, int64_t end, float* y_bo, Workspace& workspace) {
-    for (int64_t b = begin; b < end; b += ops::kMostSamples) {
-      Execute(plan, x_bi + b * plan.input_elements, std::min(ops::kMostSamples, end - b),
-              y_bo + b * plan.output_elements, workspace);
-    }
-  }
-
-  /// Any number of samples; a batch over the engine's threads.
-  void RunSamples(const float* x_bi, int64_t batch, float* y_bo);
-
-  const packed::Model model;
-  const EngineOptions options;
-  const int threads;
-  const Plan plan;
-  WorkspacePool pool;
-  std::optional<Parallel> parallel;
-  std::optional<LogMel> log_mel;
-  // Made when somebody traces.
-  std::once_flag tracing_once;
-  std::optional<Outline> tracing_outline;
-  std::optional<Plan> tracing_plan;
-  std::optional<WorkspacePool> tracing_pool;
-};
+void Engine::Impl::Run(const char* function, std::span<const float> features,
+                       std::span<float> logits) {
+  CheckSize(function, "features", features.size(), plan.input_elements);
+  CheckSize(function, "logits", logits.size(), plan.output_elements);
+  CheckProcess(function);
+  CheckFeatures(function, features);
+  const StandardFloatMode standard;
+  WorkspacePool::Loan workspace(pool);
+  RunOne(features.data(), logits.data(), *workspace);
+  CheckLogits(function, logits);
+}
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::Engine(Engine&&) noexcept = default;
@@ -213,16 +193,7 @@ int64_t Engine::workspace_bytes() const { return impl().plan.workspace_bytes(); 
 std::string Engine::isa() const { return kernels::IsaName(); }
 
 void Engine::Run(std::span<const float> features, std::span<float> logits) const {
-  Impl& impl = this->impl();
-  const Plan& plan = impl.plan;
-  CheckSize("Engine::Run", "features", features.size(), plan.input_elements);
-  CheckSize("Engine::Run", "logits", logits.size(), plan.output_elements);
-  impl.CheckProcess("Engine::Run");
-  CheckFeatures("Engine::Run", features);
-  const StandardFloatMode standard;
-  WorkspacePool::Loan workspace(impl.pool);
-  impl.RunOne(features.data(), logits.data(), *workspace);
-  CheckLogits("Engine::Run", logits);
+  impl().Run("Engine::Run", features, logits);
 }
 
 void Engine::RunBatch(std::span<const float> features, int64_t batch,

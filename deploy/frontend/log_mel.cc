@@ -67,9 +67,12 @@ int64_t FftWork(int32_t fft_samples) {
 // A few seconds on one core. The most frames, 2^16, of 1024 samples take 0.3 of it.
 constexpr int64_t kMaxFftWork = int64_t{1} << 31;
 
-/// What one caller needs to compute clips. A kiss_fftr plan holds a work buffer, so two callers can't share it.
-struct Scratch {
-  explicit Scratch(int32_t fft_samples)
+}  // namespace
+
+/// What one caller needs to compute frames. A kiss_fftr plan holds a work buffer, so two callers can't share it.
+class LogMel::Workspace {
+ public:
+  explicit Workspace(int32_t fft_samples)
       : plan(kiss_fftr_alloc(fft_samples, /*inverse_fft=*/0, nullptr, nullptr), std::free),
         frame(fft_samples),
         spectrum(fft_samples / 2 + 1),
@@ -81,6 +84,8 @@ struct Scratch {
   std::vector<kiss_fft_cpx> spectrum;  // [fft_samples/2 + 1]
   Eigen::VectorXf power;               // [fft_samples/2 + 1]
 };
+
+namespace {
 
 using MapRows = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
@@ -193,12 +198,41 @@ int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples) {
 }
 
 struct LogMel::Impl {
-  explicit Impl(int callers) : scratches(static_cast<size_t>(std::max(callers, UsableCores()))) {}
+  explicit Impl(int callers) : workspaces(static_cast<size_t>(std::max(callers, UsableCores()))) {}
+
+  /// Frame t of a clip whose sample 0 is samples[start]: give(m, log(power + log_floor)) for each band.
+  template <class Give>
+  void ComputeFrame(std::span<const float> samples, int64_t start, int64_t t, Workspace& workspace,
+                    const Give& give) const {
+    const FrontEnd& f = front_end;
+    const int64_t left = (f.fft_samples - f.window_samples) / 2;
+    // Window sample j is clip sample `first + j`; only those inside both the clip and the recording
+    // are not zero.
+    const int64_t first = t * f.hop_samples - f.window_samples / 2;
+    const int64_t begin = std::max({int64_t{0}, -first, -first - start});
+    const int64_t end = std::min({int64_t{f.window_samples}, f.clip_samples - first,
+                                  static_cast<int64_t>(samples.size()) - start - first});
+    std::fill(workspace.frame.begin(), workspace.frame.end(), 0.0f);
+    for (int64_t j = begin; j < end; ++j) {
+      workspace.frame[left + j] = window[j] * samples[start + first + j];
+    }
+    kiss_fftr(workspace.plan.get(), workspace.frame.data(), workspace.spectrum.data());
+    for (Eigen::Index bin = 0; bin < workspace.power.size(); ++bin) {
+      const kiss_fft_cpx z = workspace.spectrum[bin];
+      workspace.power[bin] = z.r * z.r + z.i * z.i;
+    }
+    for (int m = 0; m < f.mel_count; ++m) {
+      const MelBand& band = bands[m];
+      const float power =
+          band.weights.dot(workspace.power.segment(band.begin, band.weights.size()));
+      give(m, std::log(power + f.log_floor));
+    }
+  }
 
   FrontEnd front_end;
   std::vector<float> window;  // [window_samples]
   std::vector<MelBand> bands;
-  LoanPool<Scratch> scratches;
+  LoanPool<Workspace> workspaces;
 };
 
 LogMel::LogMel(const FrontEnd& front_end, int callers) {
@@ -217,7 +251,7 @@ LogMel::LogMel(const FrontEnd& front_end, int callers) {
   }
   impl->bands = MelBands(front_end);
   for (int caller = 0; caller < callers; ++caller) {
-    impl->scratches.Keep(std::make_unique<Scratch>(front_end.fft_samples));
+    impl->workspaces.Keep(std::make_unique<Workspace>(front_end.fft_samples));
   }
   impl_ = std::move(impl);
 }
@@ -238,34 +272,45 @@ void LogMel::Compute(std::span<const float> samples, std::span<float> features_m
     Fail(ErrorKind::kData, "LogMel", "samples[{}] is {}, not in [-{}, {}]", i, samples[i],
          kLargestSample, kLargestSample);
   }
-  LoanPool<Scratch>::Loan loan(impl_->scratches,
-                               [&f] { return std::make_unique<Scratch>(f.fft_samples); });
-  Scratch& scratch = *loan;
-  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
+  LoanPool<Workspace>::Loan workspace(impl_->workspaces,
+                                      [&f] { return std::make_unique<Workspace>(f.fft_samples); });
   const int64_t start = ClipStart(f.align, static_cast<int64_t>(samples.size()), f.clip_samples);
-  const int64_t left = (f.fft_samples - f.window_samples) / 2;
-  for (int64_t t = 0; t < f.frame_count; ++t) {
-    // Window sample j is clip sample `first + j`; only those inside both the clip and the recording
-    // are not zero.
-    const int64_t first = t * f.hop_samples - f.window_samples / 2;
-    const int64_t begin = std::max({int64_t{0}, -first, -first - start});
-    const int64_t end = std::min({int64_t{f.window_samples}, f.clip_samples - first,
-                                  static_cast<int64_t>(samples.size()) - start - first});
-    std::fill(scratch.frame.begin(), scratch.frame.end(), 0.0f);
-    for (int64_t j = begin; j < end; ++j) {
-      scratch.frame[left + j] = impl_->window[j] * samples[start + first + j];
-    }
-    kiss_fftr(scratch.plan.get(), scratch.frame.data(), scratch.spectrum.data());
-    for (Eigen::Index bin = 0; bin < scratch.power.size(); ++bin) {
-      const kiss_fft_cpx z = scratch.spectrum[bin];
-      scratch.power[bin] = z.r * z.r + z.i * z.i;
-    }
-    for (int m = 0; m < f.mel_count; ++m) {
-      const MelBand& band = impl_->bands[m];
-      const float power = band.weights.dot(scratch.power.segment(band.begin, band.weights.size()));
-      features(m, t) = std::log(power + f.log_floor);
-    }
+  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
+  for (int32_t t = 0; t < f.frame_count; ++t) {
+    impl_->ComputeFrame(samples, start, t, *workspace,
+                        [&](int m, float value) { features(m, t) = value; });
   }
+  Finish(features_mt);
+}
+
+std::unique_ptr<LogMel::Workspace, LogMel::DeleteWorkspace> LogMel::MakeWorkspace() const {
+  return std::unique_ptr<Workspace, DeleteWorkspace>(new Workspace(impl_->front_end.fft_samples));
+}
+
+void LogMel::DeleteWorkspace::operator()(Workspace* workspace) const noexcept { delete workspace; }
+
+void LogMel::ComputeFrame(std::span<const float> samples, int32_t t, Workspace& workspace,
+                          std::span<float> frame_m) const noexcept {
+  impl_->ComputeFrame(samples, 0, t, workspace,
+                      [&](int m, float value) { frame_m[static_cast<size_t>(m)] = value; });
+}
+
+LogMel::Frames LogMel::InnerFrames() const {
+  const FrontEnd& f = impl_->front_end;
+  const auto is_inner = [&f](int64_t t) {
+    const int64_t first = t * f.hop_samples - f.window_samples / 2;
+    return first >= 0 && first + f.window_samples <= f.clip_samples;
+  };
+  Frames inner;
+  while (inner.begin < f.frame_count && !is_inner(inner.begin)) ++inner.begin;
+  inner.end = inner.begin;
+  while (inner.end < f.frame_count && is_inner(inner.end)) ++inner.end;
+  return inner;
+}
+
+void LogMel::Finish(std::span<float> features_mt) const noexcept {
+  const FrontEnd& f = impl_->front_end;
+  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
   Normalise(f.norm, features);
   features.array() = (features.array() - f.offset) * f.scale;
 }

@@ -10,6 +10,7 @@
 #ifndef BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
 #define BISPARSE_DEPLOY_FRONTEND_LOG_MEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -47,6 +48,23 @@ class LogMel {
   /// Throws Error (kData) with the index of the first sample that is NaN, infinite or beyond kLargestSample.
   /// Thread-safe. Keeps nothing in the thread. Throws std::bad_alloc, and nothing has changed then.
   void Compute(std::span<const float> samples, std::span<float> features_mt) const;
+
+  /// For streams, whose windows share frames: Compute in two halves. What one caller works in; not for two at a time.
+  class Workspace;
+  struct DeleteWorkspace {
+    void operator()(Workspace* workspace) const noexcept;
+  };
+  std::unique_ptr<Workspace, DeleteWorkspace> MakeWorkspace() const;
+  /// Frame t of the clip that `samples` are (clip_samples of them): log(power + log_floor) of each band. Throws nothing.
+  void ComputeFrame(std::span<const float> samples, int32_t t, Workspace& workspace,
+                    std::span<float> frame_m) const noexcept;
+  /// The frames [begin, end) whose windows lie inside a clip: they see the same samples in every clip that holds those.
+  struct Frames {
+    int32_t begin = 0, end = 0;
+  };
+  Frames InnerFrames() const;
+  /// Normalisation, offset and scale, of all frames' bands.
+  void Finish(std::span<float> features_mt) const noexcept;
 
  private:
   struct Impl;

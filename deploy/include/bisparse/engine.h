@@ -42,6 +42,9 @@ class EngineAccess;  // of the library's own
 
 inline namespace BISPARSE_VERSION_NAMESPACE {
 
+class Stream;  // stream.h
+struct StreamOptions;
+
 /// How weights and activations are used. Every mode computes the same network.
 enum class Mode {
   kAuto,   ///< for each layer one of the others, such that the network is expected to be fastest
@@ -147,6 +150,9 @@ class BISPARSE_API Engine {
   /// clips are padded with silence, long ones cut as the model's front end says. Throws Error for a
   /// model without a front end.
   void RunPcm(std::span<const float> samples, std::span<float> logits) const;
+  /// Sound without end, piece by piece (stream.h). Throws Error (kConfiguration) for a model without a front end and for
+  /// options out of range.
+  Stream NewStream(const StreamOptions& options) const;
   /// The features that RunPcm computes, input_shape().elements() floats.
   void ComputeFeatures(std::span<const float> samples, std::span<float> features) const;
 
@@ -157,6 +163,7 @@ class BISPARSE_API Engine {
 
  private:
   friend class ::bisparse::EngineAccess;  // engines of models without a file (tests, benchmarks)
+  friend class Stream;
   struct BISPARSE_HIDDEN Impl;
   BISPARSE_HIDDEN explicit Engine(std::unique_ptr<Impl> impl);
   BISPARSE_HIDDEN Impl& impl() const;  // throws Error where this was moved from
