@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bisparse/stream.h"
+#include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/packed/example_model.h"
@@ -73,7 +74,7 @@ void CheckThatRunsAllocateNothing(const packed::Model& model) {
 
 TEST(Allocation, NoneInARunThatIsWarm) {
   CheckThatRunsAllocateNothing(packed::MakeExampleModel(1));
-  for (uint64_t seed = 0; seed < 10; ++seed) {
+  for (const uint64_t seed : TestSeeds(10)) {
     for (const bool graphs : {false, true}) {
       CheckThatRunsAllocateNothing(MakeRandomModel(seed, {.graphs = graphs}));
       CheckThatRunsAllocateNothing(MakeRandomI8Model(seed, {.graphs = graphs}));

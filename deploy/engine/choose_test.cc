@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/machines.h"
 #include "deploy/engine/plan.h"
@@ -45,7 +46,7 @@ std::vector<float> Logits(const packed::Model& model, const EngineOptions& optio
 }
 
 TEST(Choose, AnyMixtureOfWaysGivesTheSameBits) {
-  for (uint64_t seed = 0; seed < 200; ++seed) {
+  for (const uint64_t seed : TestSeeds(200)) {
     const packed::Model model = AnyModel(seed);
     CounterRandom random(seed, {4});
     EngineOptions options;
@@ -53,7 +54,7 @@ TEST(Choose, AnyMixtureOfWaysGivesTheSameBits) {
       if (random.Below(4) != 0) options.choices.push_back({layer.name, kWays[random.Below(3)], ""});
     }
     // Sums of the random networks are exact, so modes agree in every bit.
-    EXPECT_EQ(Logits(model, options), Logits(model, {.mode = Mode::kDense})) << "seed " << seed;
+    EXPECT_EQ(Logits(model, options), Logits(model, {.mode = Mode::kDense}));
   }
 }
 
@@ -70,7 +71,7 @@ std::vector<LayerChoice> ChoicesFor(const packed::Model& model, const CostMachin
 TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
   for (const KnownMachine& machine : kMachines) {
     int found = 0;
-    for (uint64_t seed = 0; seed < 300; ++seed) {
+    for (const uint64_t seed : TestSeeds(300)) {
       const packed::Model model = MakeRandomModel(seed);
       const std::vector<LayerChoice> choices = ChoicesFor(model, machine.machine());
       const bool whole = std::any_of(choices.begin(), choices.end(), [](const LayerChoice& choice) {
@@ -79,9 +80,11 @@ TEST(Choose, ReadsTheMapWhereThatIsExpectedToBeFaster) {
       });
       if (!whole || ++found > 5) continue;
       EXPECT_EQ(Logits(model, {.choices = choices}), Logits(model, {.mode = Mode::kDense}))
-          << machine.name << ", seed " << seed;
+          << machine.name;
     }
-    EXPECT_GE(found, 3) << machine.name;
+    if (!TestSeedIsGiven()) {
+      EXPECT_GE(found, 3) << machine.name;
+    }
   }
 }
 
@@ -97,7 +100,7 @@ bool RunsHere(const ops::Kernel& kernel) {
 TEST(Choose, PlansAreAsTheyWereOutlined) {
   std::set<std::string> kernels;
   kernels::ForEachIsa([&] {
-    for (uint64_t seed = 0; seed < 300; ++seed) {
+    for (const uint64_t seed : TestSeeds(300)) {
       const packed::Model model = AnyModel(seed);
       CounterRandom random(seed, {5});
       EngineOptions options{.mode = seed % 5 == 0 ? kWays[seed % 3] : Mode::kAuto};
@@ -113,7 +116,7 @@ TEST(Choose, PlansAreAsTheyWereOutlined) {
       const std::vector<ops::Use> use_i = outline.Uses(ChooseWays(outline, options, here).mode_i);
       const std::vector<double> cycles_i = NetworkCycles(model, use_i, here);
       for (size_t i = 0; i < model.layers.size(); ++i) {
-        SCOPED_TRACE(fmt::format("seed {}, layer {}", seed, i));
+        SCOPED_TRACE(fmt::format("layer {}", i));
         EXPECT_EQ(plan.layers[i].kernel, use_i[i].kernel ? use_i[i].kernel->name() : "none");
         EXPECT_EQ(plan.layers[i].active_inputs, use_i[i].active_inputs);
         EXPECT_DOUBLE_EQ(plan.layers[i].expected_us * 1e3 * kNominalGhz, cycles_i[i]);
@@ -121,6 +124,7 @@ TEST(Choose, PlansAreAsTheyWereOutlined) {
       }
     }
   });
+  if (TestSeedIsGiven()) return;
   EXPECT_GE(kernels.size(), 25u);
 }
 
@@ -145,21 +149,20 @@ TEST(Choose, RandomNetworksReachEveryEntry) {
 }
 
 TEST(Choose, ReportsDenseTimesOfAPlanInModeDense) {
-  for (uint64_t seed = 0; seed < 60; ++seed) {
+  for (const uint64_t seed : TestSeeds(60)) {
     const packed::Model model = AnyModel(seed);
     const CostMachine machine{.isa = kernels::IsaName(), .caches = {}};
     const Plan automatic = MakePlan(model, {}, true, machine);
     const Plan dense = MakePlan(model, {.mode = Mode::kDense}, true, machine);
     for (size_t i = 0; i < model.layers.size(); ++i) {
-      EXPECT_DOUBLE_EQ(automatic.layers[i].dense_us, dense.layers[i].expected_us)
-          << "seed " << seed << ", layer " << i;
+      EXPECT_DOUBLE_EQ(automatic.layers[i].dense_us, dense.layers[i].expected_us) << "layer " << i;
     }
   }
 }
 
 TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
   std::set<std::string> shared;
-  for (uint64_t seed = 0; seed < 600; ++seed) {
+  for (const uint64_t seed : TestSeeds(600)) {
     // Sums that are not exact: another order of summation would show.
     const packed::Model model =
         seed % 2 == 0 ? MakeRandomModel(seed, {.exact = false, .graphs = seed % 3 == 0})
@@ -170,10 +173,10 @@ TEST(Choose, ThreadsThatShareALayerGiveTheSameBits) {
       for (const LayerSummary& layer : engine.layers()) {
         if (layer.parallel) shared.insert(layer.kernel);
       }
-      EXPECT_EQ(Logits(model, two), Logits(model, {.mode = mode}))
-          << "seed " << seed << ", " << ModeName(mode);
+      EXPECT_EQ(Logits(model, two), Logits(model, {.mode = mode})) << ModeName(mode);
     }
   }
+  if (TestSeedIsGiven()) return;
   if (Engine(EngineAccess::FromModel(MakeRandomModel(0), {.threads = 2})).options().threads < 2) {
     GTEST_SKIP() << "one core";
   }
@@ -222,7 +225,7 @@ TEST(Choose, RefusesALayerThatTheModelLacks) {
 
 TEST(Choose, AutoIsExpectedToBeNoSlowerThanAnyModeOnAnyMachine) {
   int mixed = 0;
-  for (uint64_t seed = 0; seed < 400; ++seed) {
+  for (const uint64_t seed : TestSeeds(400)) {
     const packed::Model model = AnyModel(seed);
     for (const KnownMachine& known : kMachines) {
       const CostMachine machine = known.machine();
@@ -231,13 +234,13 @@ TEST(Choose, AutoIsExpectedToBeNoSlowerThanAnyModeOnAnyMachine) {
       bool below = true;
       for (const Mode mode : kWays) {
         const double single = ExpectedCycles(outline, {.mode = mode}, machine);
-        EXPECT_LE(automatic, single)
-            << "seed " << seed << ", " << ModeName(mode) << ", " << known.name;
+        EXPECT_LE(automatic, single) << ModeName(mode) << ", " << known.name;
         below = below && automatic < single;
       }
       mixed += below ? 1 : 0;
     }
   }
+  if (TestSeedIsGiven()) return;
   EXPECT_GE(mixed, 400);  // below every mode: layers differ
 }
 
@@ -262,7 +265,7 @@ double BestByTrying(const Outline& outline, const CostMachine& machine) {
 
 TEST(Choose, AutoIsTheFastestOfAllAssignmentsByWhatIsExpected) {
   int tried = 0;
-  for (uint64_t seed = 0; seed < 100; ++seed) {
+  for (const uint64_t seed : TestSeeds(100)) {
     const packed::Model model = AnyModel(seed);
     for (const KnownMachine& known : kMachines) {
       const CostMachine machine = known.machine();
@@ -270,22 +273,23 @@ TEST(Choose, AutoIsTheFastestOfAllAssignmentsByWhatIsExpected) {
       if (outline.layers_with_ways().size() > 4 || !outline.graph().IsChain()) continue;
       ++tried;
       EXPECT_LE(ExpectedCycles(outline, {}, machine), 1.0001 * BestByTrying(outline, machine))
-          << "seed " << seed << ", " << known.name;
+          << known.name;
     }
   }
+  if (TestSeedIsGiven()) return;
   EXPECT_GE(tried, 1000);
 }
 
 TEST(Choose, AMeasuredClockChangesNoPlan) {
-  for (uint64_t seed = 0; seed < 40; ++seed) {
+  for (const uint64_t seed : TestSeeds(40)) {
     const packed::Model model = AnyModel(seed);
     const EngineOptions options{.threads = 2, .parallel_us = 2};
     CostMachine slow{.isa = kernels::IsaName(), .caches = {}, .clock_ghz = 0.1};
     CostMachine fast{.isa = slow.isa, .caches = {}, .clock_ghz = 9};
     const Plan a = MakePlan(model, options, true, slow), b = MakePlan(model, options, true, fast);
     for (size_t i = 0; i < model.layers.size(); ++i) {
-      EXPECT_EQ(a.layers[i].kernel, b.layers[i].kernel) << "seed " << seed;
-      EXPECT_EQ(a.layers[i].parallel, b.layers[i].parallel) << "seed " << seed;
+      EXPECT_EQ(a.layers[i].kernel, b.layers[i].kernel);
+      EXPECT_EQ(a.layers[i].parallel, b.layers[i].parallel);
       EXPECT_NEAR(a.layers[i].expected_us, 90 * b.layers[i].expected_us,
                   1e-9 * a.layers[i].expected_us);
     }

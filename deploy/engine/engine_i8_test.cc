@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/engine/reference.h"
@@ -56,8 +57,7 @@ void CheckAgainstReference(const packed::Model& model, uint64_t seed) {
 
 TEST(EngineI8, RandomNetworksEqualTheDefinitionOnEveryIsa) {
   kernels::ForEachIsa([] {
-    for (uint64_t seed = 0; seed < 150; ++seed) {
-      SCOPED_TRACE("seed " + std::to_string(seed));
+    for (const uint64_t seed : TestSeeds(150)) {
       CheckAgainstReference(MakeRandomI8Model(seed), seed);
       CheckAgainstReference(MakeRandomI8Model(seed, {.graphs = true}), seed);
       if (testing::Test::HasFatalFailure()) return;
@@ -98,8 +98,7 @@ void CheckFloatModes(const Load& load, int64_t elements) {
 }
 
 TEST(EngineI8, SameBitsInEveryModeOfFloats) {
-  for (uint64_t seed = 0; seed < 10; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
+  for (const uint64_t seed : TestSeeds(10)) {
     const packed::Model model = MakeRandomI8Model(seed);
     CheckFloatModes([&](const EngineOptions& o) { return EngineAccess::FromModel(model, o); },
                     model.input.elements());
@@ -118,7 +117,7 @@ TEST(EngineI8, SameBitsInEveryModeOfFloats) {
 }
 
 TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
+  for (const uint64_t seed : TestSeeds(20)) {
     const packed::Model model = MakeRandomI8Model(seed, {.graphs = seed % 2 == 1});
     const int64_t batch = seed == 0 ? 300 : 37;  // the largest blocks too
     const std::vector<float> x = Features(model, batch, seed);
@@ -132,7 +131,7 @@ TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {
               std::span(single).subspan(b * outputs, outputs));
     }
     two.RunBatch(x, batch, together);
-    EXPECT_EQ(single, together) << "seed " << seed;
+    EXPECT_EQ(single, together);
   }
 }
 

@@ -22,6 +22,7 @@
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/base/cores.h"
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/random_model.h"
 #include "deploy/engine/reference.h"
@@ -81,8 +82,7 @@ void CheckAgainstReference(const packed::Model& model, uint64_t seed) {
 }
 
 TEST(Engine, EqualsTheDefinitionOnRandomNetworks) {
-  for (uint64_t seed = 0; seed < 150; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(150)) {
     const packed::Model model = MakeRandomModel(seed);
     CheckAgainstReference(model, seed);
     if (testing::Test::HasFatalFailure()) return;
@@ -91,8 +91,7 @@ TEST(Engine, EqualsTheDefinitionOnRandomNetworks) {
 
 TEST(Engine, EqualsTheDefinitionOnEveryInstructionSet) {
   kernels::ForEachIsa([] {
-    for (uint64_t seed = 1000; seed < 1030; ++seed) {
-      SCOPED_TRACE(testing::Message() << "seed " << seed);
+    for (const uint64_t seed : TestSeeds(1000, 1030)) {
       CheckAgainstReference(MakeRandomModel(seed, {.graphs = seed % 2 == 0}), seed);
       if (testing::Test::HasFatalFailure()) return;
     }
@@ -100,16 +99,14 @@ TEST(Engine, EqualsTheDefinitionOnEveryInstructionSet) {
 }
 
 TEST(Engine, EqualsTheDefinitionOnRandomGraphs) {
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(200)) {
     CheckAgainstReference(MakeRandomModel(seed, {.graphs = true}), seed);
     if (testing::Test::HasFatalFailure()) return;
   }
 }
 
 TEST(Engine, SameBitsForAnyBatchAndThreads) {
-  for (uint64_t seed = 0; seed < 40; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
+  for (const uint64_t seed : TestSeeds(40)) {
     const packed::Model model = MakeRandomModel(seed, {.exact = false, .graphs = seed % 2 == 1});
     const int64_t samples = 37, inputs = model.input.elements(), outputs = model.output_count();
     const std::vector<float> x = Features(model, samples, seed, false);

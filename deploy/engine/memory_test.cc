@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "deploy/base/random.h"
+#include "deploy/base/test_seed.h"
 
 namespace bisparse {
 namespace {
@@ -32,7 +33,7 @@ TEST(Arena, WhatIsReadLaterKeepsItsPlace) {
 }
 
 TEST(Arena, WhatIsNeededTogetherNeverOverlaps) {
-  for (uint64_t seed = 0; seed < 50; ++seed) {
+  for (const uint64_t seed : TestSeeds(50)) {
     CounterRandom random(seed, {8});
     struct Taken {
       int64_t begin, end, first, last;
@@ -48,7 +49,7 @@ TEST(Arena, WhatIsNeededTogetherNeverOverlaps) {
       for (const Taken& other : taken) {
         const bool together = other.first <= last && step <= other.last;
         EXPECT_TRUE(!together || begin + bytes <= other.begin || other.end <= begin)
-            << "seed " << seed << ", step " << step;
+            << "step " << step;
       }
       taken.push_back({begin, begin + bytes, step, last});
     }
