@@ -87,7 +87,7 @@ double WeightedLines(const ops::Work& work, int64_t touched_bytes, const CacheSi
                                                            : 10.0;
   };
   return work.lines * factor(static_cast<double>(touched_bytes)) +
-         // What lies in front and behind wants its share of a cache.
+         // What lies before and after wants its share of a cache.
          work.near_lines * factor(work.near_bytes / 0.6);
 }
 

@@ -248,7 +248,7 @@ void Engine::Impl::RunSamples(const float* x_bi, int64_t batch, float* y_bo) {
     ParallelOrder::PartEnds();
   };
   const int parts = static_cast<int>(std::min<int64_t>(impl.threads, batch));
-  const ParallelOrder order;  // behind what the parts read
+  const ParallelOrder order;  // after what the parts read
   impl.parallel->arena().execute(
       [&] { tbb::parallel_for(0, parts, part, tbb::simple_partitioner()); });
 }

@@ -75,7 +75,7 @@ std::vector<float> AllLogits(const Engine& engine, const std::vector<float>& x,
   return logits;
 }
 
-/// In every mode of floats: set before the engine is loaded, and behind it.
+/// In every mode of floats: set before the engine is loaded, and after it.
 template <class Load>
 void CheckFloatModes(const Load& load, int64_t elements) {
   CounterRandom random(1, {3});

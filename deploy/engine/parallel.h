@@ -65,7 +65,7 @@ class Parallel {
         tbb::this_task_arena::current_thread_index());
       ParallelOrder::PartEnds();
     };
-    const ParallelOrder order;  // behind what the parts read, their closure as well
+    const ParallelOrder order;  // after what the parts read, their closure as well
     arena_->execute([&] { tbb::parallel_for(int64_t{0}, parts, part, tbb::simple_partitioner()); });
   }
 

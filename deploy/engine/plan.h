@@ -56,7 +56,7 @@ struct TracedValue {
   Place map;  ///< kNone: the list
   ListPlace list;
   int64_t winner_count = 0;
-  size_t after_step = 0;  ///< it is there behind so many steps
+  size_t after_step = 0;  ///< it is there after so many steps
 };
 
 struct Plan {

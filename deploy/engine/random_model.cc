@@ -61,7 +61,7 @@ class ChainBuilder : RandomLayers {
   }
 
  private:
-  /// Behind a layer with weights of an int8 model: its shifts and what may follow, or its scales.
+  /// After a layer with weights of an int8 model: its shifts and what may follow, or its scales.
   void FinishI8(bool may_flatten, bool last) {
     Layer& layer = model_.layers.back();
     const size_t outputs_padded = layer.bias_i32_o.size();

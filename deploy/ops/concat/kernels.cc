@@ -11,7 +11,7 @@
 namespace bisparse::ops {
 namespace {
 
-/// Copies each input's channels of a position behind one another; bytes are brought to the output's steps.
+/// Copies each input's channels of a position one after another; bytes are brought to the output's steps.
 class ConcatStep : public StepOf<ConcatStep> {
  public:
   ConcatStep(const Node& node, int64_t element_bytes)
