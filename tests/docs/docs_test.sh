@@ -18,7 +18,7 @@ for document in "${documents[@]}"; do
   folder=$(dirname "$document")
   while read -r link; do
     exists "$folder/${link%%#*}" || fault "$document: link to '$link', which is not there"
-  done < <(grep -oE '\]\([^)]+\)' "$document" | sed -E 's/^\]\(//; s/\)$//' | grep -vE '^(https?:|mailto:|#)')
+  done < <(sed '/^```/,/^```/d' "$document" | grep -oE '\]\([^)]+\)' | sed -E 's/^\]\(//; s/\)$//' | grep -vE '^(https?:|mailto:|#)')
   # In backticks: paths from the top folder, and scripts and documents in it. Patterns stand for themselves.
   while read -r path; do
     exists "${path%/}" || fault "$document: names '$path', which is not there"

@@ -6,7 +6,7 @@
 // A linear layer's row is a sample. A convolution's row is a window of the padded map: one segment for each kernel row, which
 // is contiguous in memory, in the order p = (ky, kx, c). Weights are [depth/4][outputs][4], so that one
 // register holds four inputs of 16 outputs (Dot4). Bound: one load of weights for up to 8 dot
-// products. Read first: dot4-inl.h. Tested in: matmul_i8_test.cc.
+// products. Read first: deploy/simd/dot4-inl.h. Tested in: matmul_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_MATMUL_I8_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_MATMUL_I8_H_
 
