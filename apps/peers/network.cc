@@ -24,7 +24,7 @@ struct RealStorage {
   std::shared_ptr<const void> model;
 };
 
-/// Real value of one step of output o's sum, and of the map behind the layer (1 = logits).
+/// Real value of one step of output o's sum, and of the layer's map (1 = logits).
 double SumScale(const Layer& layer, int64_t o) {
   const auto at = static_cast<size_t>(o);
   if (layer.shift_o.empty()) return layer.scale_o[at];
@@ -57,7 +57,7 @@ bool IsWindowed(const Layer& layer) {
          layer.kind == LayerKind::kAvgPool;
 }
 
-/// Folds y = scale·x + shift behind a convolution or linear into its weights.
+/// Folds y = scale·x + shift after a convolution or linear into its weights.
 void FoldAffine(DenseLayer& layer, std::span<const float> scale_c, std::span<const float> shift_c) {
   const size_t positions = layer.weight_op.size() / scale_c.size();
   for (size_t o = 0; o < scale_c.size(); ++o) {

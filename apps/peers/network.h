@@ -37,7 +37,7 @@ struct DenseLayer {
   packed::Window window;
   std::vector<float> weight_op;  ///< conv2d [O][C][kh][kw], depthwise [C][1][kh][kw], linear
                                  ///< [O][C][H][W], affine: scale
-  std::vector<float> bias_o;     ///< affine: shift. Affine has [C] or, behind flatten, [C][H][W]
+  std::vector<float> bias_o;     ///< affine: shift. Affine has [C] or, after flatten, [C][H][W]
   bool relu = false;         ///< layers with weights, affine, add, multiply: ReLU in the same pass
   bool nonnegative = false;  ///< no output is below zero
   packed::Kwta kwta;

@@ -203,15 +203,15 @@ TEST(MakeDenseNetwork, MovesReluAheadOfMaxPoolAndFoldsAffine) {
   for (const DenseLayer& layer : network.layers) names.push_back(layer.name);
   EXPECT_THAT(names, testing::ElementsAre("conv1", "pool1", "conv2", "pool2", "linear1", "output"));
   EXPECT_TRUE(network.layers[0].relu);         // kwta1, past pool1
-  EXPECT_TRUE(network.layers[2].relu);         // relu2, behind norm2
-  EXPECT_TRUE(network.layers[3].nonnegative);  // kwta2 behind it had nothing to do
+  EXPECT_TRUE(network.layers[2].relu);         // relu2, after norm2
+  EXPECT_TRUE(network.layers[3].nonnegative);  // kwta2 after it had nothing to do
   EXPECT_TRUE(network.layers[4].relu);
   EXPECT_FALSE(network.layers[5].relu);
   EXPECT_EQ(network.layers[2].source, 4u);  // norm2
   EXPECT_EQ(network.layers[4].input, (Shape{2, 2, 16}));
 }
 
-TEST(MakeDenseNetwork, RefusesAWindowBehindFlatten) {
+TEST(MakeDenseNetwork, RefusesAWindowAfterFlatten) {
   packed::Model model;
   model.input = {2, 2, 1};
   packed::Layer flatten, pool;

@@ -39,7 +39,7 @@ for word in "${rows[@]}"; do
 done
 while read -r line; do
   fault "$line: say before or after, producer or reader"
-done < <(grep -niE '//.*\b(in front|behind)\b' "${headers[@]}" | grep -vE '^apps/peers/')
+done < <(grep -niE '//.*\b(in front|behind)\b' "${headers[@]}")
 while read -r line; do
   fault "README.md:$line: the first screen has terms that it does not explain"
 done < <(head -45 README.md | grep -niwE '(owner|slot|lane)s?')
