@@ -42,6 +42,12 @@ class Resolver {
                good;
         if (value) inputs.push_back(*value);
       }
+      if (std::ssize(inputs) > packed::kMaxInputs) {
+        good = false;
+        faults_.Add(layer.name + ".from",
+                    fmt::format("makes it read {} values, at most {} are allowed", inputs.size(),
+                                packed::kMaxInputs));
+      }
       if (good) layer.inputs = std::move(inputs);
     }
   }
@@ -60,8 +66,11 @@ class Resolver {
       Add(layer, k,
           "is the network's input and the name of a layer (hint: call the layer otherwise)");
     } else if (found == index_.end() || name[0] == kUnknownLayer) {
-      std::vector<std::string> names = {kInputName};
-      for (int32_t i = 0; i < self; ++i) names.push_back(NameOf(network_, i));
+      std::vector<std::string> names;
+      if (++unknown_ <= kMostHints) {
+        names.push_back(kInputName);
+        for (int32_t i = 0; i < self; ++i) names.push_back(NameOf(network_, i));
+      }
       const std::string nearest = Nearest(name, names);
       Add(layer, k,
           nearest.empty()
@@ -92,9 +101,13 @@ class Resolver {
     return true;
   }
 
+  static constexpr int kMostHints =
+      20;  // each looks at all names: bounds the work on hostile files
+
   NetworkConfig& network_;
   Faults& faults_;
   std::map<std::string, int32_t> index_;  ///< of the first layer of a name
+  int unknown_ = 0;                       ///< names that no layer has, so far
 };
 
 }  // namespace

@@ -115,6 +115,17 @@ TEST(Graph, FaultsOfNamesAreToldTogetherWithTheirPlaces) {
       "c.yaml:11:28: concat1.from is a map where the name of a layer is wanted");
 }
 
+TEST(Graph, ALayerReadsABoundedNumberOfValues) {
+  const auto squares = [](size_t times) {
+    std::string names = "a";
+    for (size_t i = 1; i < times; ++i) names += ", a";
+    return "  - relu: {name: a}\n  - multiply: {from: [" + names + "]}\n" + kEnd;
+  };
+  EXPECT_EQ(FaultsOf(squares(static_cast<size_t>(packed::kMaxInputs) - 1)), "");
+  EXPECT_EQ(FaultsOf(squares(packed::kMaxInputs)),
+            "c.yaml:4:22: multiply1.from makes it read 65 values, at most 64 are allowed");
+}
+
 TEST(Graph, FaultsOfShapesAreToldAtTheName) {
   EXPECT_EQ(
       FaultsOf("  - conv2d: {name: a, channels: 8, kernel: 3}\n"

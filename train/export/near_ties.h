@@ -3,17 +3,21 @@
 // correct programs that sum in different orders may disagree on those, so the exporter counts them
 // apart.
 //
-// For each value y = Σ_k w_k·x_k + b with n terms that are not zero, each program's rounding error
-// is below
-//   δ(y) = λ·u·√(n + 2)·(Σ|w_k·x_k| + |b|) + √(Σ w_k²·δ(x_k)²)
-// with u = 2⁻²⁴ and λ = 5: the probabilistic bound of Higham and Mary 2019 (theorem 2.4, rounding
-// errors as independent random variables; it fails with a probability below 2·exp(−λ²/2) for each
-// value), errors of the inputs added as independent ones. Those of an addition's inputs are not, since branches share
-// producers: they add up, δ(y) = Σδ(x_i) + λ·u·√(n − 1)·Σ|x_i|. A product: Π(|x_i| + δ(x_i)) − Π|x_i| + λ·u·√(n − 1)·|y|. A sample is nearly tied where a loser's x
-// + 2δ exceeds a winner's x − 2δ (δ for each of the two programs), unless the loser is within 2δ of
-// zero: then swapping it in adds nothing above rounding. Source: Higham, Mary, "A new approach to
-// probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019). Tested in:
-// export_test.cc.
+// For each value y = Σ_k w_k·x_k + b with n terms that are not zero, each program's rounding error is below δ(y):
+//
+//   layer with weights  δ(y) = λ·u·√(n + 2)·(Σ|w_k·x_k| + |b|) + √(Σ w_k²·δ(x_k)²)
+//   add                 δ(y) = Σ δ(x_i) + λ·u·√(n − 1)·Σ|x_i|
+//   multiply            δ(y) = Π(|x_i| + δ(x_i)) − Π|x_i| + λ·u·√(n − 1)·|y|
+//
+// with u = 2⁻²⁴ and λ = 5. That is the probabilistic bound of Higham and Mary 2019 (theorem 2.4, rounding errors as
+// independent random variables). It fails with a probability below 2·exp(−λ²/2) for each value. Errors of a kernel's
+// inputs are added as independent ones. Those of branches that join are not independent, since branches share producers:
+// they add up.
+//
+// A sample is nearly tied where a loser's x + 2δ exceeds a winner's x − 2δ (δ for each of the two programs), unless the
+// loser is within 2δ of zero: then swapping it in adds nothing above rounding.
+// Source: Higham, Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019).
+// Tested in: export_test.cc.
 #ifndef BISPARSE_TRAIN_EXPORT_NEAR_TIES_H_
 #define BISPARSE_TRAIN_EXPORT_NEAR_TIES_H_
 
