@@ -115,6 +115,7 @@ Mode ParseMode(const std::string& name) {
 
 Engine::Impl::Impl(packed::Model the_model, const EngineOptions& the_options)
     : model(std::move(the_model)),
+      detection(model.detection.value_or(DetectionOptions{})),
       options(WithThreads(the_options)),
       threads(options.threads),
       plan(MakePlan(model, options)),
@@ -189,6 +190,7 @@ int64_t Engine::output_count() const { return impl().plan.output_elements; }
 const std::vector<std::string>& Engine::class_names() const { return impl().model.class_names; }
 const EngineOptions& Engine::options() const { return impl().options; }
 const std::vector<LayerSummary>& Engine::layers() const { return impl().plan.layers; }
+const DetectionOptions& Engine::detection() const { return impl().detection; }
 int64_t Engine::workspace_bytes() const { return impl().plan.workspace_bytes(); }
 std::string Engine::isa() const { return kernels::IsaName(); }
 

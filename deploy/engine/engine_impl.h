@@ -44,6 +44,7 @@ struct Engine::Impl {
   void RunSamples(const float* x_bi, int64_t batch, float* y_bo);
 
   const packed::Model model;
+  const DetectionOptions detection;
   const EngineOptions options;
   const int threads;
   const Plan plan;
@@ -56,6 +57,9 @@ struct Engine::Impl {
   std::optional<Plan> tracing_plan;
   std::optional<WorkspacePool> tracing_pool;
 };
+
+/// Throws Error (kConfiguration).
+void CheckStreamOptions(const StreamOptions& options);
 
 }  // namespace bisparse
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -35,7 +36,8 @@ struct Stream::Impl {
   }
 
   void Reset() {
-    next_window = samples = kept_begin = kept_end = 0;
+    next_window = samples = kept_begin = kept_end = power_samples = 0;
+    power = 0;
     std::fill(frame_of_ring.begin(), frame_of_ring.end(), int64_t{-1});
     stats = {.sample_rate_hz = front_end.sample_rate_hz};
   }
@@ -53,8 +55,14 @@ struct Stream::Impl {
       piece = piece.subspan(static_cast<size_t>(count));
       if (samples < end) return;
       ComputeWindow();
-      const StreamWindow window{end - front_end.clip_samples, end, logits};
+      const StreamWindow window{
+          .begin = end - front_end.clip_samples,
+          .end = end,
+          .logits = logits,
+          .rms = std::sqrt(power / static_cast<double>(std::max<int64_t>(power_samples, 1)))};
       ++next_window;
+      power = 0;
+      power_samples = 0;
       callback(deliver, window);
     }
   }
@@ -73,7 +81,12 @@ struct Stream::Impl {
                    static_cast<size_t>(kept_end - kept_begin - drop) * sizeof(float));
       kept_begin += drop;
     }
-    std::transform(piece.begin(), piece.end(), kept.begin() + (kept_end - kept_begin), convert);
+    const auto to = kept.begin() + (kept_end - kept_begin);
+    std::transform(piece.begin(), piece.end(), to, convert);
+    for (auto sample = to; sample != to + std::ssize(piece); ++sample) {
+      power += static_cast<double>(*sample) * static_cast<double>(*sample);
+    }
+    power_samples += std::ssize(piece);
     kept_end += std::ssize(piece);
   }
 
@@ -125,25 +138,30 @@ struct Stream::Impl {
   int64_t next_window = 0, samples = 0;
   std::vector<float> kept;
   int64_t kept_begin = 0, kept_end = 0;
+  double power = 0;  ///< sum of squares of the power_samples that were kept since the window before
+  int64_t power_samples = 0;
   std::vector<float> ring_m;  ///< [inner frames][mels]
   std::vector<int64_t> frame_of_ring;
   std::vector<float> edge_m, features, logits;
   StreamStats stats;
 };
 
+void CheckStreamOptions(const StreamOptions& options) {
+  constexpr int32_t kMostHopFrames = 1 << 20;
+  if (options.hop_frames >= 1 && options.hop_frames <= kMostHopFrames) return;
+  Fail(ErrorKind::kConfiguration, "StreamOptions", "hop_frames = {}, allowed are 1 to {}",
+       options.hop_frames, kMostHopFrames);
+}
+
 inline namespace BISPARSE_VERSION_NAMESPACE {
 
 Stream Engine::NewStream(const StreamOptions& options) const {
-  constexpr int32_t kMostHopFrames = 1 << 20;
   Impl& engine = impl();
   if (!engine.log_mel) {
     Fail(ErrorKind::kConfiguration, "Engine::NewStream",
          "the model has no front end (hint: give features to Run)");
   }
-  if (options.hop_frames < 1 || options.hop_frames > kMostHopFrames) {
-    Fail(ErrorKind::kConfiguration, "StreamOptions", "hop_frames = {}, allowed are 1 to {}",
-         options.hop_frames, kMostHopFrames);
-  }
+  CheckStreamOptions(options);
   engine.CheckProcess("Engine::NewStream");
   return Stream(std::make_unique<Stream::Impl>(engine, options));
 }

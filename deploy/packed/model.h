@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "bisparse/detection.h"
 #include "bisparse/shape.h"
 #include "deploy/frontend/front_end.h"
 #include "deploy/packed/layout.h"
@@ -166,6 +167,8 @@ struct Model {
   std::vector<Layer> layers;
   std::vector<std::string> class_names;  ///< empty or one per output
   std::optional<FrontEnd> front_end;
+  std::optional<DetectionOptions>
+      detection;  ///< how words are told in a stream; none: the defaults
   Provenance provenance;
   /// Keeps what the spans point into alive: a copy or mapping of the file, or vectors of the builder.
   std::shared_ptr<const void> storage;

@@ -207,6 +207,20 @@ FrontEnd ReadFrontEnd(const schema::FrontEnd& stored, const std::string& model_l
   return f;
 }
 
+DetectionOptions ReadDetection(const schema::Detection& stored) {
+  DetectionOptions d;
+  d.average_ms = stored.average_ms();
+  d.threshold = stored.threshold();
+  d.least_ms = stored.least_ms();
+  d.refractory_ms = stored.refractory_ms();
+  d.gate_db = stored.gate_db();
+  if (stored.words() == nullptr) return d;
+  for (const schema::WordThreshold* word : *stored.words()) {
+    d.words.push_back({ToName(*word->word()), word->threshold()});
+  }
+  return d;
+}
+
 /// `bytes` lie at a 64-byte boundary and live as long as `storage`.
 Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
                    std::shared_ptr<const void> storage) {
@@ -246,6 +260,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
     }
   }
   if (stored.front_end() != nullptr) model.front_end = ReadFrontEnd(*stored.front_end(), location);
+  if (stored.detection() != nullptr) model.detection = ReadDetection(*stored.detection());
   const schema::Provenance& p = *stored.provenance();
   model.provenance = {ToString(p.config_text()), ToString(p.version()), ToString(p.created_utc()),
                       p.seed(), p.validation_accuracy()};
@@ -307,6 +322,16 @@ Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEn
       f.high_hz, f.log_floor, static_cast<schema::FeatureNorm>(f.norm), f.offset, f.scale);
 }
 
+Offset<schema::Detection> WriteDetection(FlatBufferBuilder& builder, const DetectionOptions& d) {
+  std::vector<Offset<schema::WordThreshold>> words;
+  for (const WordThreshold& word : d.words) {
+    words.push_back(
+        schema::CreateWordThreshold(builder, builder.CreateString(word.word), word.threshold));
+  }
+  return schema::CreateDetection(builder, d.average_ms, d.threshold, builder.CreateVector(words),
+                                 d.least_ms, d.refractory_ms, d.gate_db);
+}
+
 /// Enough for what is not weights, owners or configuration text: names, tables, alignment.
 uint64_t EstimateBytes(const Model& model) {
   uint64_t bytes = 4096 + model.provenance.config_text.size() + model.class_names.size() * 300;
@@ -336,6 +361,8 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   if (!model.class_names.empty()) class_names = builder.CreateVectorOfStrings(model.class_names);
   Offset<schema::FrontEnd> front_end;
   if (model.front_end) front_end = WriteFrontEnd(builder, *model.front_end);
+  Offset<schema::Detection> detection;
+  if (model.detection) detection = WriteDetection(builder, *model.detection);
   const Provenance& p = model.provenance;
   const auto provenance = schema::CreateProvenance(
       builder, builder.CreateString(p.config_text), builder.CreateString(p.version),
@@ -344,7 +371,7 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   const auto name = builder.CreateString(model.name);
   builder.Finish(schema::CreateModel(builder, name, &input, layer_vector, class_names, front_end,
                                      provenance, static_cast<schema::NumberFormat>(model.format),
-                                     model.input_scale, model.input_zero));
+                                     model.input_scale, model.input_zero, detection));
 
   const std::span<const uint8_t> payload(builder.GetBufferPointer(), builder.GetSize());
   Header header;

@@ -14,6 +14,7 @@
 #include "deploy/base/check.h"
 #include "deploy/frontend/log_mel.h"
 #include "deploy/ops/operator.h"
+#include "deploy/packed/detection.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/layer_check.h"
 #include "deploy/packed/limits.h"
@@ -171,6 +172,10 @@ void ValidateModel(const Model& model, const std::string& location) {
   CheckLayers(model, location);
   CheckClassNames(model, location);
   if (model.front_end) CheckFrontEnd(model, location);
+  if (model.detection) {
+    const std::string fault = DetectionFault(*model.detection, model.class_names);
+    if (!fault.empty()) Fail(ErrorKind::kData, location + ": detection", "{}", fault);
+  }
   const double accuracy = model.provenance.validation_accuracy;
   if (!std::isfinite(accuracy) || accuracy > 1.0) {
     Fail(ErrorKind::kData, location,

@@ -42,7 +42,9 @@ class EngineAccess;  // of the library's own
 
 inline namespace BISPARSE_VERSION_NAMESPACE {
 
-class Stream;  // stream.h
+class Detector;           // detector.h
+struct DetectionOptions;  // detection.h
+class Stream;             // stream.h
 struct StreamOptions;
 
 /// How weights and activations are used. Every mode computes the same network.
@@ -153,6 +155,8 @@ class BISPARSE_API Engine {
   /// Sound without end, piece by piece (stream.h). Throws Error (kConfiguration) for a model without a front end and for
   /// options out of range.
   Stream NewStream(const StreamOptions& options) const;
+  /// How words are told in a stream (detector.h): what the model file says, else the defaults.
+  const DetectionOptions& detection() const;
   /// The features that RunPcm computes, input_shape().elements() floats.
   void ComputeFeatures(std::span<const float> samples, std::span<float> features) const;
 
@@ -163,6 +167,7 @@ class BISPARSE_API Engine {
 
  private:
   friend class ::bisparse::EngineAccess;  // engines of models without a file (tests, benchmarks)
+  friend class Detector;
   friend class Stream;
   struct BISPARSE_HIDDEN Impl;
   BISPARSE_HIDDEN explicit Engine(std::unique_ptr<Impl> impl);
