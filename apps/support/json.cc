@@ -12,6 +12,10 @@ std::string JsonText(const nlohmann::ordered_json& json) {
   return ShownLines(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
 }
 
+std::string JsonLine(const nlohmann::ordered_json& json) {
+  return ShownLines(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
+}
+
 void WriteJson(const nlohmann::ordered_json& json, const std::string& path) {
   if (path == "-") return WriteResult(JsonText(json));
   WriteFileAtomically(path, JsonText(json));

@@ -13,6 +13,9 @@ namespace bisparse::apps {
 /// terminal is escaped.
 std::string JsonText(const nlohmann::ordered_json& json);
 
+/// The same on one line.
+std::string JsonLine(const nlohmann::ordered_json& json);
+
 /// Writes it whole or not at all (WriteFileAtomically); "-" is stdout.
 void WriteJson(const nlohmann::ordered_json& json, const std::string& path);
 

@@ -60,7 +60,8 @@ TEST_F(Programs, RefuseModelsThatAreMissingBrokenOrSomethingElse) {
   WriteTone("a.wav", 300);
   for (const std::string& program : kPrograms) {
     if (program == "bisparse-synthesise") continue;
-    const std::string more = program == "bisparse-classify"   ? " a.wav"
+    const std::string more = program == "bisparse-classify" || program == "bisparse-listen"
+                                 ? " a.wav"
                              : program == "bisparse-evaluate" ? " --data test"
                                                               : "";
     ExpectError(program, "absent.bisparse" + more, 3, "absent.bisparse: cannot be opened: ");

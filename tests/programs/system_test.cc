@@ -137,7 +137,8 @@ TEST_F(System, PipesAreNotWaitedFor) {
   ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
   for (const std::string& program : kPrograms) {
     if (program == "bisparse-synthesise") continue;
-    const std::string more = program == "bisparse-classify"   ? " a.wav"
+    const std::string more = program == "bisparse-classify" || program == "bisparse-listen"
+                                 ? " a.wav"
                              : program == "bisparse-evaluate" ? " --data test"
                                                               : "";
     ExpectError(program, "pipe" + more, 3, "pipe: is not a regular file but a pipe");
@@ -279,7 +280,8 @@ TEST_F(System, FaultsOfTheSystemAreNoInternalErrors) {
   const std::string name(300, 'x');
   for (const std::string& program : kPrograms) {
     if (program == "bisparse-synthesise") continue;
-    const std::string more = program == "bisparse-classify"   ? " a.wav"
+    const std::string more = program == "bisparse-classify" || program == "bisparse-listen"
+                                 ? " a.wav"
                              : program == "bisparse-evaluate" ? " --data test"
                                                               : "";
     ExpectError(program, name + more, 3, "File name too long");

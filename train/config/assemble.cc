@@ -181,7 +181,10 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
   }
   BISPARSE_CHECK(next_weights == weights.size() && next_affine == affines.size());
   model.class_names = std::move(class_names);
-  if (config.data.kind == data::DatasetKind::kSpeechCommands) model.front_end = config.front_end;
+  if (config.data.kind == data::DatasetKind::kSpeechCommands) {
+    model.front_end = config.front_end;
+    if (config.detection != DetectionOptions()) model.detection = config.detection;
+  }
   model.provenance = std::move(provenance);
   model.storage = storage;
   packed::ValidateModel(model, config.path.empty() ? config.name : config.path);

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "bisparse/detection.h"
 #include "bisparse/shape.h"
 #include "data/config.h"
 #include "deploy/frontend/front_end.h"
@@ -218,7 +219,8 @@ struct Config {
   std::string name;  ///< of the network and the run; the file's stem by default
   uint64_t seed = 1;
   data::DatasetConfig data;
-  FrontEnd front_end;  ///< speech only
+  FrontEnd front_end;          ///< speech only
+  DetectionOptions detection;  ///< speech only
   NetworkConfig network;
   TrainConfig train;
 };

@@ -196,6 +196,16 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Text("runs", t.runs, "Folder of the run folders; a run lives in runs/name.", Need::kOptional);
 }
 
+void VisitDetection(SchemaVisitor& v, DetectionOptions& d) {
+  constexpr Range kMs{0.0, 60e3};
+  v.Real("average_ms", d.average_ms, kMs, "Each word's probability is averaged over so much time.");
+  v.Real("threshold", d.threshold, kFraction, "A word is heard where its average reaches this.");
+  v.Real("least_ms", d.least_ms, kMs, "… and stays there so long.");
+  v.Real("refractory_ms", d.refractory_ms, kMs, "After a word none is heard for so long.");
+  v.Real("gate_db", d.gate_db, {-200.0, 0.0},
+         "Windows that are quieter than this, of full scale, hold no word; -200: no gate.");
+}
+
 }  // namespace
 
 std::string Range::Text() const {
@@ -217,6 +227,9 @@ void VisitConfig(SchemaVisitor& v, Config& config) {
   v.Only(speech, "data.type: speech_commands", [&] {
     v.Section("front_end", "Recording to log-mel features; kept in the model file.",
               [&] { VisitFrontEnd(v, config.front_end); });
+    v.Section("detection",
+              "How words are told in a stream (bisparse-listen); kept in the model file.",
+              [&] { VisitDetection(v, config.detection); });
   });
   v.Layers("network", config.network.layers, "The layers, first to last.");
   v.Section("train", "How it is learned.", [&] { VisitTrain(v, config.train); });
