@@ -43,7 +43,8 @@ void ForEachTap(const Layer& layer, const Visit& visit) {
 
 template <class T>
 void RunMax(const Layer& layer, const Map<T>& in, std::span<T> out) {
-  std::fill(out.begin(), out.end(), std::numeric_limits<T>::lowest());
+  using Limits = std::numeric_limits<T>;
+  std::fill(out.begin(), out.end(), Limits::has_infinity ? -Limits::infinity() : Limits::lowest());
   ForEachTap(layer, [&](size_t element, int64_t y, int64_t x, int64_t c) {
     out[element] = std::max(out[element], in.x[in.Index(y, x, c)]);
   });
