@@ -4,6 +4,7 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <utility>
@@ -239,7 +240,17 @@ class Writer {
       weight = graph_.Tensor(name + ".weight", dims, ordered(layer.weight_op));
       bias = graph_.Tensor(name + ".bias", {outputs}, layer.bias_o);
     } else {
-      const QuantisedWeights q = QuantiseWeights(layer);
+      QuantisedWeights q = QuantiseWeights(layer);
+      // An output without weights may have any scale: one in which its bias has 2^20 steps.
+      const auto positions = static_cast<ptrdiff_t>(q.weight_op.size() / q.scale_o.size());
+      for (size_t o = 0; o < q.scale_o.size(); ++o) {
+        const auto row = q.weight_op.begin() + static_cast<ptrdiff_t>(o) * positions;
+        if (layer.bias_o[o] == 0 ||
+            std::any_of(row, row + positions, [](int8_t w) { return w != 0; })) {
+          continue;
+        }
+        q.scale_o[o] = std::abs(layer.bias_o[o]) / (1 << 20) / at_.steps.scale;
+      }
       const auto zeros = std::vector<int8_t>(static_cast<size_t>(outputs));
       weight = Dequantised(name + ".weight", conv ? 0 : 1,
                            graph_.Tensor(name + ".weight.s8", dims, ordered(q.weight_op)),
