@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stream and a detector behind a program: events on stdout as they come, how long it took on stderr. Tested in:
+// A program's stream and detector: events on stdout as they come, how long it took on stderr. Tested in:
 // tests/programs/listen_test.cc.
 #ifndef BISPARSE_APPS_SUPPORT_HEARING_H_
 #define BISPARSE_APPS_SUPPORT_HEARING_H_
