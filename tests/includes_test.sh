@@ -16,12 +16,12 @@ forbid() {  # forbid PATTERN FOLDER… : no file below the folders may match
 forbid '#include [<"](torch|ATen|c10)/' deploy data train/config apps/*.cc apps/support
 forbid '#include <(torch|ATen|c10)/' $(find apps/peers -name '*.h') $(find apps/peers -name '*.cc' ! -name libtorch.cc)
 forbid '#include <(oneapi/dnnl|onnx|Eigen/Sparse)' deploy data train apps/*.cc apps/support
-forbid '#include [<"](oneapi/)?tbb' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd deploy/include data train apps
+forbid '#include [<"](oneapi/)?tbb' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd deploy/reference deploy/include data train apps
 forbid '#include <hwy/' deploy/base deploy/frontend deploy/packed deploy/engine deploy/include data train apps
 forbid '#include "(data|train|apps)/' deploy
 forbid '#include "(train|apps)/' data
 forbid '#include "apps/' train
-forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd
+forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd deploy/reference
 forbid '#include "deploy/(ops|simd)/' deploy/base deploy/frontend
 # What an operator is belongs to the model; its kernels do not.
 found=$(grep -rnE --include='*.h' --include='*.cc' '#include "deploy/(ops|simd)/' deploy/packed |

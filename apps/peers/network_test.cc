@@ -12,10 +12,10 @@
 #include "apps/peers/quantise.h"
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
-#include "deploy/engine/random_model.h"
-#include "deploy/engine/reference.h"
 #include "deploy/packed/example_model.h"
 #include "deploy/packed/pack.h"
+#include "deploy/reference/random_model.h"
+#include "deploy/reference/reference.h"
 
 namespace bisparse::peers {
 namespace {

@@ -13,9 +13,9 @@
 #include "bisparse/error.h"
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
-#include "deploy/engine/random_model.h"
-#include "deploy/engine/reference.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/reference/random_model.h"
+#include "deploy/reference/reference.h"
 #include "train/config/assemble.h"
 #include "train/config/load.h"
 #ifdef BISPARSE_HAVE_ONNX

@@ -13,8 +13,8 @@
 #include "bisparse/stream.h"
 #include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
-#include "deploy/engine/random_model.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/reference/random_model.h"
 
 namespace {
 std::atomic<int64_t> allocations{0}, alive{0};

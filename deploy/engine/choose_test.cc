@@ -19,10 +19,10 @@
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/machines.h"
 #include "deploy/engine/plan.h"
-#include "deploy/engine/random_model.h"
 #include "deploy/ops/lists.h"
 #include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/reference/random_model.h"
 
 namespace bisparse {
 namespace {

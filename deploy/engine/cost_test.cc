@@ -17,9 +17,9 @@
 #include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
 #include "deploy/engine/machines.h"
-#include "deploy/engine/random_model.h"
 #include "deploy/ops/lists.h"
 #include "deploy/ops/quantise.h"
+#include "deploy/reference/random_model.h"
 
 namespace bisparse {
 namespace {

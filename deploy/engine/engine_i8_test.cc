@@ -12,9 +12,9 @@
 #include "deploy/base/random.h"
 #include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
-#include "deploy/engine/random_model.h"
-#include "deploy/engine/reference.h"
 #include "deploy/ops/shared/test_util.h"
+#include "deploy/reference/random_model.h"
+#include "deploy/reference/reference.h"
 
 namespace bisparse {
 namespace {

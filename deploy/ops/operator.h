@@ -3,7 +3,7 @@
 // work, says what int8 makes of it, and computes it from its definition, in f32 and in int8. The functions of an entry lie in
 // the operator's folder (op.h, op.cc); ValidateModel, I8Fault and the references ask the table and know no operator.
 // These files belong to the library deploy_packed: no Highway, no engine.
-// Read first: deploy/packed/model.h. Tested in: operator_test.cc, deploy/packed/model_test.cc, deploy/engine/reference_test.cc.
+// Read first: deploy/packed/model.h. Tested in: operator_test.cc, deploy/packed/model_test.cc, deploy/reference/reference_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_OPERATOR_H_
 #define BISPARSE_DEPLOY_OPS_OPERATOR_H_
 

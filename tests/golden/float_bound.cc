@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "deploy/base/check.h"
-#include "deploy/engine/reference.h"
 #include "deploy/packed/pack.h"
+#include "deploy/reference/reference.h"
 
 namespace bisparse {
 namespace {

@@ -22,11 +22,11 @@
 #include "deploy/base/file.h"
 #include "deploy/base/random.h"
 #include "deploy/engine/engine_access.h"
-#include "deploy/engine/random_model.h"
-#include "deploy/engine/reference.h"
 #include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/example_model.h"
 #include "deploy/packed/model_file.h"
+#include "deploy/reference/random_model.h"
+#include "deploy/reference/reference.h"
 #include "tests/golden/float_bound.h"
 
 namespace bisparse {

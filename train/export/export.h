@@ -69,7 +69,7 @@ FormatLoss MeasureLoss(const packed::Model& f32, const packed::Model& i8,
 void RequireSmallLoss(const FormatLoss& loss, double max_loss, const std::string& location);
 
 /// Throws Error (kInternal) where the engine, in any mode, gives other bits than the int8 format's
-/// definition (deploy/engine/reference.h) on x_bhwc.
+/// definition (deploy/reference/reference.h) on x_bhwc.
 void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc);
 
 struct ExportOptions {

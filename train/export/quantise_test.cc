@@ -19,11 +19,11 @@
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
 #include "deploy/base/test_seed.h"
-#include "deploy/engine/random_model.h"
-#include "deploy/engine/reference.h"
 #include "deploy/ops/operator.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/pack.h"
+#include "deploy/reference/random_model.h"
+#include "deploy/reference/reference.h"
 
 namespace bisparse::train {
 namespace {

@@ -4,7 +4,7 @@
 //   int8  acc[o] = bias[o] + Σ_p weight[o][p]·q[p], padding is the input's zero;
 //         q = clamp(((acc + 2^(shift−1)) >> shift) + output_zero, 0, 255), or acc where the layer gives the logits
 // Read first: deploy/packed/layout.h, NumberFormat in deploy/packed/model.h. Tested in: deploy/packed/model_i8_test.cc,
-// deploy/engine/reference_test.cc.
+// deploy/reference/reference_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_WEIGHTS_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_WEIGHTS_H_
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Networks of random layers for tests of the engine: sizes that do not divide, padding, strides,
-// every form of packing and k-WTA. Read first: deploy/packed/model.h. Used by: engine_test.cc,
+// every form of packing and k-WTA. Read first: deploy/packed/model.h. Used by: deploy/engine/engine_test.cc,
 // reference_test.cc.
-#ifndef BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
-#define BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
+#ifndef BISPARSE_DEPLOY_REFERENCE_RANDOM_MODEL_H_
+#define BISPARSE_DEPLOY_REFERENCE_RANDOM_MODEL_H_
 
 #include <cstdint>
 
@@ -30,4 +30,4 @@ packed::Model MakeRandomI8Model(uint64_t seed, const RandomModelOptions& options
 
 }  // namespace bisparse
 
-#endif  // BISPARSE_DEPLOY_ENGINE_RANDOM_MODEL_H_
+#endif  // BISPARSE_DEPLOY_REFERENCE_RANDOM_MODEL_H_

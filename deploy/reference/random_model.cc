@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: random_model.h. Graphs: random_graph.cc. Tested in: engine_test.cc, reference_test.cc.
-#include "deploy/engine/random_model.h"
+// Read first: random_model.h. Graphs: random_graph.cc. Tested in: deploy/engine/engine_test.cc, reference_test.cc.
+#include "deploy/reference/random_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "deploy/engine/random_graph.h"
-#include "deploy/engine/random_layers.h"
+#include "deploy/reference/random_graph.h"
+#include "deploy/reference/random_layers.h"
 
 namespace bisparse {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: random_layers.h. Tested in: engine_test.cc, reference_test.cc.
-#include "deploy/engine/random_layers.h"
+// Read first: random_layers.h. Tested in: deploy/engine/engine_test.cc, reference_test.cc.
+#include "deploy/reference/random_layers.h"
 
 #include <algorithm>
 #include <cmath>

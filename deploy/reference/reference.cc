@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: reference.h. Tested in: engine_test.cc, reference_test.cc.
-#include "deploy/engine/reference.h"
+// Read first: reference.h. Tested in: deploy/engine/engine_test.cc, reference_test.cc.
+#include "deploy/reference/reference.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8: the reference against numbers worked out by hand; random models are valid, differ, reach
 // every kind of layer and use the whole range of u8; their files hold the same numbers.
-#include "deploy/engine/reference.h"
+#include "deploy/reference/reference.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "deploy/base/random.h"
-#include "deploy/engine/random_model.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/model_file.h"
+#include "deploy/reference/random_model.h"
 
 namespace bisparse {
 namespace {

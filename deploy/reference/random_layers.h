@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers drawn at random, one after another: what chains (random_model.cc) and graphs (random_graph.cc) are built of.
 // Read first: random_model.h.
-#ifndef BISPARSE_DEPLOY_ENGINE_RANDOM_LAYERS_H_
-#define BISPARSE_DEPLOY_ENGINE_RANDOM_LAYERS_H_
+#ifndef BISPARSE_DEPLOY_REFERENCE_RANDOM_LAYERS_H_
+#define BISPARSE_DEPLOY_REFERENCE_RANDOM_LAYERS_H_
 
 #include <cstdint>
 #include <deque>
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "deploy/base/random.h"
-#include "deploy/engine/random_model.h"
 #include "deploy/packed/model.h"
+#include "deploy/reference/random_model.h"
 
 namespace bisparse {
 
@@ -71,4 +71,4 @@ class RandomLayers {
 
 }  // namespace bisparse
 
-#endif  // BISPARSE_DEPLOY_ENGINE_RANDOM_LAYERS_H_
+#endif  // BISPARSE_DEPLOY_REFERENCE_RANDOM_LAYERS_H_

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: random_graph.h. A block leaves one value; every value in it has a reader. Tested in: reference_test.cc.
-#include "deploy/engine/random_graph.h"
+#include "deploy/reference/random_graph.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
 
-#include "deploy/engine/random_layers.h"
 #include "deploy/ops/operator.h"
 #include "deploy/packed/graph.h"
+#include "deploy/reference/random_layers.h"
 
 namespace bisparse {
 namespace {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The graphs of random_model.h. Read first: random_model.h, deploy/packed/graph.h. Tested in: reference_test.cc.
-#ifndef BISPARSE_DEPLOY_ENGINE_RANDOM_GRAPH_H_
-#define BISPARSE_DEPLOY_ENGINE_RANDOM_GRAPH_H_
+#ifndef BISPARSE_DEPLOY_REFERENCE_RANDOM_GRAPH_H_
+#define BISPARSE_DEPLOY_REFERENCE_RANDOM_GRAPH_H_
 
 #include <cstdint>
 
-#include "deploy/engine/random_model.h"
+#include "deploy/reference/random_model.h"
 
 namespace bisparse {
 
@@ -18,4 +18,4 @@ packed::Model MakeRandomI8Graph(uint64_t seed, const RandomModelOptions& options
 
 }  // namespace bisparse
 
-#endif  // BISPARSE_DEPLOY_ENGINE_RANDOM_GRAPH_H_
+#endif  // BISPARSE_DEPLOY_REFERENCE_RANDOM_GRAPH_H_

@@ -2,9 +2,9 @@
 // A network straight from its definitions: scalar; no kernel, no plan. f32: sums in double, each
 // layer's output rounded to float. int8: sums in int64, exact. For tests of the engine, and what an
 // int8 model is checked against before it is written. Read first: deploy/packed/model.h.
-// Tested in: engine_test.cc, reference_test.cc.
-#ifndef BISPARSE_DEPLOY_ENGINE_REFERENCE_H_
-#define BISPARSE_DEPLOY_ENGINE_REFERENCE_H_
+// Tested in: deploy/engine/engine_test.cc, reference_test.cc.
+#ifndef BISPARSE_DEPLOY_REFERENCE_REFERENCE_H_
+#define BISPARSE_DEPLOY_REFERENCE_REFERENCE_H_
 
 #include <cstdint>
 #include <span>
@@ -36,4 +36,4 @@ ReferenceRunI8 RunReferenceI8(const packed::Model& model, std::span<const float>
 
 }  // namespace bisparse
 
-#endif  // BISPARSE_DEPLOY_ENGINE_REFERENCE_H_
+#endif  // BISPARSE_DEPLOY_REFERENCE_REFERENCE_H_
