@@ -237,6 +237,7 @@ packed::Model Dequantise(const packed::Model& model) {
     layer.bias_i32_o = {};
     layer.shift_o = {};
     layer.scale_o = {};
+    layer.table = {};
     layer.output_scale = 0;
     layer.output_zero = 0;
     layer.input_shift = {};

@@ -184,6 +184,9 @@ class Writer {
   void AddMaxPool(const DenseLayer& layer) { AddPool(layer, "MaxPool"); }
   void AddAvgPool(const DenseLayer& layer) { AddPool(layer, "AveragePool"); }
 
+  void AddSigmoid(const DenseLayer& layer) {
+    at_.name = graph_.Node("Sigmoid", layer.name, {at_.name});
+  }
   void AddRelu(const DenseLayer& layer) { at_.name = graph_.Node("Relu", layer.name, {at_.name}); }
 
   /// The names of a layer's inputs, all of them maps.
@@ -361,6 +364,7 @@ class Writer {
       {LayerKind::kAdd, &Writer::AddSum},
       {LayerKind::kMultiply, &Writer::AddProduct},
       {LayerKind::kConcat, &Writer::AddConcat},
+      {LayerKind::kSigmoid, &Writer::AddSigmoid},
   };
 
   const DenseNetwork& network_;

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <map>
 
+#include "deploy/ops/activation/op.h"
 #include "deploy/packed/example_model.h"
 
 namespace bisparse::peers {
@@ -97,6 +98,22 @@ packed::Model GraphModel() {
   const char* const names[] = {"conv", "pool", "gate", "product", "sum", "concat"};
   for (size_t i = 0; i < model.layers.size(); ++i) model.layers[i].name = names[i];
   return model;
+}
+
+TEST(OnnxFile, HoldsEveryActivation) {
+  for (const packed::Activation& activation : packed::Activations()) {
+    SCOPED_TRACE(activation.name);
+    packed::Model chain;
+    chain.name = "smooth";
+    chain.input = {3, 2, 4};
+    packed::Layer layer;
+    layer.kind = activation.kind;
+    layer.name = activation.name;
+    layer.input = layer.output = chain.input;
+    chain.layers = {layer};
+    packed::ValidateModel(chain, "chain");
+    Check(Parse(OnnxFile(MakeDenseNetwork(chain))));
+  }
 }
 
 TEST(OnnxFile, HoldsAGraph) {

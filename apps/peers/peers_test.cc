@@ -102,7 +102,7 @@ network:
 TEST_P(PeerTest, AgreesOnRandomNetworks) {
   for (uint64_t seed = 1; seed <= 20 && !IsSkipped(); ++seed) {
     SCOPED_TRACE(seed);
-    ExpectAgreement(MakeRandomModel(seed, {.exact = false}), 1, 3);
+    ExpectAgreement(MakeRandomModel(seed, {.exact = false, .smooth = false}), 1, 3);
   }
 }
 
@@ -110,7 +110,8 @@ TEST_P(PeerTest, AgreesOnRandomGraphs) {
   int joins = 0;
   for (uint64_t seed = 1; seed <= 12 && !IsSkipped(); ++seed) {
     SCOPED_TRACE(seed);
-    const packed::Model model = MakeRandomModel(seed, {.exact = false, .graphs = true});
+    const packed::Model model =
+        MakeRandomModel(seed, {.exact = false, .graphs = true, .smooth = false});
     DenseNetwork network;
     try {
       network = MakeDenseNetwork(WithReluForKwta(model));

@@ -24,8 +24,10 @@
 #include "deploy/base/random.h"
 #include "deploy/base/test_seed.h"
 #include "deploy/engine/engine_access.h"
+#include "deploy/ops/activation/op.h"
 #include "deploy/ops/shared/test_util.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/packed/graph.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/reference/random_model.h"
 #include "deploy/reference/reference.h"
@@ -102,6 +104,37 @@ TEST(Engine, EqualsTheDefinitionOnRandomGraphs) {
   for (const uint64_t seed : TestSeeds(200)) {
     CheckAgainstReference(MakeRandomModel(seed, {.graphs = true}), seed);
     if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+/// Each activation of the engine from what the engine gave its producer.
+TEST(Engine, ActivationsAreTheirDefinitionToEightRoundings) {
+  int activations = 0;
+  for (const uint64_t seed : TestSeeds(120)) {
+    const packed::Model model = MakeRandomModel(seed, {.exact = false, .graphs = seed % 2 == 1});
+    const packed::Graph graph(model);
+    const std::vector<float> x = Features(model, 1, seed, false);
+    const Engine engine = EngineAccess::FromModel(model);
+    std::vector<std::vector<float>> outputs;
+    EngineAccess::RunTraced(engine, x, [&](size_t i, std::span<const float> output) {
+      outputs.emplace_back(output.begin(), output.end());
+      const packed::Layer& layer = model.layers[i];
+      if (packed::FindActivation(layer.kind) == nullptr) return;
+      ++activations;
+      const int32_t value = graph.inputs(static_cast<int64_t>(i))[0];
+      const packed::Map<float> input{layer.input,
+                                     value < 0 ? x : outputs[static_cast<size_t>(value)]};
+      std::vector<float> expected(output.size());
+      double unused = 0;
+      packed::OperatorOf(layer.kind).run_f32(layer, {&input, 1}, expected, unused);
+      for (size_t e = 0; e < expected.size(); ++e) {
+        ASSERT_NEAR(output[e], expected[e], 0x1p-21 * std::abs(expected[e]) + 0x1p-126)
+            << layer.name << ", element " << e;
+      }
+    });
+  }
+  if (!TestSeedIsGiven()) {
+    EXPECT_GT(activations, 20);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "deploy/base/check.h"
+#include "deploy/ops/activation/kernels.h"
+#include "deploy/ops/activation/op.h"
 #include "deploy/ops/add/kernels.h"
 #include "deploy/ops/affine/kernels.h"
 #include "deploy/ops/concat/kernels.h"
@@ -29,6 +31,9 @@ struct Room {
   std::span<const Kernel* const> (*i8)();
 };
 
+/// Activations share a room, whatever their kind.
+constexpr LayerKind kAnyActivation = LayerKind::kSigmoid;
+
 constexpr Room kRooms[] = {
     {LayerKind::kConv2d, ConvKernelsF32, ConvKernelsI8},
     {LayerKind::kDepthwiseConv2d, DepthwiseKernelsF32, DepthwiseKernelsI8},
@@ -41,11 +46,13 @@ constexpr Room kRooms[] = {
     {LayerKind::kAdd, AddKernelsF32, AddKernelsI8},
     {LayerKind::kMultiply, MultiplyKernelsF32, MultiplyKernelsI8},
     {LayerKind::kConcat, ConcatKernelsF32, ConcatKernelsI8},
+    {kAnyActivation, ActivationKernelsF32, ActivationKernelsI8},
 };
 
 }  // namespace
 
 std::span<const Kernel* const> KernelsOf(LayerKind kind, NumberFormat format) {
+  if (packed::FindActivation(kind) != nullptr) kind = kAnyActivation;
   for (const Room& room : kRooms) {
     if (room.kind == kind) return format == NumberFormat::kI8 ? room.i8() : room.f32();
   }

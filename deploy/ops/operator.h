@@ -43,7 +43,8 @@ struct Operator {
   /// 1, or for what joins values kMaxInputs: it reads 2 to that many. int8 may allow fewer.
   int32_t most_inputs = 1, most_inputs_i8 = most_inputs;
   bool has_weights = false, has_window = false;
-  bool is_view = false;  ///< its output is its input, number for number
+  bool has_table = false;  ///< int8: Layer::table is its definition
+  bool is_view = false;    ///< its output is its input, number for number
 
   OutputSteps output_steps = OutputSteps::kAsInput;
   /// What is below 0 in its input counts as 0.

@@ -26,6 +26,7 @@ namespace bisparse::packed {
 /// Of a model file.
 inline constexpr size_t kMaxLayers = 4096;
 inline constexpr int32_t kMaxInputs = 64;     ///< of a layer
+inline constexpr int32_t kTableSize = 256;    ///< of Layer::table: one for each u8
 inline constexpr size_t kMaxNameBytes = 256;  ///< of the model, its layers and its classes
 
 enum class LayerKind : uint8_t {
@@ -40,9 +41,10 @@ enum class LayerKind : uint8_t {
   kDepthwiseConv2d,
   kAdd,
   kMultiply,
-  kConcat
+  kConcat,
+  kSigmoid
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kConcat;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kSigmoid;
 const char* LayerKindName(LayerKind kind);
 
 /// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
@@ -88,6 +90,7 @@ struct Kwta {
 ///   concat            the same of each element, a sum of one.
 ///   multiply          q' = clamp((((q_0 − zero_0) · (q_1 − zero_1) + 2^(output_shift−1)) >> output_shift)
 ///                                + output_zero, 0, 255), of two inputs
+///   sigmoid           q' = table[q], of a table in the file; scale output_scale, zero output_zero (0 … 255)
 ///        There is no rounding term for a shift of 0. Scales of add and concat fit exactly:
 ///        scale_i = common · 2^input_shift[i], output_scale = common · 2^output_shift. Of multiply:
 ///        output_scale = float(scale_0 · scale_1 · 2^output_shift).
@@ -141,6 +144,9 @@ struct Layer {
   // int8 models; add, concat (and multiply, without input_shift): see NumberFormat.
   std::vector<uint8_t> input_shift;  ///< one for each input, to the left
   uint8_t output_shift = 0;          ///< of the joined value, to the right
+
+  // int8 models; activations (ops/activation/op.h).
+  std::span<const uint8_t> table;  ///< kTableSize bytes: the output for each step of the input
 
   bool IsConvolution() const {
     return kind == LayerKind::kConv2d || kind == LayerKind::kDepthwiseConv2d;

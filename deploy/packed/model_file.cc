@@ -35,11 +35,12 @@ using Vector = flatbuffers::Vector<T>;
 
 // A file of what older programs know is what it was, so that they read it too.
 constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2, kVersionGraph = 3;
-/// Version 3: a layer reads another than the one before it, or an int8 map holds values below 0.
+/// Version 3: a layer reads another than the one before it, an int8 map holds values below 0, or a layer has a table.
 uint32_t FormatVersion(const Model& model) {
-  const bool is_signed = std::any_of(model.layers.begin(), model.layers.end(),
-                                     [](const Layer& layer) { return layer.output_zero != 0; });
-  if (is_signed || !Graph(model).IsChain()) return kVersionGraph;
+  const bool is_new = std::any_of(model.layers.begin(), model.layers.end(), [](const Layer& layer) {
+    return layer.output_zero != 0 || !layer.table.empty();
+  });
+  if (is_new || !Graph(model).IsChain()) return kVersionGraph;
   return model.format == NumberFormat::kI8 ? kVersionI8 : kVersionF32;
 }
 constexpr size_t kAlignment = 64;  // of weights: a cache line, an AVX-512 register
@@ -184,6 +185,7 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.output_zero = stored.output_zero();
   layer.input_shift = ToShort<uint8_t>(stored.input_shift());
   layer.output_shift = stored.output_shift();
+  layer.table = InPlace(stored.table(), "table", location);
   return layer;
 }
 
@@ -245,7 +247,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   if (const uint32_t expected = FormatVersion(model); format_version != expected) {
     Fail(ErrorKind::kData, location, "format version = {}, {}{} is version {}: altered",
          format_version, NumberFormatName(model.format),
-         expected == kVersionGraph ? " with branches or signed maps" : "", expected);
+         expected == kVersionGraph ? " with branches, signed maps or tables" : "", expected);
   }
   if (stored.class_names() != nullptr) {
     // In double: shapes are not validated yet, their product may not fit 64 bits.
@@ -291,6 +293,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
       builder,
       std::span<const int32_t>(layer.inputs).first(names_inputs ? layer.inputs.size() : 0));
   const auto input_shifts = WriteVector(builder, std::span<const uint8_t>(layer.input_shift));
+  const auto table = WriteVector(builder, layer.table);
   const auto name = builder.CreateString(layer.name);
   Offset<schema::Packing> packing;
   if (layer.HasWeights()) {
@@ -312,7 +315,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
                              &output, has_window ? &window : nullptr, packing, kwta, owners,
                              weights, biases, weights_i8, biases_i32, shifts, scales,
                              layer.output_scale, inputs, layer.output_zero, input_shifts,
-                             layer.output_shift);
+                             layer.output_shift, table);
 }
 
 Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEnd& f) {
@@ -338,7 +341,8 @@ uint64_t EstimateBytes(const Model& model) {
   for (const Layer& layer : model.layers) {
     bytes += 1024 + layer.owner_nr.size() + layer.weight_pnl.size_bytes() +
              layer.bias_o.size_bytes() + layer.weight_i8_pnl.size_bytes() +
-             layer.bias_i32_o.size_bytes() + layer.shift_o.size() + layer.scale_o.size_bytes();
+             layer.bias_i32_o.size_bytes() + layer.shift_o.size() + layer.scale_o.size_bytes() +
+             layer.table.size();
   }
   return bytes;
 }

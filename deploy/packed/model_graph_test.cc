@@ -308,9 +308,9 @@ TEST(ModelGraph, AFileOfBranchesUnderAnotherVersionIsRefused) {
     ParseModel(bytes, "m.bisparse");
     ADD_FAILURE() << "nothing was thrown";
   } catch (const Error& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "m.bisparse: format version = 1, f32 with branches or signed maps is version 3: altered");
+    EXPECT_STREQ(error.what(),
+                 "m.bisparse: format version = 1, f32 with branches, signed maps or tables is "
+                 "version 3: altered");
   }
 }
 

@@ -211,6 +211,42 @@ TEST(ModelI8, LayersInAnOrderThatU8CannotHoldAreRefused) {
   }
 }
 
+TEST(ModelI8, ATableIsWholeAndStandsWhereItIsRead) {
+  static const std::vector<uint8_t> table(256, 7);
+  const auto smooth = [](SmallI8& s) -> Layer& {
+    s.Insert(3, LayerKind::kSigmoid);
+    Layer& layer = s.model.layers[3];
+    layer.table = table;
+    layer.output_scale = 0.5f;
+    layer.output_zero = 17;
+    return layer;
+  };
+  const std::pair<std::function<void(Layer&)>, const char*> cases[] = {
+      {[](Layer&) {}, ""},
+      {[](Layer& l) { l.table = std::span(table).first(255); },
+       "'new': table has 255 integers, 256 expected"},
+      {[](Layer& l) { l.table = {}; }, "'new': table has 0 integers, 256 expected"},
+      {[](Layer& l) { l.kind = LayerKind::kRelu; }, "'new': table has 256 integers, 0 expected"},
+      {[](Layer& l) { l.output_scale = 0; }, "'new': output_scale = 0 is not a finite number"},
+      {[](Layer& l) { l.output_zero = 256; }, "'new': output_zero = 256"},
+      {[](Layer& l) { l.output_shift = 1; }, "'new': output_shift = 1"},
+      {[](Layer& l) { l.output.width = 2; }, "'new': output = 1x2x3"},
+  };
+  for (const auto& [change, fault] : cases) {
+    SmallI8 small;
+    small.Point();
+    change(smooth(small));
+    EXPECT_THAT(FaultOf(small.model), HasSubstr(fault));
+    if (*fault == '\0') {
+      EXPECT_EQ(FaultOf(small.model), "");
+    }
+  }
+  SmallI8 after_logits;
+  after_logits.Point();
+  after_logits.Insert(5, LayerKind::kSigmoid);
+  EXPECT_THAT(FaultOf(after_logits.model), HasSubstr("int8 allows only flatten after the logits"));
+}
+
 TEST(ModelI8, LayersInAnOrderThatU8CanHoldAreValid) {
   const std::function<void(SmallI8&)> cases[] = {
       [](SmallI8& s) { s.Erase(3); },
@@ -252,6 +288,7 @@ TEST(ModelI8, AnF32ModelHoldsNothingOfInt8) {
       {[](Model& m, const SmallI8& s) { m.layers[0].shift_o = s.shift_o; }, "shift_o has 4"},
       {[](Model& m, const SmallI8& s) { m.layers[4].scale_o = s.scale_o; },
        "'norm2': scale_o has 4 floats, 0 expected"},
+      {[](Model& m, const SmallI8& s) { m.layers[1].table = s.shift_o; }, "table has 4 integers"},
       {[](Model& m, const SmallI8&) { m.layers[1].output_scale = 1; }, "output_scale = 1"},
       {[](Model& m, const SmallI8&) { m.input_scale = 1; }, "input_scale = 1, input_zero = 0, 0"},
       {[](Model& m, const SmallI8&) { m.input_zero = 1; }, "input_zero = 1"},

@@ -110,8 +110,8 @@ const Refusal kModelRefusals[] = {
        m.At("conv1").kind = LayerKind::kDepthwiseConv2d;
        m.At("conv1").output.channels = m.At("conv1").input.channels;
      }},
-    {"UnknownKind", "layer 'relu2': kind = 12 is unknown",
-     [](B& m) { m.At("relu2").kind = LayerKind{12}; }},
+    {"UnknownKind", "layer 'relu2': kind = 250 is unknown",
+     [](B& m) { m.At("relu2").kind = LayerKind{250}; }},
     {"EmptyOutput", "layer 'conv2': output = 4x0x16 is no map of 1 to 67108864 elements",
      [](B& m) { m.At("conv2").output.width = 0; }},
     {"ClassNameCount", "2 class names for 3 outputs", [](B& m) { m.class_names.pop_back(); }},

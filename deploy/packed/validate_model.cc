@@ -131,6 +131,8 @@ void CheckLayers(const Model& model, const std::string& location) {
                    Text(check.inputs[0].shape));
     }
     check.CheckShape("output", layer.output);
+    const bool has_table = i8 && OperatorOf(layer.kind).has_table;
+    check.CheckSize("table", layer.table, has_table ? kTableSize : 0);
     OperatorOf(layer.kind).check(check);
     values.push_back({layer.output, OutputQuantisation(layer, check.inputs[0].steps)});
     weights += DenseWeights(layer);

@@ -156,6 +156,8 @@ class GraphBuilder : RandomLayers {
       Add(LayerKind::kRelu, at_);
     } else if (Chance(80)) {
       Kwta();
+    } else if (MayBeSmooth()) {
+      Smooth();
     }
   }
 
@@ -234,6 +236,8 @@ class GraphBuilder : RandomLayers {
         logits ? FillScales(layer) : FillShifts(layer, inputs[0], negatives);
       } else if (packed::OperatorOf(layer.kind).most_inputs > 1) {
         FillJoin(layer, inputs, negatives);
+      } else if (packed::OperatorOf(layer.kind).has_table) {
+        FillTable(layer, ValueOf(inputs[0]));
       }
       maps_.push_back(Run(layer, inputs));
       steps_.push_back(packed::OutputQuantisation(layer, ValueOf(inputs[0])));

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <utility>
+
+#include "deploy/ops/activation/op.h"
 
 namespace bisparse {
 
@@ -194,6 +197,27 @@ void RandomLayers::Pool(bool max) {
   const Shape output = packed::WindowOutput(at_, w, at_.channels);
   if (output.height < 1 || output.width < 1) return;
   Add(max ? LayerKind::kMaxPool : LayerKind::kAvgPool, output).window = w;
+}
+
+void RandomLayers::Smooth() {
+  const std::span<const packed::Activation> all = packed::Activations();
+  Add(all[static_cast<size_t>(Int(0, static_cast<int32_t>(all.size()) - 1))].kind, at_);
+}
+
+void RandomLayers::FillTable(Layer& layer, const packed::Quantisation& input) {
+  const packed::Activation& activation = *packed::FindActivation(layer.kind);
+  double low = 0, high = 0;
+  for (int32_t q = 0; q < packed::kTableSize; ++q) {
+    const double y = activation.f(double{input.scale} * (q - input.zero));
+    low = std::min(low, y);
+    high = std::max(high, y);
+  }
+  const double steps = (high - low) / 254 / model_.input_scale;
+  layer.output_scale =
+      std::ldexp(model_.input_scale, static_cast<int>(std::ceil(std::log2(steps))));
+  layer.output_zero = static_cast<int32_t>(std::ceil(-low / double{layer.output_scale}));
+  layer.table = storage_->bytes.emplace_back(
+      packed::ActivationTable(activation, input, {layer.output_scale, layer.output_zero}));
 }
 
 int32_t RandomLayers::Divisor(int32_t n) {

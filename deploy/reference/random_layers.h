@@ -21,7 +21,7 @@ class RandomLayers {
   /// What a model's spans point into; deques so that growing moves nothing.
   struct Storage {
     std::deque<std::vector<float>> floats;
-    std::deque<std::vector<uint8_t>> bytes;  // owners, shifts
+    std::deque<std::vector<uint8_t>> bytes;  // owners, shifts, tables
     std::deque<std::vector<int8_t>> weights_i8;
     std::deque<std::vector<int32_t>> biases_i32;
   };
@@ -52,6 +52,12 @@ class RandomLayers {
   void Affine();
   void Pool(bool max);
   void Kwta();
+  /// Of f32 where sums need not be exact, and of int8 (its table: FillTable).
+  bool MayBeSmooth() const { return options_.smooth && (IsI8() || !options_.exact); }
+  void Smooth();
+  /// int8: steps that hold what the activation makes of all the steps of its input, a power of two times the network's
+  /// input_scale; its table.
+  void FillTable(packed::Layer& layer, const packed::Quantisation& input);
 
   CounterRandom random_;
   const RandomModelOptions options_;

@@ -79,7 +79,7 @@ class ChainBuilder : RandomLayers {
       if (Chance(3)) shift = static_cast<uint8_t>(30 * Int(0, 1));
     }
     layer.shift_o = shift_o;
-    layer.output_scale = (0.5f + random_.Uniform()) / 128.0f;
+    const float output_scale = layer.output_scale = (0.5f + random_.Uniform()) / 128.0f;
     if (Chance(30)) Pool(true);
     if (may_flatten && Chance(15)) Flatten();
     if (Chance(15)) Pool(true);
@@ -89,9 +89,15 @@ class ChainBuilder : RandomLayers {
     if (may_flatten && Chance(15)) Flatten();
     if (Chance(15)) Kwta();
     if (Chance(10)) Add(LayerKind::kRelu, at_);
+    if (MayBeSmooth() && Chance(15)) {
+      Smooth();
+      // Between the layer with weights and this one relu and kwta alone change the steps; there are no negative ones.
+      FillTable(model_.layers.back(), {output_scale, 0});
+    }
   }
 
   void Decorate() {
+    if (MayBeSmooth() && Chance(20)) Smooth();
     if (Chance(20)) Affine();
     if (Chance(40)) Add(LayerKind::kRelu, at_);
     if (Chance(50)) Pool(Chance(60));

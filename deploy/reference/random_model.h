@@ -18,6 +18,8 @@ struct RandomModelOptions {
   bool quads = true;
   /// Values with several readers, joined by add, multiply and concat; int8 maps that hold values below 0.
   bool graphs = false;
+  /// Activations, in int8 and where sums need not be exact.
+  bool smooth = true;
 };
 
 /// The same network for the same seed and options; it owns its weights (storage).

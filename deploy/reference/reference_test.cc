@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "deploy/base/random.h"
+#include "deploy/ops/activation/op.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/reference/random_model.h"
@@ -179,7 +180,7 @@ TEST(RandomI8Model, IsValidAndReachesEveryKindOfLayer) {
     last_conv += conv;
     pool_first += !model.layers.front().HasWeights();
   }
-  EXPECT_EQ(kinds.size(), 9u);
+  EXPECT_EQ(kinds.size(), 9u + packed::Activations().size());
   EXPECT_GT(last_conv, 10);
   EXPECT_GT(pool_first, 10);
 }
@@ -244,6 +245,9 @@ TEST(RandomGraph, IsValidAndReachesEveryKindOfLayerAndBranch) {
     const Model graph = MakeRandomModel(seed, {.graphs = true});
     ASSERT_NO_THROW(packed::ValidateModel(graph, "seed " + std::to_string(seed)));
     f32.Add(graph);
+    const Model inexact = MakeRandomModel(seed, {.exact = false, .graphs = true});
+    ASSERT_NO_THROW(packed::ValidateModel(inexact, "seed " + std::to_string(seed)));
+    f32.Add(inexact);
     const Model quantised = MakeRandomI8Model(seed, {.graphs = true});
     ASSERT_NO_THROW(packed::ValidateModel(quantised, "seed " + std::to_string(seed)));
     i8.Add(quantised);

@@ -47,8 +47,9 @@ std::string SamplePath(const std::string& name) { return BISPARSE_GOLDEN_DIR "/"
 /// Networks for new files. A random one may be drawn otherwise by now than when its file was written.
 packed::Model MakeGolden(const std::string& name) {
   if (name == "small") return packed::MakeExampleModel(1);
-  return name == "small_int8" ? MakeRandomI8Model(kI8Seed, {.quads = false})
-                              : MakeRandomI8Model(kGraphSeed, {.quads = false, .graphs = true});
+  return name == "small_int8"
+             ? MakeRandomI8Model(kI8Seed, {.quads = false, .smooth = false})
+             : MakeRandomI8Model(kGraphSeed, {.quads = false, .graphs = true, .smooth = false});
 }
 
 struct Sample {

@@ -35,8 +35,9 @@ enum class LayerKind : uint8_t {
   kAdd,
   kMultiply,
   kConcat,
+  kSigmoid,
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kConcat;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kSigmoid;
 /// The word of the YAML: "conv2d", "batch_norm", …
 const char* LayerKindName(LayerKind kind);
 

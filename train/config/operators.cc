@@ -218,6 +218,8 @@ constexpr Operator kOperators[] = {
     {LayerKind::kConcat, "concat", "concat",
      "The channels of the value before it, then those of `from`; equal heights and widths.",
      Deployed::kConcat, ShapeRule::kChannels, VisitNothing, OfConcat},
+    {LayerKind::kSigmoid, "sigmoid", "sigmoid", "1 / (1 + exp(−x)).", Deployed::kSigmoid,
+     ShapeRule::kSame, VisitNothing, All},
 };
 
 constexpr size_t kKinds = std::size(kOperators);

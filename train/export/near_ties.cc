@@ -6,6 +6,9 @@
 #include <limits>
 #include <vector>
 
+#include "deploy/base/check.h"
+#include "deploy/ops/activation/op.h"
+#include "train/config/operators.h"
 #include "train/nn/join.h"
 #include "train/nn/pool.h"
 #include "train/nn/shapes.h"
@@ -92,11 +95,17 @@ torch::Tensor OfMultiply(const Traced& t) {
          kLambda * kUnitRoundoff * std::sqrt(roundings) * t.y.abs();
 }
 
+/// What its input is off by, times the slope, and the rounding of x and y: some functions cancel where y is small.
+torch::Tensor OfActivation(const Traced& t) {
+  const packed::Activation* const activation =
+      packed::FindActivation(*OperatorOf(t.layer.config.kind).deployed);
+  BISPARSE_CHECK(activation != nullptr);
+  return activation->slope * t.delta[0] + kLambda * kUnitRoundoff * (t.x[0].abs() + t.y.abs());
+}
+
 torch::Tensor OfConcat(const Traced& t) { return Concat(t.layer.config, t.delta, false); }
 
-constexpr size_t kKinds = static_cast<size_t>(kLastLayerKind) + 1;
-
-/// δ of a layer's output, a row a kind.
+/// δ of a layer's output by its kind.
 struct Row {
   LayerKind kind;
   torch::Tensor (*delta)(const Traced&);
@@ -110,13 +119,14 @@ constexpr Row kRows[] = {
     {LayerKind::kAdd, OfSum},         {LayerKind::kMultiply, OfMultiply},
     {LayerKind::kConcat, OfConcat},
 };
-static_assert(std::size(kRows) == kKinds);
-static_assert([] {
-  for (size_t i = 0; i < kKinds; ++i) {
-    if (kRows[i].kind != static_cast<LayerKind>(i)) return false;
+
+/// Activations have no row.
+torch::Tensor DeltaOf(LayerKind kind, const Traced& traced) {
+  for (const Row& row : kRows) {
+    if (row.kind == kind) return row.delta(traced);
   }
-  return true;
-}());
+  return OfActivation(traced);
+}
 
 /// [B][candidates of a group][chunk] with one row for each group that is ranked apart.
 torch::Tensor ByGroup(const torch::Tensor& x, const packed::Kwta& kwta) {
@@ -177,7 +187,7 @@ TracedForward ForwardWithNearTies(Network& network, const torch::Tensor& x_bhwc)
       traced.nearly_tied_b.logical_or_(NearlyTied(x[0], delta[0], config.kwta.rule));
     }
     const TrainedLayer& layer = layers[values.size() - 1];
-    deltas.push_back(kRows[static_cast<size_t>(config.kind)].delta({layer, x, delta, y}));
+    deltas.push_back(DeltaOf(config.kind, {layer, x, delta, y}));
     values.push_back(y);
   };
   traced.logits_bo = network->forward(x_bhwc, observe).to(torch::kCPU).contiguous();

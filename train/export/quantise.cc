@@ -4,6 +4,7 @@
 //   ChooseScales   of each such value, in the order of the layers
 //   QuantiseLayer  of each layer with weights: its steps follow from the scales on both sides
 //   QuantiseJoin   of add, concat and multiply: shifts between their scales
+//   ActivationTable (deploy/ops/activation/op.h)  of sigmoid and its like
 #include "train/export/quantise.h"
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 
 #include "deploy/base/aligned_buffer.h"
 #include "deploy/base/check.h"
+#include "deploy/ops/activation/op.h"
 #include "deploy/ops/operator.h"
 #include "deploy/ops/shared/join.h"
 #include "deploy/packed/graph.h"
@@ -111,7 +113,7 @@ RoundedOutput RoundOutput(std::span<const float> weight_p, double bias, double s
 struct Storage {
   std::list<AlignedBuffer<int8_t>> weights;
   std::list<AlignedBuffer<int32_t>> biases;
-  std::list<AlignedBuffer<uint8_t>> owners_and_shifts;
+  std::list<AlignedBuffer<uint8_t>> bytes;
   std::list<AlignedBuffer<float>> scales;
 };
 
@@ -168,14 +170,14 @@ Layer QuantiseLayer(const Layer& f32, const packed::Quantisation& input,
     bias_o[at] = rounded.bias;
   }
   Layer layer = f32;
-  layer.owner_nr = Keep(storage.owners_and_shifts, f32.owner_nr);
+  layer.owner_nr = Keep(storage.bytes, f32.owner_nr);
   layer.weight_pnl = layer.bias_o = {};
   layer.weight_i8_pnl = Keep(storage.weights, packed::Pack(layout, weight_op, f32.owner_nr));
   layer.bias_i32_o = Keep(storage.biases, bias_o);
   if (logits) {
     layer.scale_o = Keep(storage.scales, scale_o);
   } else {
-    layer.shift_o = Keep(storage.owners_and_shifts, shift_o);
+    layer.shift_o = Keep(storage.bytes, shift_o);
   }
   layer.output_scale = output_scale;
   layer.output_zero = output.zero;
@@ -341,9 +343,10 @@ Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
   for (int32_t i = 0; i < values.count(); ++i) {
     const Layer& from = values.layer(i);
     Layer& to = i8.layers[static_cast<size_t>(i)];
-    const packed::Quantisation output = {
-        scales[Values::Entry(i)],
-        values.is_signed(i) && !values.IsLogits(i) ? packed::kSignedZero : 0};
+    packed::Quantisation output = {scales[Values::Entry(i)], 0};
+    if (values.HasOwnSteps(i) && !values.IsLogits(i)) {
+      output.zero = static_cast<int32_t>(ranges[Values::Entry(i)].zero());
+    }
     std::vector<packed::Quantisation> inputs;
     for (const int32_t value : values.graph().inputs(i)) {
       inputs.push_back(steps[Values::Entry(value)]);
@@ -353,6 +356,10 @@ Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
       to.bias_o = Keep(storage->scales, from.bias_o);
     } else if (from.HasWeights()) {
       to = QuantiseLayer(from, inputs[0], output, f32.name, *storage);
+    } else if (const auto* activation = packed::FindActivation(from.kind)) {
+      to.output_scale = output.scale;
+      to.output_zero = output.zero;
+      to.table = Keep(storage->bytes, packed::ActivationTable(*activation, inputs[0], output));
     } else if (values.HasOwnSteps(i)) {
       to = QuantiseJoin(from, inputs, output, f32.name);
     }

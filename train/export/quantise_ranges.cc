@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "deploy/engine/engine_access.h"
+#include "deploy/ops/activation/op.h"
 
 namespace bisparse::train {
 namespace {
@@ -68,10 +69,13 @@ Values::Values(const Model& f32)
     const std::span<const int32_t> inputs = graph_.inputs(i);
     const bool own = HasOwnSteps(i);
     source_.push_back(own ? i : source_[Entry(inputs[0])]);
-    const bool negative =
-        op.most_inputs == 1 ? op.has_weights || is_signed_[Entry(inputs[0])]
-                            : std::any_of(inputs.begin(), inputs.end(),
-                                          [&](int32_t value) { return is_signed_[Entry(value)]; });
+    const packed::Activation* const activation = packed::FindActivation(op.kind);
+    const bool negative = activation != nullptr ? activation->lowest < 0
+                          : op.most_inputs == 1
+                              ? op.has_weights || is_signed_[Entry(inputs[0])]
+                              : std::any_of(inputs.begin(), inputs.end(), [&](int32_t value) {
+                                  return is_signed_[Entry(value)];
+                                });
     is_signed_.push_back(negative && !op.drops_negatives && (!own || negatives_read[Entry(i)]));
     if (op.most_inputs == 1) continue;
     joined_[Entry(i)] = true;
@@ -103,7 +107,11 @@ std::vector<Range> FindRanges(const Model& f32, const Values& values,
   std::vector<std::vector<Range*>> ranges_of(f32.layers.size());  // that a layer's map belongs to
   ranges.reserve(f32.layers.size() + 1);
   for (int32_t i = 0; i < values.count(); ++i) {
-    ranges.emplace_back(values.is_signed(i) ? Zero::kSigned : Zero::kNone, values.joined(i));
+    const bool any_zero = values.OperatorOf(i).has_table;
+    ranges.emplace_back(!values.is_signed(i) ? Zero::kNone
+                        : any_zero           ? Zero::kFree
+                                             : Zero::kSigned,
+                        values.joined(i));
     if (!values.HasOwnSteps(i) || values.IsLogits(i)) continue;
     for (const int32_t value : values.ReadAs(i)) {
       ranges_of[static_cast<size_t>(value)].push_back(&ranges.back());
@@ -123,7 +131,7 @@ std::vector<Range> FindRanges(const Model& f32, const Values& values,
       EngineAccess::RunTraced(engine, features, [&](size_t i, std::span<const float> map) {
         for (Range* const range : ranges_of[i]) {
           for (const float y : map) {
-            if (y > 0.0f || (y < 0.0f && range->zero() > 0)) (range->*add)(y);
+            if (y > 0.0f || (y < 0.0f && range->HoldsNegatives())) (range->*add)(y);
           }
         }
       });

@@ -34,6 +34,7 @@ class Range {
   }
   /// For every x again, after the last Widen.
   void Try(double x);
+  bool HoldsNegatives() const { return kind_ != Zero::kNone; }
   bool is_empty() const { return low_ == high_; }
   double zero() const;
   float scale() const;

@@ -36,7 +36,7 @@ using packed::Model;
 std::vector<std::pair<uint64_t, Model>> Networks(uint64_t count, bool graphs) {
   std::vector<std::pair<uint64_t, Model>> networks;
   for (const uint64_t seed : TestSeeds(count)) {
-    Model model = MakeRandomModel(seed, {.exact = false, .graphs = graphs});
+    Model model = MakeRandomModel(seed, {.exact = false, .graphs = graphs, .smooth = false});
     if (packed::I8Fault(model).empty()) networks.emplace_back(seed, std::move(model));
   }
   return networks;
@@ -408,7 +408,8 @@ TEST(Quantise, KeepsItsOwnNumbersAlive) {
   for (const auto& [seed, f32] : networks) {
     const std::vector<float> x_bi = Samples(f32, 4, seed);
     const Model i8 = QuantiseModel(f32, x_bi);
-    const Model lonely = QuantiseModel(MakeRandomModel(seed, {.exact = false}), x_bi);
+    const Model lonely =
+        QuantiseModel(MakeRandomModel(seed, {.exact = false, .smooth = false}), x_bi);
     EXPECT_EQ(RunReferenceI8(lonely, Sample(x_bi, f32, 0)).logits,
               RunReferenceI8(i8, Sample(x_bi, f32, 0)).logits);
   }

@@ -14,6 +14,8 @@ namespace {
 
 torch::Tensor Relu(const LayerConfig&, Inputs x, bool) { return torch::relu(x[0]); }
 
+torch::Tensor Sigmoid(const LayerConfig&, Inputs x, bool) { return torch::sigmoid(x[0]); }
+
 torch::Tensor Dropout(const LayerConfig& layer, Inputs x, bool training) {
   return torch::dropout(x[0], layer.dropout, training);
 }
@@ -33,7 +35,7 @@ constexpr Row kRows[] = {
     {LayerKind::kRelu, Relu},       {LayerKind::kDropout, Dropout},
     {LayerKind::kFlatten, Flatten}, {LayerKind::kKwta, nullptr},
     {LayerKind::kAdd, AddUp},       {LayerKind::kMultiply, Multiply},
-    {LayerKind::kConcat, Concat},
+    {LayerKind::kConcat, Concat},   {LayerKind::kSigmoid, Sigmoid},
 };
 static_assert(std::size(kRows) == kKinds);
 static_assert([] {

@@ -37,5 +37,9 @@ void ReluU8(const uint8_t* x, int64_t n, uint8_t zero, uint8_t* y) noexcept {
   HWY_DYNAMIC_DISPATCH(Relu)(x, n, zero, y);
 }
 
+void TableU8(const uint8_t* x, int64_t n, const uint8_t* table, uint8_t* y) noexcept {
+  for (int64_t i = 0; i < n; ++i) y[i] = table[x[i]];
+}
+
 }  // namespace bisparse::kernels
 #endif  // HWY_ONCE

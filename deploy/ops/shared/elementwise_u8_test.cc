@@ -32,5 +32,19 @@ TEST(ElementwiseU8, ReluOfEveryByteWidthAndZero) {
   }
 }
 
+TEST(ElementwiseU8, TableOfEveryByteAndInPlace) {
+  std::vector<uint8_t> table(256), x(512);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<uint8_t>(i * 7 + 3);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i);
+  Guarded<uint8_t> y(512);
+  TableU8(x.data(), 512, table.data(), y.data());
+  ASSERT_TRUE(y.Intact());
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(int{y[static_cast<int64_t>(i)]}, int(i % 256 * 7 + 3) % 256) << "i " << i;
+  }
+  TableU8(x.data(), 512, table.data(), x.data());
+  EXPECT_TRUE(std::equal(x.begin(), x.end(), y.data()));
+}
+
 }  // namespace
 }  // namespace bisparse::kernels
