@@ -187,6 +187,18 @@ class Writer {
   void AddSigmoid(const DenseLayer& layer) {
     at_.name = graph_.Node("Sigmoid", layer.name, {at_.name});
   }
+  /// ONNX has HardSwish from version 14 on: x · clip(x + 3, 0, 6) · 1/6.
+  void AddHardSwish(const DenseLayer& layer) {
+    const std::string& name = layer.name;
+    const std::string zero = graph_.Tensor<float>(name + ".zero", {}, {0.0f});
+    const std::string six = graph_.Tensor<float>(name + ".six", {}, {6.0f});
+    const std::string three = graph_.Tensor<float>(name + ".three", {}, {3.0f});
+    const std::string sixth = graph_.Tensor<float>(name + ".sixth", {}, {1.0f / 6});
+    const std::string sum = graph_.Node("Add", name + ".sum", {at_.name, three});
+    const std::string clipped = graph_.Node("Clip", name + ".clipped", {sum, zero, six});
+    const std::string factor = graph_.Node("Mul", name + ".factor", {clipped, sixth});
+    at_.name = graph_.Node("Mul", name, {at_.name, factor});
+  }
   void AddRelu(const DenseLayer& layer) { at_.name = graph_.Node("Relu", layer.name, {at_.name}); }
 
   /// The names of a layer's inputs, all of them maps.
@@ -365,6 +377,7 @@ class Writer {
       {LayerKind::kMultiply, &Writer::AddProduct},
       {LayerKind::kConcat, &Writer::AddConcat},
       {LayerKind::kSigmoid, &Writer::AddSigmoid},
+      {LayerKind::kHardSwish, &Writer::AddHardSwish},
   };
 
   const DenseNetwork& network_;

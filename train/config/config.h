@@ -36,8 +36,9 @@ enum class LayerKind : uint8_t {
   kMultiply,
   kConcat,
   kSigmoid,
+  kHardSwish,
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kSigmoid;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kHardSwish;
 /// The word of the YAML: "conv2d", "batch_norm", …
 const char* LayerKindName(LayerKind kind);
 

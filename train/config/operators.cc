@@ -220,6 +220,8 @@ constexpr Operator kOperators[] = {
      Deployed::kConcat, ShapeRule::kChannels, VisitNothing, OfConcat},
     {LayerKind::kSigmoid, "sigmoid", "sigmoid", "1 / (1 + exp(−x)).", Deployed::kSigmoid,
      ShapeRule::kSame, VisitNothing, All},
+    {LayerKind::kHardSwish, "hard_swish", "hard_swish", "x · min(max(x + 3, 0), 6) / 6.",
+     Deployed::kHardSwish, ShapeRule::kSame, VisitNothing, AsInput},
 };
 
 constexpr size_t kKinds = std::size(kOperators);

@@ -16,6 +16,8 @@ torch::Tensor Relu(const LayerConfig&, Inputs x, bool) { return torch::relu(x[0]
 
 torch::Tensor Sigmoid(const LayerConfig&, Inputs x, bool) { return torch::sigmoid(x[0]); }
 
+torch::Tensor HardSwish(const LayerConfig&, Inputs x, bool) { return torch::hardswish(x[0]); }
+
 torch::Tensor Dropout(const LayerConfig& layer, Inputs x, bool training) {
   return torch::dropout(x[0], layer.dropout, training);
 }
@@ -29,13 +31,14 @@ struct Row {
   Function function;
 };
 constexpr Row kRows[] = {
-    {LayerKind::kConv2d, nullptr},  {LayerKind::kDepthwiseConv2d, nullptr},
-    {LayerKind::kLinear, nullptr},  {LayerKind::kBatchNorm, nullptr},
-    {LayerKind::kMaxPool, MaxPool}, {LayerKind::kAvgPool, AvgPool},
-    {LayerKind::kRelu, Relu},       {LayerKind::kDropout, Dropout},
-    {LayerKind::kFlatten, Flatten}, {LayerKind::kKwta, nullptr},
-    {LayerKind::kAdd, AddUp},       {LayerKind::kMultiply, Multiply},
-    {LayerKind::kConcat, Concat},   {LayerKind::kSigmoid, Sigmoid},
+    {LayerKind::kConv2d, nullptr},      {LayerKind::kDepthwiseConv2d, nullptr},
+    {LayerKind::kLinear, nullptr},      {LayerKind::kBatchNorm, nullptr},
+    {LayerKind::kMaxPool, MaxPool},     {LayerKind::kAvgPool, AvgPool},
+    {LayerKind::kRelu, Relu},           {LayerKind::kDropout, Dropout},
+    {LayerKind::kFlatten, Flatten},     {LayerKind::kKwta, nullptr},
+    {LayerKind::kAdd, AddUp},           {LayerKind::kMultiply, Multiply},
+    {LayerKind::kConcat, Concat},       {LayerKind::kSigmoid, Sigmoid},
+    {LayerKind::kHardSwish, HardSwish},
 };
 static_assert(std::size(kRows) == kKinds);
 static_assert([] {

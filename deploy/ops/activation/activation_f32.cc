@@ -25,6 +25,15 @@ struct Sigmoid {
   }
 };
 
+struct HardSwish {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    const V sum = hn::Add(x, hn::Set(d, 3.0f));
+    const V clamped = hn::Min(hn::Max(sum, hn::Zero(d)), hn::Set(d, 6.0f));
+    return hn::Mul(x, hn::Mul(clamped, hn::Set(d, 1.0f / 6)));
+  }
+};
+
 template <class F>
 void Apply(const F& f, const float* x, int64_t n, float* y) {
   const hn::ScalableTag<float> d;
@@ -39,6 +48,8 @@ void Activate(packed::LayerKind kind, const float* x, int64_t n, float* y) {
   switch (kind) {
     case packed::LayerKind::kSigmoid:
       return Apply(Sigmoid(), x, n, y);
+    case packed::LayerKind::kHardSwish:
+      return Apply(HardSwish(), x, n, y);
     default:
       return;
   }
@@ -62,6 +73,8 @@ int32_t ActivationOperations(packed::LayerKind kind) noexcept {
   switch (kind) {
     case packed::LayerKind::kSigmoid:
       return 28;
+    case packed::LayerKind::kHardSwish:
+      return 7;
     default:
       return 1;
   }

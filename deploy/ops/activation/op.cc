@@ -19,6 +19,8 @@ constexpr int64_t kWorkOfFunction = 32;
 
 constexpr Activation kActivations[] = {
     {LayerKind::kSigmoid, "sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); }, 0.25},
+    {LayerKind::kHardSwish, "hard_swish",
+     [](double x) { return x * (std::clamp(x + 3, 0.0, 6.0) / 6); }, 1.5, -0.375},
 };
 
 void Check(const LayerCheck& check) {
