@@ -199,6 +199,18 @@ class Writer {
     const std::string factor = graph_.Node("Mul", name + ".factor", {clipped, sixth});
     at_.name = graph_.Node("Mul", name, {at_.name, factor});
   }
+  /// ONNX has Gelu from version 20 on: x · (1 + erf(x · √½)) · ½.
+  void AddGelu(const DenseLayer& layer) {
+    const std::string& name = layer.name;
+    const std::string root = graph_.Tensor<float>(name + ".root", {}, {0.70710678f});
+    const std::string one = graph_.Tensor<float>(name + ".one", {}, {1.0f});
+    const std::string half = graph_.Tensor<float>(name + ".half", {}, {0.5f});
+    const std::string scaled = graph_.Node("Mul", name + ".scaled", {at_.name, root});
+    const std::string erf = graph_.Node("Erf", name + ".erf", {scaled});
+    const std::string sum = graph_.Node("Add", name + ".sum", {erf, one});
+    const std::string factor = graph_.Node("Mul", name + ".factor", {sum, half});
+    at_.name = graph_.Node("Mul", name, {at_.name, factor});
+  }
   void AddRelu(const DenseLayer& layer) { at_.name = graph_.Node("Relu", layer.name, {at_.name}); }
 
   /// The names of a layer's inputs, all of them maps.
@@ -378,6 +390,7 @@ class Writer {
       {LayerKind::kConcat, &Writer::AddConcat},
       {LayerKind::kSigmoid, &Writer::AddSigmoid},
       {LayerKind::kHardSwish, &Writer::AddHardSwish},
+      {LayerKind::kGelu, &Writer::AddGelu},
   };
 
   const DenseNetwork& network_;

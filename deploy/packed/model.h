@@ -43,9 +43,10 @@ enum class LayerKind : uint8_t {
   kMultiply,
   kConcat,
   kSigmoid,
-  kHardSwish
+  kHardSwish,
+  kGelu
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kHardSwish;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kGelu;
 const char* LayerKindName(LayerKind kind);
 
 /// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
@@ -91,7 +92,7 @@ struct Kwta {
 ///   concat            the same of each element, a sum of one.
 ///   multiply          q' = clamp((((q_0 − zero_0) · (q_1 − zero_1) + 2^(output_shift−1)) >> output_shift)
 ///                                + output_zero, 0, 255), of two inputs
-///   sigmoid, hard_swish   q' = table[q], of a table in the file; scale output_scale, zero output_zero (0 … 255)
+///   sigmoid, hard_swish, gelu   q' = table[q], of a table in the file; scale output_scale, zero output_zero (0 … 255)
 ///        There is no rounding term for a shift of 0. Scales of add and concat fit exactly:
 ///        scale_i = common · 2^input_shift[i], output_scale = common · 2^output_shift. Of multiply:
 ///        output_scale = float(scale_0 · scale_1 · 2^output_shift).

@@ -37,8 +37,9 @@ enum class LayerKind : uint8_t {
   kConcat,
   kSigmoid,
   kHardSwish,
+  kGelu,
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kHardSwish;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kGelu;
 /// The word of the YAML: "conv2d", "batch_norm", …
 const char* LayerKindName(LayerKind kind);
 

@@ -222,6 +222,8 @@ constexpr Operator kOperators[] = {
      ShapeRule::kSame, VisitNothing, All},
     {LayerKind::kHardSwish, "hard_swish", "hard_swish", "x · min(max(x + 3, 0), 6) / 6.",
      Deployed::kHardSwish, ShapeRule::kSame, VisitNothing, AsInput},
+    {LayerKind::kGelu, "gelu", "gelu", "x · Φ(x), the exact one: Φ(x) = (1 + erf(x / √2)) / 2.",
+     Deployed::kGelu, ShapeRule::kSame, VisitNothing, AsInput},
 };
 
 constexpr size_t kKinds = std::size(kOperators);

@@ -18,6 +18,8 @@ torch::Tensor Sigmoid(const LayerConfig&, Inputs x, bool) { return torch::sigmoi
 
 torch::Tensor HardSwish(const LayerConfig&, Inputs x, bool) { return torch::hardswish(x[0]); }
 
+torch::Tensor Gelu(const LayerConfig&, Inputs x, bool) { return torch::gelu(x[0]); }
+
 torch::Tensor Dropout(const LayerConfig& layer, Inputs x, bool training) {
   return torch::dropout(x[0], layer.dropout, training);
 }
@@ -38,7 +40,7 @@ constexpr Row kRows[] = {
     {LayerKind::kFlatten, Flatten},     {LayerKind::kKwta, nullptr},
     {LayerKind::kAdd, AddUp},           {LayerKind::kMultiply, Multiply},
     {LayerKind::kConcat, Concat},       {LayerKind::kSigmoid, Sigmoid},
-    {LayerKind::kHardSwish, HardSwish},
+    {LayerKind::kHardSwish, HardSwish}, {LayerKind::kGelu, Gelu},
 };
 static_assert(std::size(kRows) == kKinds);
 static_assert([] {

@@ -34,6 +34,35 @@ struct HardSwish {
   }
 };
 
+struct Gelu {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    const hn::RebindToUnsigned<D> du;
+    const auto set = [d](float value) HWY_ATTR { return hn::Set(d, value); };
+    const V one = set(1.0f);
+    const V a = hn::Min(hn::Abs(x), set(16.0f));  // exp(−128) is 0
+    const V t = hn::Div(one, hn::MulAdd(a, set(0.3f), one));
+    V q = set(-0.0209560242f);
+    q = hn::MulAdd(q, t, set(0.114257453f));
+    q = hn::MulAdd(q, t, set(-0.232524407f));
+    q = hn::MulAdd(q, t, set(0.197550584f));
+    q = hn::MulAdd(q, t, set(-0.0842134813f));
+    q = hn::MulAdd(q, t, set(0.0987113822f));
+    q = hn::MulAdd(q, t, set(0.0775179011f));
+    q = hn::MulAdd(q, t, set(0.110418411f));
+    q = hn::MulAdd(q, t, set(0.119550431f));
+    q = hn::MulAdd(q, t, set(0.119687748f));
+    q = hn::Mul(q, t);
+    const V b = hn::BitCast(d, hn::And(hn::BitCast(du, a), hn::Set(du, 0xfffff000u)));
+    const V rest = hn::Mul(hn::Mul(hn::Sub(b, a), hn::Add(b, a)), set(0.5f));
+    const V exp_rest =
+        hn::MulAdd(rest, hn::MulAdd(rest, hn::MulAdd(rest, set(1.0f / 6), set(0.5f)), one), one);
+    const V exp_b = hn::Exp(d, hn::Mul(hn::Mul(b, b), set(-0.5f)));
+    const V h = hn::Mul(hn::Mul(exp_b, exp_rest), q);
+    return hn::Mul(x, hn::IfThenElse(hn::Ge(x, hn::Zero(d)), hn::Sub(one, h), h));
+  }
+};
+
 template <class F>
 void Apply(const F& f, const float* x, int64_t n, float* y) {
   const hn::ScalableTag<float> d;
@@ -50,6 +79,8 @@ void Activate(packed::LayerKind kind, const float* x, int64_t n, float* y) {
       return Apply(Sigmoid(), x, n, y);
     case packed::LayerKind::kHardSwish:
       return Apply(HardSwish(), x, n, y);
+    case packed::LayerKind::kGelu:
+      return Apply(Gelu(), x, n, y);
     default:
       return;
   }
@@ -75,6 +106,8 @@ int32_t ActivationOperations(packed::LayerKind kind) noexcept {
       return 28;
     case packed::LayerKind::kHardSwish:
       return 7;
+    case packed::LayerKind::kGelu:
+      return 52;
     default:
       return 1;
   }

@@ -3,6 +3,10 @@
 //
 //   sigmoid   with e = exp(−|x|):  x ≥ 0: 1 / (1 + e),  else e / (1 + e)
 //   hard_swish  x · (clamp(x + 3, 0, 6) · 1/6); 6 · float(1/6) is 1
+//   gelu        with a = |x| and h = exp(−a²/2) · Q(1 / (1 + 0.3·a)), the part of a normal distribution below −a:
+//               x ≥ 0: x · (1 − h), else x · h. Q is a polynomial without constant term, fitted on a ≤ 14.5, where
+//               h is 0 in float; it is off by 5e-9. exp(−a²/2) is exp(−b²/2) · exp((b − a)·(b + a)/2) with b = a cut to
+//               12 bits: b² is exact and the second exponent below 2^-4.
 //
 // Bound: arithmetic, ActivationOperations(kind) vector operations. Tested in: activation_f32_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_ACTIVATION_ACTIVATION_F32_H_

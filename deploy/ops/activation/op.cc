@@ -21,6 +21,8 @@ constexpr Activation kActivations[] = {
     {LayerKind::kSigmoid, "sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); }, 0.25},
     {LayerKind::kHardSwish, "hard_swish",
      [](double x) { return x * (std::clamp(x + 3, 0.0, 6.0) / 6); }, 1.5, -0.375},
+    {LayerKind::kGelu, "gelu", [](double x) { return x * (std::erfc(-x * M_SQRT1_2) / 2); },
+     1.12890415, -0.16997121},
 };
 
 void Check(const LayerCheck& check) {
