@@ -147,7 +147,7 @@ struct Layer {
   std::vector<uint8_t> input_shift;  ///< one for each input, to the left
   uint8_t output_shift = 0;          ///< of the joined value, to the right
 
-  // int8 models; activations (ops/activation/op.h).
+  // int8 models; activations (deploy/ops/activation/op.h).
   std::span<const uint8_t> table;  ///< kTableSize bytes: the output for each step of the input
 
   bool IsConvolution() const {
