@@ -65,6 +65,14 @@ TEST(EngineI8, RandomNetworksEqualTheDefinitionOnEveryIsa) {
   });
 }
 
+// A relu that only k-WTAs read is done by them: of a signed map they need its zero, not the relu's.
+TEST(EngineI8, TangledGraphsEqualTheDefinition) {
+  for (const uint64_t seed : TestSeeds(300)) {
+    CheckAgainstReference(MakeRandomI8Model(seed, {.graphs = true, .tangled = true}), seed);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
 /// Logits of 33 samples together, and of a clip where the model has a front end.
 std::vector<float> AllLogits(const Engine& engine, const std::vector<float>& x,
                              const std::vector<float>& clip) {
@@ -118,11 +126,12 @@ TEST(EngineI8, SameBitsInEveryModeOfFloats) {
 
 TEST(EngineI8, SameBitsForAnyBatchAndNumberOfThreads) {
   for (const uint64_t seed : TestSeeds(20)) {
-    const packed::Model model = MakeRandomI8Model(seed, {.graphs = seed % 2 == 1});
+    const packed::Model model =
+        MakeRandomI8Model(seed, {.graphs = seed % 2 == 1, .tangled = seed % 4 == 3});
     const int64_t batch = seed == 0 ? 300 : 37;  // the largest blocks too
     const std::vector<float> x = Features(model, batch, seed);
     const Engine one = EngineAccess::FromModel(model),
-                 two = EngineAccess::FromModel(model, {.threads = 2});
+                 two = EngineAccess::FromModel(model, {.threads = 2, .parallel_us = 0});
     const auto floats = static_cast<size_t>(model.input.elements());
     const auto outputs = static_cast<size_t>(one.output_count());
     std::vector<float> single(batch * outputs), together(batch * outputs);

@@ -138,6 +138,13 @@ TEST(Engine, ActivationsAreTheirDefinitionToEightRoundings) {
   }
 }
 
+TEST(Engine, EqualsTheDefinitionOnTangledGraphs) {
+  for (const uint64_t seed : TestSeeds(150)) {
+    CheckAgainstReference(MakeRandomModel(seed, {.graphs = true, .tangled = true}), seed);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
 TEST(Engine, SameBitsForAnyBatchAndThreads) {
   for (const uint64_t seed : TestSeeds(40)) {
     const packed::Model model = MakeRandomModel(seed, {.exact = false, .graphs = seed % 2 == 1});

@@ -109,8 +109,9 @@ ops::Node Outline::NodeAt(size_t i, Mode mode) const {
   };
   std::vector<ops::Node::Input> inputs;
   for (const int32_t value : graph_.inputs(static_cast<int64_t>(i))) {
-    inputs.push_back({value < 0 ? model_.input : model_.layers[static_cast<size_t>(value)].output,
-                      StepsOf(value).zero});
+    const auto v = static_cast<size_t>(value);
+    inputs.push_back({value < 0 ? model_.input : model_.layers[v].output,
+                      StepsOf(value >= 0 && ReluIsOfReaders(v) ? ProducerOf(v) : value).zero});
   }
   return {.layer = &model_.layers[i],
           .format = model_.format,
@@ -152,7 +153,6 @@ bool Outline::ReluIsDone(size_t i, std::span<const Mode> mode_i, const char** re
     *reason = "u8 has no negative values";
     return true;
   }
-  if (!fuse_) return false;
   const int32_t before = ProducerOf(i);
   if (before >= 0 && neighbours_i_[static_cast<size_t>(before)].relu == static_cast<int32_t>(i) &&
       WayOf(static_cast<size_t>(before), mode_i[static_cast<size_t>(before)]).relu) {
@@ -160,6 +160,11 @@ bool Outline::ReluIsDone(size_t i, std::span<const Mode> mode_i, const char** re
     return true;
   }
   *reason = "done by the k-WTA after it";
+  return ReluIsOfReaders(i);
+}
+
+bool Outline::ReluIsOfReaders(size_t i) const {
+  if (!fuse_ || model_.layers[i].kind != LayerKind::kRelu) return false;
   const std::span<const int32_t> readers = graph_.readers(static_cast<int32_t>(i));
   return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](int32_t reader) {
     return KindOf(reader) == LayerKind::kKwta;

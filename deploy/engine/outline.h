@@ -83,6 +83,8 @@ class Outline {
   bool IsNothing(size_t i) const;
   bool PoolIsDone(size_t i, std::span<const Mode> mode_i, const char** reason) const;
   bool ReluIsDone(size_t i, std::span<const Mode> mode_i, const char** reason) const;
+  /// Only k-WTAs read relu i, and do it too: they read what the relu reads, with the steps of that.
+  bool ReluIsOfReaders(size_t i) const;
   /// The convolution that makes k-WTA i's winners, −1: none.
   int32_t MakerOf(size_t i, std::span<const Mode> mode_i) const;
   /// What the readers of a k-WTA's value want of it.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -55,6 +56,7 @@ class GraphBuilder : RandomLayers {
 
   void DrawLayers() {
     if (!IsI8()) multiplies_ = Chance(40);
+    if (options_.tangled) return DrawTangled();
     if (Chance(75)) {
       Conv();
       Activation();
@@ -68,6 +70,98 @@ class GraphBuilder : RandomLayers {
     Linear();
     if (Chance(20)) Flatten();
     if (!IsI8() && Chance(15)) Join(LayerKind::kAdd, {Here(), Here()});
+  }
+
+  /// Each layer reads any value before it, windows have any size; what nobody read is joined at the end.
+  void DrawTangled() {
+    if (Chance(25)) model_.input = at_ = {Int(1, 3), Int(1, 20), Int(1, 20)};
+    std::vector<Value> values = {Here()};
+    std::vector<bool> is_read = {true};
+    for (int32_t layers = Int(2, 12); layers > 0; --layers) {
+      const auto most = static_cast<int32_t>(values.size()) - 1;
+      GoTo(values[static_cast<size_t>(Chance(45) ? most : Int(0, most))]);
+      const size_t before = model_.layers.size();
+      AnyLayer(values);
+      if (model_.layers.size() == before) continue;  // a pool that does not fit
+      const packed::Graph graph(model_);
+      for (const int32_t value : graph.inputs(static_cast<int64_t>(before))) {
+        is_read[static_cast<size_t>(value + 1)] = true;
+      }
+      values.push_back(Here());
+      is_read.push_back(false);
+    }
+    std::vector<Value> ends;
+    for (size_t v = 0; v < values.size(); ++v) {
+      if (is_read[v]) continue;
+      GoTo(values[v]);
+      const Window all{.kernel_h = at_.height, .kernel_w = at_.width};
+      if (Chance(80) || at_.height * at_.width > 1) {
+        Add(LayerKind::kMaxPool, {1, 1, at_.channels}).window = all;
+      }
+      ends.push_back(Here());
+    }
+    if (ends.size() > 1) Join(LayerKind::kConcat, ends);
+    if (IsI8() || Chance(60) || model_.layers.empty()) Linear();
+    for (int32_t views = Int(0, 4) - 2; views > 0; --views) Flatten();
+  }
+
+  void AnyLayer(const std::vector<Value>& values) {
+    switch (Int(0, 11)) {
+      case 0:
+      case 1:
+      case 2:
+        return ConvOf(AnyWindow(false), Chance(30) ? at_.channels : Outputs());
+      case 3:
+        Add(LayerKind::kRelu, at_);
+        return;
+      case 4:
+      case 5:
+        return Kwta();
+      case 6: {
+        const Window w = AnyWindow(true);
+        Add(LayerKind::kMaxPool, packed::WindowOutput(at_, w, at_.channels)).window = w;
+        return;
+      }
+      case 7:
+        return MayAverage() ? Pool(false) : Flatten();
+      case 8:
+        return Chance(50) ? Flatten() : Linear();
+      case 9:
+        return AnyJoin(multiplies_ && Chance(30) ? LayerKind::kMultiply : LayerKind::kAdd, values);
+      case 10:
+        return AnyJoin(LayerKind::kAdd, values);
+      default:
+        return AnyJoin(LayerKind::kConcat, values);
+    }
+  }
+
+  Window AnyWindow(bool pool) {
+    if (Chance(25)) return at_.height > 1 && at_.width > 1 ? Window{2, 2, 2, 2, 0, 0} : Window{};
+    const int32_t longest = Chance(30) ? 9 : 3, stride = Chance(20) ? 7 : 2;
+    Window w{Int(1, longest), Int(1, longest), Int(1, stride), Int(1, stride), 0, 0};
+    w.pad_h = Int(0, pool ? w.kernel_h - 1 : Chance(10) ? 9 : 2);
+    w.pad_w = Int(0, pool ? w.kernel_w - 1 : Chance(10) ? 9 : 2);
+    const Shape output = packed::WindowOutput(at_, w, 1);
+    return output.height < 1 || output.width < 1 ? Window{} : w;
+  }
+
+  void AnyJoin(LayerKind kind, const std::vector<Value>& values) {
+    const Shape full = at_;
+    const auto fits = [&](const Value& value) {
+      const Shape& s = value.shape;
+      if (kind == LayerKind::kConcat) return s.height == full.height && s.width == full.width;
+      return s.channels == full.channels && (s.height == 1 || s.height == full.height) &&
+             (s.width == 1 || s.width == full.width);
+    };
+    std::vector<Value> others;
+    std::copy_if(values.begin(), values.end(), std::back_inserter(others), fits);
+    std::vector<Value> parts = {Here()};
+    const int32_t most = Chance(10) ? 12 : 3;
+    for (int32_t n = kind == LayerKind::kMultiply ? 1 : Int(1, most); n > 0; --n) {
+      parts.push_back(
+          others[static_cast<size_t>(Int(0, static_cast<int32_t>(std::ssize(others)) - 1))]);
+    }
+    Join(kind, parts);
   }
 
   void Block() {

@@ -20,6 +20,8 @@ struct RandomModelOptions {
   bool graphs = false;
   /// Activations, in int8 and where sums need not be exact.
   bool smooth = true;
+  /// Of graphs: layers read any value before them, through windows of any size.
+  bool tangled = false;
 };
 
 /// The same network for the same seed and options; it owns its weights (storage).
