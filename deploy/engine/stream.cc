@@ -54,17 +54,26 @@ struct Stream::Impl {
       Keep(piece.first(static_cast<size_t>(count)), convert);
       piece = piece.subspan(static_cast<size_t>(count));
       if (samples < end) return;
-      ComputeWindow();
       const StreamWindow window{
           .begin = end - front_end.clip_samples,
           .end = end,
           .logits = logits,
           .rms = std::sqrt(power / static_cast<double>(std::max<int64_t>(power_samples, 1)))};
-      ++next_window;
-      power = 0;
-      power_samples = 0;
+      try {
+        ComputeWindow();
+      } catch (const Error&) {  // it would be thrown again and again
+        GoToNextWindow();
+        throw;
+      }
+      GoToNextWindow();
       callback(deliver, window);
     }
+  }
+
+  void GoToNextWindow() {
+    ++next_window;
+    power = 0;
+    power_samples = 0;
   }
 
   /// Takes the next samples; what lies before the next window is not kept.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -207,6 +208,41 @@ TEST(Stream, WhatTheCallbackThrowsEndsThePieceAfterItsWindow) {
   std::vector<Window> expected = Expected(engine, sound, f, 1);
   expected.erase(expected.begin());
   EXPECT_EQ(windows, expected);
+}
+
+/// Silence becomes zeros, and whatever is loud logits beyond the range of floats.
+packed::Model Overflowing() {
+  struct Numbers {
+    std::vector<float> weight_pnl = std::vector<float>(64, 1e38f), bias_o = {0.0f};
+  };
+  const auto numbers = std::make_shared<Numbers>();
+  packed::Model model{.name = "overflowing"};
+  model.input = {8, 8, 1};
+  model.front_end = FrontEnds()[0];
+  model.front_end->norm = FeatureNorm::kNone;
+  model.front_end->log_floor = 1.0f;
+  packed::Layer layer{.kind = packed::LayerKind::kLinear, .name = "linear"};
+  layer.input = model.input;
+  layer.output = {1, 1, 1};
+  layer.weight_pnl = numbers->weight_pnl;
+  layer.bias_o = numbers->bias_o;
+  model.layers.push_back(layer);
+  model.storage = numbers;
+  return model;
+}
+
+TEST(Stream, GoesOnAfterAWindowWhoseLogitsOverflow) {
+  const Engine engine = EngineAccess::FromModel(Overflowing());
+  Stream stream = engine.NewStream({.hop_frames = 8});
+  std::vector<Window> windows;
+  const std::vector<float> loud(2048, 1.0f), silence(4096);
+  EXPECT_THAT(
+      ErrorOf(ErrorKind::kData, [&] { stream.Push(std::span<const float>(loud), Into(windows)); }),
+      testing::HasSubstr("the range of floats"));
+  stream.Push(std::span<const float>(silence), Into(windows));
+  ASSERT_EQ(windows.size(), 2u);
+  EXPECT_EQ(windows[0], (Window{2048, 4096, {0.0f}}));
+  EXPECT_EQ(windows[1], (Window{4096, 6144, {0.0f}}));
 }
 
 TEST(Stream, RefusesModelsWithoutAFrontEndAndHopsOutOfRange) {

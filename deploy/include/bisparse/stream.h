@@ -14,7 +14,8 @@
 // - Threads. One stream is for one thread at a time. Any number of streams share an engine. The engine must live as long
 //   as its streams; it may be moved.
 // - Errors. A sample that is NaN, infinite or beyond 2^40 throws Error (kData) before anything of its piece is taken. What the
-//   callback throws leaves Push; its window counts as delivered, and what of the piece came after it is not taken.
+//   callback throws leaves Push; its window counts as delivered, and what of the piece came after it is not taken. The same
+//   holds of a window whose logits leave the range of floats: Error (kData).
 //
 // Read first: engine.h. Tested in: deploy/engine/stream_test.cc, deploy/engine/allocation_test.cc.
 #ifndef BISPARSE_STREAM_H_
