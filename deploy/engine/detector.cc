@@ -14,6 +14,9 @@
 namespace bisparse {
 namespace {
 
+/// Kept and summed for each window: 32 MiB.
+constexpr int64_t kMostProbabilities = 1 << 22;
+
 /// Of full scale; digital silence is as quiet as no gate asks for.
 double Db(double rms) { return std::max(-200.0, rms > 0 ? 20 * std::log10(rms) : -200.0); }
 
@@ -30,6 +33,13 @@ struct Detector::Impl {
     hop = int64_t{stream.hop_frames} * f.hop_samples;
     const auto windows_of = [&](double ms) { return ms * 1e-3 * f.sample_rate_hz / double(hop); };
     const double averaged = std::max(1.0, std::round(windows_of(options.average_ms)));
+    if (averaged * static_cast<double>(threshold_c.size()) > kMostProbabilities) {
+      Fail(
+          ErrorKind::kConfiguration, "DetectionOptions",
+          "average_ms = {} are {:.0f} windows of {} classes, at most {} probabilities are averaged "
+          "(hint: more frames in a hop)",
+          options.average_ms, averaged, threshold_c.size(), kMostProbabilities);
+    }
     ring_wc.resize(static_cast<size_t>(averaged) * threshold_c.size());
     // Hops of a window: the first ones of a stream are the window's whole sound.
     rms_h.resize(static_cast<size_t>((f.clip_samples + hop - 1) / hop));

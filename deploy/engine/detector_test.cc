@@ -153,6 +153,14 @@ TEST(Detector, RefusesNumbersOutOfRangeAndWordsThatTheModelLacks) {
   EXPECT_THAT(error_of({.words = {{"no", 1.5}}}), testing::HasSubstr("threshold of 'no' = 1.5"));
   EXPECT_THAT(ErrorOf(ErrorKind::kConfiguration, [&] { Detector(engine, {.hop_frames = 0}, {}); }),
               testing::HasSubstr("hop_frames = 0"));
+  packed::Model fine = Example();  // 48 kHz, a window for each sample
+  fine.front_end->sample_rate_hz = 48'000;
+  fine.front_end->hop_samples = 1;
+  const Engine every_sample = EngineAccess::FromModel(fine);
+  EXPECT_THAT(
+      ErrorOf(ErrorKind::kConfiguration,
+              [&] { Detector(every_sample, {}, {.average_ms = 60'000}); }),
+      testing::HasSubstr("average_ms = 60000 are 2880000 windows of 3 classes, at most 4194304"));
   packed::Model nameless = Example();
   nameless.class_names.clear();
   const Engine numbers = EngineAccess::FromModel(nameless);

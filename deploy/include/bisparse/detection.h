@@ -19,8 +19,9 @@ struct WordThreshold {
 
 /// What a model file keeps, and what a caller may change.
 struct DetectionOptions {
-  double average_ms = 300;  ///< 0 … 60,000; less than two hops: each window by itself
-  double threshold = 0.8;   ///< 0 … 1, of words that `words` does not name
+  /// 0 … 60,000; less than two hops: each window by itself. Windows times classes are 2^22 at most.
+  double average_ms = 300;
+  double threshold = 0.8;  ///< 0 … 1, of words that `words` does not name
   std::vector<WordThreshold> words = {};
   double least_ms = 0;         ///< 0 … 60,000
   double refractory_ms = 750;  ///< 0 … 60,000
