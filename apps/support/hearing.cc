@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/support/hearing.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -111,6 +112,11 @@ void Hearing::HearPipe(int file) {
   while (true) {
     const ssize_t got = ::read(file, bytes.data() + have, bytes.size() - have);
     if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {  // whoever made the pipe does not wait on it
+      pollfd sound = {.fd = file, .events = POLLIN, .revents = 0};
+      ::poll(&sound, 1, -1);
+      continue;
+    }
     if (got < 0) {
       Fail(ErrorKind::kData, "stdin", "cannot be read: {}", std::generic_category().message(errno));
     }

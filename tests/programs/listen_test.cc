@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-listen: the same events from a recording, from a pipe and from the API; its flags; pipes that end anywhere.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <numbers>
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bisparse/detector.h"
@@ -134,6 +138,27 @@ TEST_F(ListenProgram, APipeMayEndAnywhereAndComeInAnyPieces) {
   EXPECT_EQ(nothing.code, 0);
   EXPECT_EQ(nothing.out, "");
   ExpectError("bisparse-listen", flags + " <.", 3, "stdin: cannot be read: Is a directory");
+}
+
+TEST_F(ListenProgram, WaitsForAPipeWhoseReadsDoNot) {
+  const std::vector<int16_t> sound = WriteSound();
+  const std::string raw = ReadTextFile(Path("a.raw"));
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_LT(ends[0], 10);  // sh knows one digit
+  ASSERT_EQ(::fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+  ASSERT_EQ(::fcntl(ends[1], F_SETFD, FD_CLOEXEC), 0);
+  std::thread writer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    EXPECT_EQ(::write(ends[1], raw.data(), raw.size()), std::ssize(raw));
+    ::close(ends[1]);
+  });
+  const Result heard =
+      Shell(fmt::format("bisparse-listen model.bisparse - --json {} <&{}", kFlags, ends[0]));
+  writer.join();
+  ::close(ends[0]);
+  ASSERT_EQ(heard.code, 0) << heard.err;
+  EXPECT_EQ(Events(heard.out), Expected(sound, kOptions));
 }
 
 TEST_F(ListenProgram, RefusesWhatItCannotUse) {
