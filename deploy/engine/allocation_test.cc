@@ -40,7 +40,16 @@ void* operator new(size_t bytes) { return Count(bytes, alignof(std::max_align_t)
 void* operator new(size_t bytes, std::align_val_t alignment) {
   return Count(bytes, static_cast<size_t>(alignment));
 }
+// std::stable_sort asks so for its buffer.
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return Count(bytes, alignof(std::max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { Free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { Free(memory); }
 void operator delete(void* memory, size_t) noexcept { Free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { Free(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { Free(memory); }
