@@ -17,9 +17,11 @@
 int main(int argc, char** argv) {
   CLI::App app("Tells the words in sound: recordings of any length and format, or a pipe.",
                "bisparse-listen");
-  app.footer(bisparse::apps::Footer("arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
-                                    "models/gsc_fast_int8.bisparse -") +
-             "\n`-` reads raw 16-bit little-endian mono samples at the model's rate from stdin.");
+  app.footer(
+      bisparse::apps::Footer("bisparse-listen models/gsc_fast_int8.bisparse talk.wav") +
+      "\n`-` reads raw 16-bit little-endian mono samples at the model's rate from stdin, of a "
+      "microphone:\n  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
+      "models/gsc_fast_int8.bisparse -\n");
   std::string model_path;
   std::vector<std::string> files;
   bisparse::apps::HearingOptions options;
