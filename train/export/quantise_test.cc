@@ -19,6 +19,7 @@
 #include "bisparse/error.h"
 #include "deploy/base/random.h"
 #include "deploy/base/test_seed.h"
+#include "deploy/ops/activation/op.h"
 #include "deploy/ops/operator.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/pack.h"
@@ -32,11 +33,11 @@ using packed::Layer;
 using packed::LayerKind;
 using packed::Model;
 
-/// Networks of random_model.h that int8 can hold, with their seeds.
-std::vector<std::pair<uint64_t, Model>> Networks(uint64_t count, bool graphs) {
+/// Networks of random_model.h that int8 can hold, with their seeds. smooth: with activations.
+std::vector<std::pair<uint64_t, Model>> Networks(uint64_t count, bool graphs, bool smooth = false) {
   std::vector<std::pair<uint64_t, Model>> networks;
   for (const uint64_t seed : TestSeeds(count)) {
-    Model model = MakeRandomModel(seed, {.exact = false, .graphs = graphs, .smooth = false});
+    Model model = MakeRandomModel(seed, {.exact = false, .graphs = graphs, .smooth = smooth});
     if (packed::I8Fault(model).empty()) networks.emplace_back(seed, std::move(model));
   }
   return networks;
@@ -322,6 +323,7 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
     const double scale = steps[i + 1].scale, zero = steps[i + 1].zero;
     Map out;
     bool own = true;
+    const bool any_zero = packed::OperatorOf(from.kind).has_table;
     if (from.HasWeights()) {
       out.bound = SumBounds(from, to, steps[first].scale, in);
       if (!to.scale_o.empty()) {
@@ -332,6 +334,8 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
       }
     } else if (packed::OperatorOf(from.kind).most_inputs > 1) {
       out.bound = JoinBounds(from, inputs, shapes);
+    } else if (const auto* activation = packed::FindActivation(from.kind)) {
+      for (const double bound : in.bound) out.bound.push_back(activation->slope * bound + 1e-12);
     } else {
       own = false;
       if (from.kind == LayerKind::kMaxPool || from.kind == LayerKind::kAvgPool) {
@@ -345,10 +349,10 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
                        packed::OperatorOf(from.kind).output_steps == packed::OutputSteps::kAsInput);
     for (size_t e = 0; own && e < y.size(); ++e) {
       out.bound[e] += 0.500001 * scale + std::max(0.0, y[e] - (255 - zero) * scale);
-      if (zero > 0) out.bound[e] += std::max(0.0, -zero * scale - y[e]);
+      if (zero > 0 || any_zero) out.bound[e] += std::max(0.0, -zero * scale - y[e]);
     }
     for (size_t e = 0; e < y.size(); ++e) {
-      out.f32.push_back(zero > 0 || of_input.back() ? y[e] : std::max(y[e], 0.0f));
+      out.f32.push_back(zero > 0 || any_zero || of_input.back() ? y[e] : std::max(y[e], 0.0f));
       out.i8.push_back(scale * (ours.layer_output[i][e] - zero));
       EXPECT_LE(std::abs(out.i8[e] - out.f32[e]), out.bound[e]) << from.name << ", element " << e;
     }
@@ -360,7 +364,7 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
 
 TEST_P(QuantiseNetworks, EveryMapStaysWithinItsBound) {
   int followed = 0, parted = 0;
-  for (const auto& [seed, f32] : Networks(graphs() ? 100 : 300, graphs())) {
+  for (const auto& [seed, f32] : Networks(graphs() ? 100 : 300, graphs(), /*smooth=*/true)) {
     SCOPED_TRACE(TestSeedText(seed));
     const std::vector<float> x_bi = Samples(f32, 16, seed);
     const Model i8 = QuantiseModel(f32, x_bi);
