@@ -52,7 +52,7 @@ void RunI8(const Layer& layer, std::span<const Map<int32_t>> inputs, std::span<i
   }
 }
 
-constexpr auto kActivationOperators = [] {
+std::array<Operator, std::size(kActivations)> MakeOperators() {
   std::array<Operator, std::size(kActivations)> operators{};
   for (size_t i = 0; i < operators.size(); ++i) {
     operators[i] = {.kind = kActivations[i].kind,
@@ -65,7 +65,7 @@ constexpr auto kActivationOperators = [] {
                     .run_i8 = RunI8};
   }
   return operators;
-}();
+}
 
 }  // namespace
 
@@ -77,7 +77,10 @@ const Activation* FindActivation(LayerKind kind) {
   return found == std::end(kActivations) ? nullptr : found;
 }
 
-std::span<const Operator> ActivationOperators() { return kActivationOperators; }
+std::span<const Operator> ActivationOperators() {
+  static const auto operators = MakeOperators();
+  return operators;
+}
 
 std::vector<uint8_t> ActivationTable(const Activation& activation, const Quantisation& input,
                                      const Quantisation& output) {
