@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: onnx_writer.h. Tested in: onnx_writer_test.cc.
+// Past 400 lines: one writer, with one function for each kind of layer.
 #include "apps/peers/onnx_writer.h"
 
 #include <onnx/onnx_pb.h>

@@ -165,7 +165,8 @@ class Kernel {
   virtual std::vector<const char*> CostRows() const { return {name_}; }
   /// What dot products of bytes cost more where the instruction set lacks them.
   virtual double UnitFactor(std::string_view /*isa*/, const char* /*row*/) const { return 1; }
-  /// What its µs would be computed with, were the owners aligned with the winners; null: they are, or need not be.
+  /// The kernel that would run, were the owners aligned with the winners; it puts that layer into `other`.
+  /// Null: the owners are aligned, or this kernel does not need them to be.
   virtual const Kernel* Aligned(const packed::Layer&, packed::Layer* /*other*/) const {
     return nullptr;
   }

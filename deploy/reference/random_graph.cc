@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: random_graph.h. A block leaves one value; every value in it has a reader. Tested in: reference_test.cc.
+// Past 400 lines: the blocks draw from one state of one graph.
 #include "deploy/reference/random_graph.h"
 
 #include <algorithm>

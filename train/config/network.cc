@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read first: network.h. Tested in: network_test.cc, graph_test.cc.
+// Past 400 lines: one pass over the network, with one rule for each part of a layer.
 #include "train/config/network.h"
 
 #include <fmt/format.h>

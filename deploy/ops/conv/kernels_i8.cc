@@ -2,6 +2,7 @@
 // Entries of the int8 convolution. Every one gives the bits of the definition (NumberFormat in deploy/packed/model.h).
 // Read first: deploy/ops/kernel.h, conv_taps_i8.h, conv_quads_i8.h, deploy/ops/shared/matmul_i8.h. Tested in:
 // deploy/engine/engine_i8_test.cc, deploy/engine/choose_test.cc.
+// Past 400 lines: the entries of one operator share their helpers.
 #include <algorithm>
 #include <array>
 #include <cmath>
