@@ -40,8 +40,8 @@ struct StreamOptions {
 struct StreamWindow {
   int64_t begin = 0, end = 0;     ///< samples of the stream, counted from 0
   std::span<const float> logits;  ///< until the callback returns
-  double rms =
-      0;  ///< root mean square of those samples of this window that the window before lacked
+  /// Root mean square of those samples of this window that the window before lacked.
+  double rms = 0;
 };
 
 struct StreamStats {
