@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Read first: hearing.h, bisparse/detector.h.
 #include "apps/support/hearing.h"
 
 #include <poll.h>
