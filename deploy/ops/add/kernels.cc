@@ -9,31 +9,6 @@
 namespace bisparse::ops {
 namespace {
 
-class F32Step : public StepOf<F32Step> {
- public:
-  F32Step(const Node& node, bool relu) : inputs_(node), relu_(relu) {}
-  void RunPart(const StepIo& io, int64_t, int64_t, int) const noexcept override {
-    kernels::AddF32(inputs_.shape(), io.x_j, relu_, io.Y<float>());
-  }
-
- private:
-  JoinedInputs inputs_;
-  bool relu_;
-};
-
-class AddF32 final : public Elementwise {
- public:
-  using Elementwise::Elementwise;
-  Use UseOf(const Node& node) const override {
-    Use use = Elementwise::UseOf(node);
-    use.relu = node.relu;
-    return use;
-  }
-  std::unique_ptr<Step> Prepare(const Node& node, const Use& use, LayerSummary&) const override {
-    return std::make_unique<F32Step>(node, use.relu);
-  }
-};
-
 class U8Step : public StepOf<U8Step> {
  public:
   explicit U8Step(const Node& node)
@@ -65,7 +40,7 @@ class AddU8 final : public Elementwise {
   }
 };
 
-constexpr AddF32 kF32("add_f32", 4);
+constexpr JoinF32<kernels::AddF32> kF32("add_f32", 4);
 constexpr AddU8 kU8("add_u8", 1);
 
 constexpr const Kernel* kKernelsF32[] = {&kF32};

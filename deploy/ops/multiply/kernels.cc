@@ -9,31 +9,6 @@
 namespace bisparse::ops {
 namespace {
 
-class F32Step : public StepOf<F32Step> {
- public:
-  F32Step(const Node& node, bool relu) : inputs_(node), relu_(relu) {}
-  void RunPart(const StepIo& io, int64_t, int64_t, int) const noexcept override {
-    kernels::MultiplyF32(inputs_.shape(), io.x_j, relu_, io.Y<float>());
-  }
-
- private:
-  JoinedInputs inputs_;
-  bool relu_;
-};
-
-class MultiplyF32 final : public Elementwise {
- public:
-  using Elementwise::Elementwise;
-  Use UseOf(const Node& node) const override {
-    Use use = Elementwise::UseOf(node);
-    use.relu = node.relu;
-    return use;
-  }
-  std::unique_ptr<Step> Prepare(const Node& node, const Use& use, LayerSummary&) const override {
-    return std::make_unique<F32Step>(node, use.relu);
-  }
-};
-
 class U8Step : public StepOf<U8Step> {
  public:
   explicit U8Step(const Node& node)
@@ -60,7 +35,7 @@ class MultiplyU8 final : public Elementwise {
   }
 };
 
-constexpr MultiplyF32 kF32("multiply_f32", 4);
+constexpr JoinF32<kernels::MultiplyF32> kF32("multiply_f32", 4);
 constexpr MultiplyU8 kU8("multiply_u8", 1);
 
 constexpr const Kernel* kKernelsF32[] = {&kF32};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "deploy/ops/kernel.h"
+#include "deploy/ops/shared/elementwise.h"
 #include "deploy/ops/shared/join_maps.h"
 #include "deploy/ops/shared/layers.h"
 
@@ -36,6 +37,34 @@ class JoinedInputs {
  private:
   std::vector<kernels::JoinStride> stride_j_;
   kernels::JoinShape shape_;
+};
+
+/// An entry in f32, and perhaps the relu after it; kFunction is AddF32 or MultiplyF32.
+template <auto kFunction>
+class JoinF32 final : public Elementwise {
+ public:
+  using Elementwise::Elementwise;
+  Use UseOf(const Node& node) const override {
+    Use use = Elementwise::UseOf(node);
+    use.relu = node.relu;
+    return use;
+  }
+  std::unique_ptr<Step> Prepare(const Node& node, const Use& use, LayerSummary&) const override {
+    return std::make_unique<JoinStep>(node, use.relu);
+  }
+
+ private:
+  class JoinStep : public StepOf<JoinStep> {
+   public:
+    JoinStep(const Node& node, bool relu) : inputs_(node), relu_(relu) {}
+    void RunPart(const StepIo& io, int64_t, int64_t, int) const noexcept override {
+      kFunction(inputs_.shape(), io.x_j, relu_, io.Y<float>());
+    }
+
+   private:
+    JoinedInputs inputs_;
+    bool relu_;
+  };
 };
 
 /// The rounding term of a shift to the right, and the output's zero before it.
