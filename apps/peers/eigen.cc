@@ -53,8 +53,9 @@ Sparse ToSparse(const DenseLayer& layer) {
 struct Columns {
   Columns(const DenseLayer& layer, int32_t kx) {
     const packed::Window& w = layer.window;
-    while (first < layer.output.width && first * w.stride_w + kx < w.pad_w) ++first;
-    x = first * w.stride_w + kx - w.pad_w;
+    const int32_t tap = kx * w.dilation_w;
+    while (first < layer.output.width && first * w.stride_w + tap < w.pad_w) ++first;
+    x = first * w.stride_w + tap - w.pad_w;
     const int32_t room = layer.input.width - x;
     count = room <= 0 ? 0 : (room - 1) / w.stride_w + 1;
     count = std::clamp(count, 0, layer.output.width - first);
@@ -79,7 +80,7 @@ void Im2Col(const DenseLayer& layer, const float* x_cyx, Matrix& patch_pq) {
       for (int32_t kx = 0; kx < w.kernel_w; ++kx) {
         const Columns columns(layer, kx);
         for (int32_t yo = 0; yo < out.height; ++yo, to += out.width) {
-          const int32_t y = yo * w.stride_h + ky - w.pad_h;
+          const int32_t y = yo * w.stride_h + ky * w.dilation_h - w.pad_h;
           if (y < 0 || y >= in.height) continue;
           RowMap(to + columns.first, columns.count) = InputRow(layer, x_cyx, y, columns);
         }

@@ -84,8 +84,8 @@ class Script {
     const packed::Window& w = layer.window;
     AddParameters(layer, {outputs, layer.input.channels / layer.groups(), w.kernel_h, w.kernel_w},
                   {outputs});
-    return fmt::format("torch.conv2d({1}, self.w{0}, self.b{0}, {2}, [1, 1], {3})", i_, Map(layer),
-                       WindowText(w), layer.groups());
+    return fmt::format("torch.conv2d({1}, self.w{0}, self.b{0}, {2}, [{3}, {4}], {5})", i_,
+                       Map(layer), WindowText(w), w.dilation_h, w.dilation_w, layer.groups());
   }
 
   std::string Linear(const DenseLayer& layer) {

@@ -60,8 +60,8 @@ std::vector<float> RunLayer(const DenseLayer& layer, const std::vector<std::vect
         float sum = conv ? layer.bias_o[size_t(c)] : 0, most = -INFINITY, count = 0;
         for (int32_t ci = full ? 0 : c; ci < (full ? i.channels : c + 1); ++ci) {
           for (int32_t t = 0; t < w.kernel_h * w.kernel_w; ++t) {
-            const int32_t yi = y * w.stride_h + t / w.kernel_w - w.pad_h;
-            const int32_t xi = x * w.stride_w + t % w.kernel_w - w.pad_w;
+            const int32_t yi = y * w.stride_h + t / w.kernel_w * w.dilation_h - w.pad_h;
+            const int32_t xi = x * w.stride_w + t % w.kernel_w * w.dilation_w - w.pad_w;
             if (yi < 0 || yi >= i.height || xi < 0 || xi >= i.width) continue;
             const float value = in[size_t((ci * i.height + yi) * i.width + xi)];
             const int32_t p = (full ? ci : 0) * w.kernel_h * w.kernel_w + t;

@@ -49,6 +49,8 @@ struct Arithmetic {
 
 memory::dims Pad(const packed::Window& w) { return {w.pad_h, w.pad_w}; }
 memory::dims Stride(const packed::Window& w) { return {w.stride_h, w.stride_w}; }
+/// Positions left out between two taps.
+memory::dims Dilation(const packed::Window& w) { return {w.dilation_h - 1, w.dilation_w - 1}; }
 memory::dims Kernel(const packed::Window& w) { return {w.kernel_h, w.kernel_w}; }
 
 class Network {
@@ -202,7 +204,7 @@ class Network {
       const dnnl::convolution_forward::primitive_desc desc(
           {dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_auto, source_desc,
            weight_desc, bias_desc, Desc(layer.output, a.target_type, Tag::any),
-           Stride(layer.window), Pad(layer.window), Pad(layer.window)},
+           Stride(layer.window), Dilation(layer.window), Pad(layer.window), Pad(layer.window)},
           a.attributes, engine_);
       finish(desc, dnnl::convolution_forward(desc));
       return;

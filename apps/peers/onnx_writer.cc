@@ -100,6 +100,7 @@ void SetWindow(Graph& graph, const packed::Window& w) {
   graph.SetInts("kernel_shape", {w.kernel_h, w.kernel_w});
   graph.SetInts("strides", {w.stride_h, w.stride_w});
   graph.SetInts("pads", {w.pad_h, w.pad_w, w.pad_h, w.pad_w});
+  if (w.IsDilated()) graph.SetInts("dilations", {w.dilation_h, w.dilation_w});
 }
 
 /// [outputs][positions] → [positions][outputs], the order of Gemm's second matrix.

@@ -34,6 +34,7 @@ std::string Label(const packed::Layer& layer) {
   if (!(w == packed::Window{})) {
     label += fmt::format(" {}x{}", w.kernel_h, w.kernel_w);
     if (w.stride_h > 1 || w.stride_w > 1) label += fmt::format(" / {}x{}", w.stride_h, w.stride_w);
+    if (w.IsDilated()) label += fmt::format(", dilation {}x{}", w.dilation_h, w.dilation_w);
   }
   if (layer.HasWeights() && layer.packing.set_size > 1) {
     label += fmt::format("\\nS {}, L {}, run {}", layer.packing.set_size, layer.packing.lanes,

@@ -49,12 +49,14 @@ void LayerCheck::CheckWindow(int32_t channels, bool pool) const {
   CheckRange("kernel_w", w.kernel_w, 1, kMaxKernel);
   CheckRange("stride_h", w.stride_h, 1, kMaxKernel);
   CheckRange("stride_w", w.stride_w, 1, kMaxKernel);
+  CheckRange("dilation_h", w.dilation_h, 1, pool ? 1 : kMaxKernel);
+  CheckRange("dilation_w", w.dilation_w, 1, pool ? 1 : kMaxKernel);
   // A pool's window that lies in the padding alone would have nothing to take the maximum of.
   CheckRange("pad_h", w.pad_h, 0, pool ? w.kernel_h - 1 : kMaxKernel);
   CheckRange("pad_w", w.pad_w, 0, pool ? w.kernel_w - 1 : kMaxKernel);
   const Shape expected = WindowOutput(layer.input, w, channels);
   if (expected.height < 1 || expected.width < 1) {
-    Refuse("a kernel of {}x{} does not fit into {} padded by {} and {}", w.kernel_h, w.kernel_w,
+    Refuse("a kernel of {}x{} does not fit into {} padded by {} and {}", w.extent_h(), w.extent_w(),
            Text(layer.input), w.pad_h, w.pad_w);
   }
   CheckOutput(expected);

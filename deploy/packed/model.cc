@@ -16,8 +16,8 @@ namespace bisparse::packed {
 namespace {
 
 /// Places of a window along one axis, 0 if it does not fit.
-int32_t Places(int32_t size, int32_t kernel, int32_t stride, int32_t pad) {
-  const int64_t room = int64_t{size} + 2 * int64_t{pad} - kernel;
+int32_t Places(int32_t size, int64_t extent, int32_t stride, int32_t pad) {
+  const int64_t room = int64_t{size} + 2 * int64_t{pad} - extent;
   if (room < 0 || stride < 1) return 0;
   return static_cast<int32_t>(std::min<int64_t>(room / stride + 1, INT32_MAX));
 }
@@ -48,8 +48,8 @@ KernelShape Layer::kernel() const {
 }
 
 Shape WindowOutput(const Shape& input, const Window& window, int32_t channels) {
-  return {Places(input.height, window.kernel_h, window.stride_h, window.pad_h),
-          Places(input.width, window.kernel_w, window.stride_w, window.pad_w), channels};
+  return {Places(input.height, window.extent_h(), window.stride_h, window.pad_h),
+          Places(input.width, window.extent_w(), window.stride_w, window.pad_w), channels};
 }
 
 ptrdiff_t LastWithWeights(const Model& model) {

@@ -53,6 +53,11 @@ const char* LayerKindName(LayerKind kind);
 /// the maximum and of the average's count).
 struct Window {
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
+  int32_t dilation_h = 1, dilation_w = 1;  ///< convolutions: from one tap to the next one
+  /// Rows and columns from the first tap to the last one.
+  int64_t extent_h() const { return (int64_t{kernel_h} - 1) * dilation_h + 1; }
+  int64_t extent_w() const { return (int64_t{kernel_w} - 1) * dilation_w + 1; }
+  bool IsDilated() const { return dilation_h != 1 || dilation_w != 1; }
   bool operator==(const Window&) const = default;
 };
 

@@ -34,12 +34,17 @@ template <typename T>
 using Vector = flatbuffers::Vector<T>;
 
 // A file of what older programs know is what it was, so that they read it too.
-constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2, kVersionGraph = 3;
+constexpr uint32_t kVersionF32 = 1, kVersionI8 = 2, kVersionGraph = 3, kVersionDilation = 4,
+                   kVersionNewest = kVersionDilation;
 /// Version 3: a layer reads another than the one before it, an int8 map holds values below 0, or a layer has a table.
+/// Version 4: a convolution is dilated.
 uint32_t FormatVersion(const Model& model) {
-  const bool is_new = std::any_of(model.layers.begin(), model.layers.end(), [](const Layer& layer) {
-    return layer.output_zero != 0 || !layer.table.empty();
-  });
+  const auto any = [&](const auto& of_layer) {
+    return std::any_of(model.layers.begin(), model.layers.end(), of_layer);
+  };
+  if (any([](const Layer& layer) { return layer.window.IsDilated(); })) return kVersionDilation;
+  const bool is_new =
+      any([](const Layer& layer) { return layer.output_zero != 0 || !layer.table.empty(); });
   if (is_new || !Graph(model).IsChain()) return kVersionGraph;
   return model.format == NumberFormat::kI8 ? kVersionI8 : kVersionF32;
 }
@@ -78,11 +83,11 @@ Header CheckHeader(std::span<const uint8_t> bytes, uint64_t file_bytes,
     refuse("has {} bytes, a header alone has {}: truncated", bytes.size(), sizeof header);
   }
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.format_version < kVersionF32 || header.format_version > kVersionGraph) {
+  if (header.format_version < kVersionF32 || header.format_version > kVersionNewest) {
     refuse("format version = {}, this program reads {} to {} (hint: {})", header.format_version,
-           kVersionF32, kVersionGraph,
-           header.format_version > kVersionGraph ? "too new, update bisparse"
-                                                 : "export the model again");
+           kVersionF32, kVersionNewest,
+           header.format_version > kVersionNewest ? "too new, update bisparse"
+                                                  : "export the model again");
   }
   if (header.header_bytes != sizeof header) {
     refuse("header bytes = {}, {} expected: altered", header.header_bytes, sizeof header);
@@ -162,8 +167,8 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.input = ToShape(*stored.input());
   layer.output = ToShape(*stored.output());
   if (const schema::Window* w = stored.window()) {
-    layer.window = {w->kernel_h(), w->kernel_w(), w->stride_h(),
-                    w->stride_w(), w->pad_h(),    w->pad_w()};
+    layer.window = {w->kernel_h(), w->kernel_w(), w->stride_h(),       w->stride_w(),
+                    w->pad_h(),    w->pad_w(),    stored.dilation_h(), stored.dilation_w()};
   }
   if (const schema::Packing* p = stored.packing()) {
     const RunTaps taps = ToEnum(p->run_taps(), RunTaps::kAll, "run.taps", location);
@@ -247,7 +252,10 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   if (const uint32_t expected = FormatVersion(model); format_version != expected) {
     Fail(ErrorKind::kData, location, "format version = {}, {}{} is version {}: altered",
          format_version, NumberFormatName(model.format),
-         expected == kVersionGraph ? " with branches, signed maps or tables" : "", expected);
+         expected == kVersionDilation ? " with a dilation"
+         : expected == kVersionGraph  ? " with branches, signed maps or tables"
+                                      : "",
+         expected);
   }
   if (stored.class_names() != nullptr) {
     // In double: shapes are not validated yet, their product may not fit 64 bits.
@@ -315,7 +323,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
                              &output, has_window ? &window : nullptr, packing, kwta, owners,
                              weights, biases, weights_i8, biases_i32, shifts, scales,
                              layer.output_scale, inputs, layer.output_zero, input_shifts,
-                             layer.output_shift, table);
+                             layer.output_shift, table, w.dilation_h, w.dilation_w);
 }
 
 Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEnd& f) {

@@ -226,16 +226,29 @@ TEST(ModelFile, HeaderIsAsDocumented) {
 TEST(ModelFile, RefusesOtherVersions) {
   using testing::AllOf, testing::EndsWith, testing::StartsWith;
   std::vector<uint8_t> bytes = ExampleBytes();
-  Put<uint32_t>(bytes, kVersionAt, 4);
+  Put<uint32_t>(bytes, kVersionAt, 5);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 4, this program reads 1 to 3 (hint: too new, update "
+            "m.bisparse: format version = 5, this program reads 1 to 4 (hint: too new, update "
             "bisparse)");
   Put<uint32_t>(bytes, kVersionAt, 2);
   EXPECT_EQ(RefusalOf(bytes), "m.bisparse: format version = 2, f32 is version 1: altered");
   Put<uint32_t>(bytes, kVersionAt, 0);
   EXPECT_EQ(RefusalOf(bytes),
-            "m.bisparse: format version = 0, this program reads 1 to 3 (hint: export the model "
+            "m.bisparse: format version = 0, this program reads 1 to 4 (hint: export the model "
             "again)");
+}
+
+TEST(ModelFile, KeepsADilationInAVersionOfItsOwn) {
+  Model model = MakeExampleModel(1);
+  model.layers[0].window.pad_h = 2;
+  model.layers[0].window.dilation_h = 3;
+  model.layers[0].window.pad_w = 1;
+  model.layers[0].window.dilation_w = 2;
+  std::vector<uint8_t> bytes = SerialiseModel(model);
+  EXPECT_EQ(bytes[kVersionAt], 4);
+  ExpectSame(ParseModel(bytes, "memory"), model);
+  Put<uint32_t>(bytes, kVersionAt, 3);
+  EXPECT_THAT(RefusalOf(bytes), HasSubstr("f32 with a dilation is version 4: altered"));
 }
 
 TEST(ModelFile, RefusesWhatIsNoModelFile) {

@@ -107,6 +107,7 @@ class GraphBuilder : RandomLayers {
   }
 
   void AnyLayer(const std::vector<Value>& values) {
+    if (MayBeSmooth() && Chance(8)) return Smooth();
     switch (Int(0, 11)) {
       case 0:
       case 1:
@@ -137,11 +138,21 @@ class GraphBuilder : RandomLayers {
   }
 
   Window AnyWindow(bool pool) {
-    if (Chance(25)) return at_.height > 1 && at_.width > 1 ? Window{2, 2, 2, 2, 0, 0} : Window{};
+    if (Chance(25))
+      return at_.height > 1 && at_.width > 1
+                 ? Window{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2}
+                 : Window{};
     const int32_t longest = Chance(30) ? 9 : 3, stride = Chance(20) ? 7 : 2;
-    Window w{Int(1, longest), Int(1, longest), Int(1, stride), Int(1, stride), 0, 0};
+    Window w{.kernel_h = Int(1, longest),
+             .kernel_w = Int(1, longest),
+             .stride_h = Int(1, stride),
+             .stride_w = Int(1, stride)};
     w.pad_h = Int(0, pool ? w.kernel_h - 1 : Chance(10) ? 9 : 2);
     w.pad_w = Int(0, pool ? w.kernel_w - 1 : Chance(10) ? 9 : 2);
+    if (!pool && Chance(15)) {
+      w.dilation_h = Int(1, 4);
+      w.dilation_w = Int(1, 4);
+    }
     const Shape output = packed::WindowOutput(at_, w, 1);
     return output.height < 1 || output.width < 1 ? Window{} : w;
   }
@@ -197,14 +208,20 @@ class GraphBuilder : RandomLayers {
   void Projected() {
     const Value trunk = Here();
     const int32_t outputs = Outputs(), stride = Int(1, 2);
-    ConvOf({3, 3, stride, stride, 1, 1}, outputs);
+    ConvOf({.kernel_h = 3,
+            .kernel_w = 3,
+            .stride_h = stride,
+            .stride_w = stride,
+            .pad_h = 1,
+            .pad_w = 1},
+           outputs);
     if (Chance(60)) {
       Activation();
       SameConv(outputs);
     }
     const Value branch = Here();
     GoTo(trunk);
-    ConvOf({1, 1, stride, stride, 0, 0}, outputs);
+    ConvOf({.stride_h = stride, .stride_w = stride}, outputs);
     Join(LayerKind::kAdd, Chance(50) ? std::vector{branch, Here()} : std::vector{Here(), branch});
   }
 
@@ -272,8 +289,14 @@ class GraphBuilder : RandomLayers {
 
   /// Height and width stay.
   void SameConv(int32_t outputs) {
-    const int32_t pad = Chance(70) ? 1 : 0;
-    ConvOf({1 + 2 * pad, 1 + 2 * pad, 1, 1, pad, pad}, outputs);
+    const int32_t pad = Chance(70) ? 1 : 0, apart = Chance(15) ? Int(1, 3) : 1;
+    ConvOf({.kernel_h = 1 + 2 * pad,
+            .kernel_w = 1 + 2 * pad,
+            .pad_h = pad * apart,
+            .pad_w = pad * apart,
+            .dilation_h = apart,
+            .dilation_w = apart},
+           outputs);
   }
 
   void ConvOf(const Window& window, int32_t outputs) {

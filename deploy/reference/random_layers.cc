@@ -48,8 +48,8 @@ Layer& RandomLayers::Add(LayerKind kind, const Shape& output) {
 
 packed::Packing RandomLayers::RandomPacking(int32_t channels) {
   packed::Packing packing;
-  const int32_t lanes[] = {1, 2, 4, 8, 16, 16, 3};
-  packing.lanes = lanes[Int(0, 6)];
+  const int32_t lanes[] = {1, 2, 4, 8, 16, 16, 16, 3};
+  packing.lanes = lanes[Int(0, 7)];
   packing.set_size = Chance(30) ? 1 : Chance(15) ? Int(8, packed::kMaxSetSize) : Int(2, 7);
   if (packing.set_size == 1) return packing;
   packing.run.channels = Chance(40) ? last_group_ : Int(1, channels);
@@ -132,6 +132,10 @@ void RandomLayers::Conv() {
                    .stride_w = Int(1, 2),
                    .pad_h = Int(0, 2),
                    .pad_w = Int(0, 2)};
+  if (Chance(15)) {
+    w.dilation_h = Int(1, 3);
+    w.dilation_w = Int(1, 3);
+  }
   const bool quads = options_.quads && IsI8() && Chance(40);
   if (quads) {
     w.kernel_w = Chance(30) ? 1 : 1 + 2 * Int(0, 2);
@@ -193,7 +197,7 @@ void RandomLayers::Pool(bool max) {
   if (w.kernel_h == 2) w.pad_h = Int(0, 1);
   if (w.kernel_w == 2) w.pad_w = Int(0, 1);
   // The one that neighbours can do.
-  if (Chance(40)) w = {.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+  if (Chance(60)) w = {.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
   const Shape output = packed::WindowOutput(at_, w, at_.channels);
   if (output.height < 1 || output.width < 1) return;
   Add(max ? LayerKind::kMaxPool : LayerKind::kAvgPool, output).window = w;

@@ -154,6 +154,8 @@ class Builder {
     if (pad & 4) w.kernel_h = at_.height;  // the whole map
     if (pad & 8) w.kernel_w = at_.width;
     const bool conv = layer.kind == LayerKind::kConv2d;
+    if (layer.IsConvolution() && (pad & 16)) w.dilation_h = bytes_.Number();
+    if (layer.IsConvolution() && (pad & 32)) w.dilation_w = bytes_.Number();
     layer.output = packed::WindowOutput(at_, w, conv ? bytes_.Number() : at_.channels);
   }
 

@@ -23,6 +23,7 @@ namespace bisparse::train {
 
 enum class LayerKind : uint8_t {
   kConv2d,
+  kConv1d,  ///< a conv2d of height 1
   kDepthwiseConv2d,
   kLinear,
   kBatchNorm,
@@ -134,7 +135,8 @@ struct LayerConfig {
   packed::KernelShape kernel;  ///< layers with weights; channels: packed::Layer::kernel
 
   bool IsConvolution() const {
-    return kind == LayerKind::kConv2d || kind == LayerKind::kDepthwiseConv2d;
+    return kind == LayerKind::kConv2d || kind == LayerKind::kConv1d ||
+           kind == LayerKind::kDepthwiseConv2d;
   }
   bool HasWeights() const { return IsConvolution() || kind == LayerKind::kLinear; }
   bool HasOwners() const { return HasWeights() && packing.layout.set_size > 1; }

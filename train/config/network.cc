@@ -203,32 +203,34 @@ class Inference {
   }
 
   bool InferWindow(LayerConfig& layer, int32_t channels) {
-    if (Faulty(layer, {"channels", "kernel", "stride", "padding"})) return false;
+    if (Faulty(layer, {"channels", "kernel", "stride", "dilation", "padding"})) return false;
     packed::Window& w = layer.window;
     const bool pool = !layer.IsConvolution();
     if (pool && !ResolveWholeMap(layer)) return false;
     if (w.stride_h == 0) w.stride_h = w.kernel_h;
     if (w.stride_w == 0) w.stride_w = w.kernel_w;
-    if (w.pad_h >= w.kernel_h || w.pad_w >= w.kernel_w) {
+    const int64_t extent_h = w.extent_h(), extent_w = w.extent_w();
+    const std::string dilated =
+        w.IsDilated() ? fmt::format(" dilated to [{}, {}]", extent_h, extent_w) : "";
+    if (w.pad_h >= extent_h || w.pad_w >= extent_w) {
       faults_.Add(
           layer.name + ".padding",
           fmt::format(
-              "= [{}, {}] is not below the kernel's [{}, {}]: a window would see padding only",
-              w.pad_h, w.pad_w, w.kernel_h, w.kernel_w));
+              "= [{}, {}] is not below the kernel's [{}, {}]{}: a window would see padding only",
+              w.pad_h, w.pad_w, w.kernel_h, w.kernel_w, dilated));
       return false;
     }
     const Shape& in = layer.input;
-    if (w.kernel_h > in.height + 2 * w.pad_h || w.kernel_w > in.width + 2 * w.pad_w) {
+    if (extent_h > in.height + 2 * w.pad_h || extent_w > in.width + 2 * w.pad_w) {
       const std::string padded =
           w.pad_h + w.pad_w > 0 ? fmt::format(" padded by [{}, {}]", w.pad_h, w.pad_w) : "";
       faults_.Add(layer.name + ".kernel",
-                  fmt::format("= [{}, {}] is larger than its input of {}×{}{} (hint: fewer pools "
+                  fmt::format("= [{}, {}]{} is larger than its input of {}×{}{} (hint: fewer pools "
                               "before it, or padding)",
-                              w.kernel_h, w.kernel_w, in.height, in.width, padded));
+                              w.kernel_h, w.kernel_w, dilated, in.height, in.width, padded));
       return false;
     }
-    layer.output = {(in.height + 2 * w.pad_h - w.kernel_h) / w.stride_h + 1,
-                    (in.width + 2 * w.pad_w - w.kernel_w) / w.stride_w + 1, channels};
+    layer.output = packed::WindowOutput(in, w, channels);
     const bool depthwise = layer.kind == LayerKind::kDepthwiseConv2d;
     layer.kernel = {channels, depthwise ? 1 : in.channels, w.kernel_h, w.kernel_w};
     if (pool) layer.kernel = {};

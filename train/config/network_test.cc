@@ -39,6 +39,24 @@ network:
   EXPECT_EQ(config.network.layers[3].kernel, (packed::KernelShape{5, 280, 1, 1}));
 }
 
+TEST(Network, DilationsSpreadTheTapsAndConv1dRunsAlongTheWidth) {
+  const Config config = ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - conv2d: {channels: 8, kernel: 3, dilation: [2, 1], padding: [4, 0]}
+  - depthwise_conv2d: {kernel: [1, 3], dilation: [1, 4], padding: [0, 4]}
+  - conv1d: {channels: 6, kernel: 5, stride: 2, dilation: 3, padding: 1}
+  - flatten
+  - linear: {units: classes}
+)",
+                                    "");
+  const std::vector<LayerConfig>& layers = config.network.layers;
+  EXPECT_EQ(layers[0].output, (Shape{36, 30, 8}));
+  EXPECT_EQ(layers[1].output, (Shape{36, 30, 8}));
+  EXPECT_EQ(layers[2].name, "conv1d1");
+  EXPECT_EQ(layers[2].output, (Shape{36, 10, 6}));
+  EXPECT_EQ(layers[2].kernel, (packed::KernelShape{6, 8, 1, 5}));
+}
+
 TEST(Network, DepthwiseKeepsChannelsAndAPoolOfZeroTakesTheWholeMap) {
   const Config config = ParseConfig(R"(data: {words: [a, b, c]}
 network:
@@ -71,6 +89,13 @@ TEST(Network, ImpossibleShapesAreTold) {
             "c.yaml:3:35: conv1.kernel = [33, 33] is larger than its input of 32×32 (hint: fewer "
             "pools before it, or padding)");
   EXPECT_THAT(FaultsOf("  - max_pool: {kernel: 2, padding: 2}\n"), HasSubstr("padding only"));
+  EXPECT_THAT(FaultsOf("  - max_pool: {kernel: 2, dilation: 2}\n"), HasSubstr("dilation"));
+  EXPECT_THAT(FaultsOf("  - conv2d: {channels: 8, kernel: 3, dilation: 0}\n"),
+              HasSubstr("1 … 4096"));
+  EXPECT_THAT(FaultsOf("  - conv1d: {channels: 8, kernel: [1, 3]}\n"), HasSubstr("whole number"));
+  EXPECT_EQ(FaultsOf("  - conv1d: {channels: 8, kernel: 5, dilation: 8}\n"),
+            "c.yaml:3:35: conv1d1.kernel = [1, 5] dilated to [1, 33] is larger than its input of "
+            "32×32 (hint: fewer pools before it, or padding)");
   EXPECT_EQ(
       FaultsOf("  - linear: {units: classes}\n"),
       "c.yaml:3:5: linear1 needs a flat input, got 32×32×1 (hint: put `- flatten` before it)");

@@ -62,6 +62,9 @@ void VisitWindow(SchemaVisitor& v, packed::Window& w, bool pool) {
     v.Ints("kernel", kernel, true, {1, packed::kMaxKernel},
            "Window: one number, or [height, width].", Need::kRequired);
     v.Ints("stride", stride, true, {1, packed::kMaxKernel}, "From one window to the next.");
+    int32_t* const dilation[] = {&w.dilation_h, &w.dilation_w};
+    v.Ints("dilation", dilation, true, {1, packed::kMaxKernel},
+           "From one tap of the window to the next.");
   }
   v.Ints("padding", padding, true, {0, packed::kMaxKernel - 1},
          "Rows and columns added on every side.");
@@ -104,6 +107,18 @@ void VisitKwtaRule(SchemaVisitor& v, KwtaConfig& k) {
 void VisitConv(SchemaVisitor& v, LayerConfig& l) {
   v.Int("channels", l.outputs, {1, 65536}, "Output channels.", Need::kRequired);
   VisitWindow(v, l.window, false);
+  v.Bool("bias", l.bias, "Whether a bias is added.");
+  VisitPacking(v, l);
+}
+
+void VisitConv1d(SchemaVisitor& v, LayerConfig& l) {
+  packed::Window& w = l.window;
+  v.Int("channels", l.outputs, {1, 65536}, "Output channels.", Need::kRequired);
+  v.Int("kernel", w.kernel_w, {1, packed::kMaxKernel}, "Columns of the window.", Need::kRequired);
+  v.Int("stride", w.stride_w, {1, packed::kMaxKernel}, "From one window to the next.");
+  v.Int("dilation", w.dilation_w, {1, packed::kMaxKernel},
+        "From one tap of the window to the next.");
+  v.Int("padding", w.pad_w, {0, packed::kMaxKernel - 1}, "Columns added on both sides.");
   v.Bool("bias", l.bias, "Whether a bias is added.");
   VisitPacking(v, l);
 }
@@ -182,6 +197,9 @@ using Deployed = packed::LayerKind;
 constexpr Operator kOperators[] = {
     {LayerKind::kConv2d, "conv2d", "conv", "Convolution; padding is zeros.", Deployed::kConv2d,
      ShapeRule::kWindow, VisitConv, All},
+    {LayerKind::kConv1d, "conv1d", "conv1d",
+     "Convolution along the width, each row by itself: a conv2d whose kernel has height 1.",
+     Deployed::kConv2d, ShapeRule::kWindow, VisitConv1d, All},
     {LayerKind::kDepthwiseConv2d, "depthwise_conv2d", "dw",
      "Convolution of each channel with a kernel of its own; padding is zeros. Always dense.",
      Deployed::kDepthwiseConv2d, ShapeRule::kWindow, VisitDepthwise, All},

@@ -82,7 +82,7 @@ TEST(Export, EveryModeComputesWhatLibTorchComputes) {
   }
 }
 
-/// Depthwise separable: strides, padding, global pooling; 20 channels fill no vector.
+/// Depthwise separable: strides, padding, dilation, global pooling; 20 channels fill no vector.
 constexpr const char* kSeparable = R"(
 data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
 front_end: {mels: 14, frames: 16, clip_samples: 8192}
@@ -96,7 +96,7 @@ network:
   - conv2d: {channels: 36, kernel: 1}
   - batch_norm
   - relu
-  - depthwise_conv2d: {kernel: [3, 2], stride: [1, 2]}
+  - depthwise_conv2d: {kernel: [3, 2], stride: [1, 2], dilation: [1, 3]}
   - batch_norm
   - kwta: {winners: 9}
   - avg_pool: {kernel: 0}
@@ -117,7 +117,8 @@ TEST(Export, DepthwiseSeparableNetworksGoTheWholeWay) {
   EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
 }
 
-/// A residual block with a projection and a k-WTA inside, a gate, a concatenation; one batch norm is an affine layer.
+/// A residual block with a projection and a k-WTA inside, a gate, a concatenation, a dilated layer of winners; one batch norm
+/// is an affine layer.
 constexpr const char* kGraph = R"(
 data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
 front_end: {mels: 14, frames: 16, clip_samples: 8192}
@@ -128,7 +129,7 @@ network:
   - conv2d: {channels: 48, kernel: 3, stride: 2, padding: 1, packing: {set_size: 2, lanes: 4}}
   - batch_norm
   - kwta: {winners: 12, groups: 6}
-  - conv2d: {name: wide, channels: 24, kernel: 3, padding: 1, packing: {set_size: 2, lanes: 4, run: {channels: 8, taps: row}}}
+  - conv2d: {name: wide, channels: 24, kernel: 3, padding: 2, dilation: 2, packing: {set_size: 2, lanes: 4, run: {channels: 8, taps: row}}}
   - batch_norm: {name: inner}
   - conv2d: {from: trunk, channels: 24, kernel: 1, stride: 2}
   - add: {from: inner}

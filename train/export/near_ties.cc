@@ -27,7 +27,8 @@ torch::Tensor LinearMap(const LayerConfig& layer, const torch::Tensor& x,
   const torch::Tensor weight =
       weight_op.reshape({layer.kernel.outputs, layer.kernel.channels, w.kernel_h, w.kernel_w});
   return torch::conv2d(Map(x), weight, {}, at::IntArrayRef({w.stride_h, w.stride_w}),
-                       at::IntArrayRef({w.pad_h, w.pad_w}), /*dilation=*/1,
+                       at::IntArrayRef({w.pad_h, w.pad_w}),
+                       at::IntArrayRef({w.dilation_h, w.dilation_w}),
                        layer.kind == LayerKind::kDepthwiseConv2d ? layer.kernel.outputs : 1);
 }
 
@@ -111,12 +112,19 @@ struct Row {
   torch::Tensor (*delta)(const Traced&);
 };
 constexpr Row kRows[] = {
-    {LayerKind::kConv2d, OfProduct},  {LayerKind::kDepthwiseConv2d, OfProduct},
-    {LayerKind::kLinear, OfProduct},  {LayerKind::kBatchNorm, OfNorm},
-    {LayerKind::kMaxPool, OfMaxPool}, {LayerKind::kAvgPool, OfAvgPool},
-    {LayerKind::kRelu, AsInput},      {LayerKind::kDropout, AsInput},
-    {LayerKind::kFlatten, OfFlatten}, {LayerKind::kKwta, OfKwta},
-    {LayerKind::kAdd, OfSum},         {LayerKind::kMultiply, OfMultiply},
+    {LayerKind::kConv2d, OfProduct},
+    {LayerKind::kConv1d, OfProduct},
+    {LayerKind::kDepthwiseConv2d, OfProduct},
+    {LayerKind::kLinear, OfProduct},
+    {LayerKind::kBatchNorm, OfNorm},
+    {LayerKind::kMaxPool, OfMaxPool},
+    {LayerKind::kAvgPool, OfAvgPool},
+    {LayerKind::kRelu, AsInput},
+    {LayerKind::kDropout, AsInput},
+    {LayerKind::kFlatten, OfFlatten},
+    {LayerKind::kKwta, OfKwta},
+    {LayerKind::kAdd, OfSum},
+    {LayerKind::kMultiply, OfMultiply},
     {LayerKind::kConcat, OfConcat},
 };
 

@@ -132,8 +132,8 @@ template <class F>
 void ForEachTap(const Layer& layer, int64_t yo, int64_t xo, int64_t c, const F& f) {
   const packed::Window& w = layer.window;
   for (int64_t tap = 0; tap < int64_t{w.kernel_h} * w.kernel_w; ++tap) {
-    const int64_t y = yo * w.stride_h - w.pad_h + tap / w.kernel_w;
-    const int64_t x = xo * w.stride_w - w.pad_w + tap % w.kernel_w;
+    const int64_t y = yo * w.stride_h - w.pad_h + tap / w.kernel_w * w.dilation_h;
+    const int64_t x = xo * w.stride_w - w.pad_w + tap % w.kernel_w * w.dilation_w;
     if (y < 0 || y >= layer.input.height || x < 0 || x >= layer.input.width) continue;
     f(At(layer.input, y, x, c), tap);
   }

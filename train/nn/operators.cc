@@ -33,14 +33,23 @@ struct Row {
   Function function;
 };
 constexpr Row kRows[] = {
-    {LayerKind::kConv2d, nullptr},      {LayerKind::kDepthwiseConv2d, nullptr},
-    {LayerKind::kLinear, nullptr},      {LayerKind::kBatchNorm, nullptr},
-    {LayerKind::kMaxPool, MaxPool},     {LayerKind::kAvgPool, AvgPool},
-    {LayerKind::kRelu, Relu},           {LayerKind::kDropout, Dropout},
-    {LayerKind::kFlatten, Flatten},     {LayerKind::kKwta, nullptr},
-    {LayerKind::kAdd, AddUp},           {LayerKind::kMultiply, Multiply},
-    {LayerKind::kConcat, Concat},       {LayerKind::kSigmoid, Sigmoid},
-    {LayerKind::kHardSwish, HardSwish}, {LayerKind::kGelu, Gelu},
+    {LayerKind::kConv2d, nullptr},
+    {LayerKind::kConv1d, nullptr},
+    {LayerKind::kDepthwiseConv2d, nullptr},
+    {LayerKind::kLinear, nullptr},
+    {LayerKind::kBatchNorm, nullptr},
+    {LayerKind::kMaxPool, MaxPool},
+    {LayerKind::kAvgPool, AvgPool},
+    {LayerKind::kRelu, Relu},
+    {LayerKind::kDropout, Dropout},
+    {LayerKind::kFlatten, Flatten},
+    {LayerKind::kKwta, nullptr},
+    {LayerKind::kAdd, AddUp},
+    {LayerKind::kMultiply, Multiply},
+    {LayerKind::kConcat, Concat},
+    {LayerKind::kSigmoid, Sigmoid},
+    {LayerKind::kHardSwish, HardSwish},
+    {LayerKind::kGelu, Gelu},
 };
 static_assert(std::size(kRows) == kKinds);
 static_assert([] {

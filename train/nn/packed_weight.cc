@@ -105,7 +105,7 @@ torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
   // CPU batch norm and pools are then several times faster, and k-WTA needs no copy.
   return torch::conv2d(Map(x), w.contiguous(torch::MemoryFormat::ChannelsLast), bias,
                        {window_.stride_h, window_.stride_w}, {window_.pad_h, window_.pad_w},
-                       /*dilation=*/1, groups_);
+                       {window_.dilation_h, window_.dilation_w}, groups_);
 }
 
 /// [N][S][R]: the sum of squares over each kernel block's lanes and each run's positions.

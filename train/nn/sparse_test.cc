@@ -265,7 +265,9 @@ LayerConfig RandomLayer(std::mt19937& random, bool convolution) {
                     .stride_h = draw(1, 2),
                     .stride_w = draw(1, 2),
                     .pad_h = draw(0, 1),
-                    .pad_w = draw(0, 1)};
+                    .pad_w = draw(0, 1),
+                    .dilation_h = draw(1, 2),
+                    .dilation_w = draw(1, 2)};
   }
   layer.outputs = layer.kernel.outputs;
   layer.packing.layout = {
@@ -306,7 +308,7 @@ TEST(PackedWeight, GradientsAreCentralDifferencesOnTheMaskAndZeroOffIt) {
     PackedWeight module(layer, 5);
     module->to(torch::kFloat64);
     const torch::Tensor x = convolution
-                                ? torch::randn({2, layer.kernel.channels, 5, 4}, torch::kFloat64)
+                                ? torch::randn({2, layer.kernel.channels, 6, 5}, torch::kFloat64)
                                 : torch::randn({2, layer.kernel.channels}, torch::kFloat64);
     const torch::Tensor mask = MaskFromOwners(module->layout(), module->Owners());
     const torch::Tensor readout = torch::randn(module->forward(x).sizes(), torch::kFloat64);

@@ -74,7 +74,9 @@ void ConvDenseOffsets(const ConvDenseShape& shape, int32_t* offset_p) noexcept {
   for (int32_t c = 0; c < shape.channels; ++c) {
     for (int32_t ky = 0; ky < shape.kernel_h; ++ky) {
       for (int32_t kx = 0; kx < shape.kernel_w; ++kx) {
-        *offset_p++ = static_cast<int32_t>((ky * shape.padded_w() + kx) * shape.channels + c);
+        *offset_p++ = static_cast<int32_t>(
+            (ky * shape.dilation_h * shape.padded_w() + kx * shape.dilation_w) * shape.channels +
+            c);
       }
     }
   }

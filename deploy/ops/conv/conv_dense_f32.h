@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dense convolution, channels last:
-//   y[yo][xo][o] = bias[o] + Σ_p x[yo·stride_h + ky][xo·stride_w + kx][c] · weight_po[p][o]
+//   y[yo][xo][o] = bias[o] + Σ_p x[yo·stride_h + ky·dilation_h][xo·stride_w + kx·dilation_w][c] · weight_po[p][o]
 //   p = (c·kernel_h + ky)·kernel_w + kx,  x padded by PadMap: [padded_h][padded_w][channels]
 //   weight_po: packed layout with S = 1, L = 16: rows of outputs padded to 16; bias padded likewise
 // The honest baseline of the dense mode. Register tiles of 6 output positions
@@ -17,13 +17,18 @@ namespace bisparse::kernels {
 struct ConvDenseShape {
   int32_t in_h = 1, in_w = 1, channels = 1;
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
+  int32_t dilation_h = 1, dilation_w = 1;
   int32_t outputs = 1;
 
   int64_t padded_h() const { return int64_t{in_h} + 2 * pad_h; }
   int64_t padded_w() const { return int64_t{in_w} + 2 * pad_w; }
   int64_t padded_elements() const { return padded_h() * padded_w() * channels; }
-  int64_t out_h() const { return (padded_h() - kernel_h) / stride_h + 1; }
-  int64_t out_w() const { return (padded_w() - kernel_w) / stride_w + 1; }
+  int64_t out_h() const {
+    return (padded_h() - (kernel_h - 1) * int64_t{dilation_h} - 1) / stride_h + 1;
+  }
+  int64_t out_w() const {
+    return (padded_w() - (kernel_w - 1) * int64_t{dilation_w} - 1) / stride_w + 1;
+  }
   int64_t out_positions() const { return out_h() * out_w(); }
   int64_t positions() const { return int64_t{channels} * kernel_h * kernel_w; }
   int64_t outputs_padded() const { return (int64_t{outputs} + 15) / 16 * 16; }

@@ -27,7 +27,8 @@ inline RefValue ConvDenseRef(const ConvDenseShape& s, const float* x_yxc, const 
   for (int32_t c = 0; c < s.channels; ++c) {
     for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
       for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
-        const int64_t y = yo * s.stride_h + ky - s.pad_h, x = xo * s.stride_w + kx - s.pad_w;
+        const int64_t y = yo * s.stride_h + ky * s.dilation_h - s.pad_h;
+        const int64_t x = xo * s.stride_w + kx * s.dilation_w - s.pad_w;
         if (y < 0 || y >= s.in_h || x < 0 || x >= s.in_w) continue;
         const int64_t p = (int64_t{c} * s.kernel_h + ky) * s.kernel_w + kx;
         const double product = double{x_yxc[(y * s.in_w + x) * s.channels + c]} *

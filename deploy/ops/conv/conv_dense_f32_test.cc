@@ -93,7 +93,9 @@ TEST(ConvDense, RandomShapes) {
     s.kernel_h = random.Int(1, 5), s.kernel_w = random.Int(1, 5);
     s.stride_h = random.Int(1, 3), s.stride_w = random.Int(1, 3);
     s.pad_h = random.Int(0, s.kernel_h - 1), s.pad_w = random.Int(0, s.kernel_w - 1);
-    s.in_h = s.kernel_h + random.Int(0, 12), s.in_w = s.kernel_w + random.Int(0, 12);
+    if (random.Int(0, 2) == 0) s.dilation_h = random.Int(1, 4), s.dilation_w = random.Int(1, 4);
+    s.in_h = (s.kernel_h - 1) * s.dilation_h + 1 + random.Int(0, 12);
+    s.in_w = (s.kernel_w - 1) * s.dilation_w + 1 + random.Int(0, 12);
     s.channels = random.Int(0, 1) == 0 ? 1 : random.Int(2, 40);
     s.outputs = random.Int(1, 140);
     const ConvCase c = MakeCase(s, random);

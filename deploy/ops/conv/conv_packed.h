@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution with packed weights, channels last, zeros around the map:
 //
-//   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky, ox·sw - pw + kx, c]
+//   y[oy, ox, o] = bias[o] + Σ over p = (c, ky, kx) owned by o of weight[p] · x[oy·sh - ph + ky·dh, ox·sw - pw + kx·dw, c]
 //
 // Ways, chosen at load by PrepareConvPacked… (conv_packed_prepare.h):
 //   ConvPackedDenseF32   every activation; L > 1: a row of lanes is a vector (form kLanes),
@@ -26,15 +26,17 @@
 
 namespace bisparse::kernels {
 
-/// Sizes; out_h = (in_h + 2·pad_h - kernel_h) / stride_h + 1 and likewise out_w.
+/// Sizes; out_h = (in_h + 2·pad_h - extent_h) / stride_h + 1 and likewise out_w.
 struct ConvPackedShape {
   int32_t in_h = 0, in_w = 0, in_c = 0;
   int32_t out_h = 0, out_w = 0, out_c = 0;  ///< out_c = O, without padding
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
+  int32_t dilation_h = 1, dilation_w = 1;
   int32_t set_size = 1, lanes = 1, sets = 1;  ///< S, L, N
 
   int32_t padded_h() const { return in_h + 2 * pad_h; }
   int32_t padded_w() const { return in_w + 2 * pad_w; }
+  int32_t extent_h() const { return (kernel_h - 1) * dilation_h + 1; }  ///< rows of a window
   int32_t blocks() const { return sets * set_size; }
 };
 

@@ -75,7 +75,7 @@ void LanesRows(const Args& a, const float* x) {
 template <class D>
 void Lanes(const Args& a) {
   const float* x = PadInput(a, a.row_begin * a.plan.shape.stride_h,
-                            (a.row_end - 1) * a.plan.shape.stride_h + a.plan.shape.kernel_h);
+                            (a.row_end - 1) * a.plan.shape.stride_h + a.plan.shape.extent_h());
   switch (ChooseTileColumns(a.plan.shape.out_w)) {
     case 10:
       return LanesRows<D, 10>(a, x);
@@ -100,7 +100,7 @@ HWY_INLINE void MakePlanes(const Args& a, int32_t plane_h, int32_t plane_w, int6
   const ConvPackedShape& s = a.plan.shape;
   const int64_t planes = int64_t{s.in_c} * s.stride_h * s.stride_w;
   std::fill_n(a.scratch + planes * plane_h * plane_w, slack, 0.0f);
-  const int32_t end = std::min((a.row_end - 1) * s.stride_h + s.kernel_h, s.padded_h());
+  const int32_t end = std::min((a.row_end - 1) * s.stride_h + s.extent_h(), s.padded_h());
   for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
     const int32_t in_y = y - s.pad_h;
     for (int32_t c = 0; c < s.in_c; ++c) {

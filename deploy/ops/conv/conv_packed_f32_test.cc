@@ -28,11 +28,7 @@ struct Case {
   KwtaF32Args kwta;  ///< winners, groups, chunk, global of the layer before it
 };
 
-Shape OutputShape(const Case& c) {
-  const packed::Window& w = c.window;
-  return {(c.input.height + 2 * w.pad_h - w.kernel_h) / w.stride_h + 1,
-          (c.input.width + 2 * w.pad_w - w.kernel_w) / w.stride_w + 1, c.outputs};
-}
+Shape OutputShape(const Case& c) { return packed::WindowOutput(c.input, c.window, c.outputs); }
 
 std::string Text(const Case& c, const RandomLayer& layer) {
   const packed::Window& w = c.window;
@@ -215,9 +211,15 @@ TEST(ConvPackedF32, RandomShapes) {
                   .stride_w = random.Int(0, 1) ? 1 : random.Int(1, 3)};
       c.window.pad_h = random.Int(0, c.window.kernel_h - 1);
       c.window.pad_w = random.Int(0, c.window.kernel_w - 1);
-      c.input = {random.Int(std::max(1, c.window.kernel_h - 2 * c.window.pad_h), 9),
-                 random.Int(std::max(1, c.window.kernel_w - 2 * c.window.pad_w), 19),
-                 c.kwta.groups * width};
+      if (random.Int(0, 2) == 0) {
+        c.window.dilation_h = random.Int(1, 3);
+        c.window.dilation_w = random.Int(1, 3);
+      }
+      const auto size = [&](int64_t extent, int32_t pad, int32_t more) {
+        return std::max(1, static_cast<int32_t>(extent) - 2 * pad) + random.Int(0, more);
+      };
+      c.input = {size(c.window.extent_h(), c.window.pad_h, 6),
+                 size(c.window.extent_w(), c.window.pad_w, 16), c.kwta.groups * width};
       c.outputs = random.Int(1, 70);
       constexpr int32_t kLanes[] = {1, 2, 3, 4, 7, 8, 12, 16, 16, 16};
       c.packing = {

@@ -78,7 +78,7 @@ void PooledLanes(const Args& a) {
   const ConvPackedShape& s = a.plan.shape;
   if (a.row_begin >= a.row_end) return;
   const float* x =
-      PadInput(a, 2 * a.row_begin * s.stride_h, (2 * a.row_end - 1) * s.stride_h + s.kernel_h);
+      PadInput(a, 2 * a.row_begin * s.stride_h, (2 * a.row_end - 1) * s.stride_h + s.extent_h());
   const int32_t width = s.out_w / 2, lanes = static_cast<int32_t>(hn::Lanes(D()));
   // Block outermost: its weights stay in L1 while the rows pass by.
   for (int32_t o = 0; o < s.out_c; o += lanes) {

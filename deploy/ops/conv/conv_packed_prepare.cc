@@ -31,6 +31,8 @@ ConvPackedShape MakeShape(const packed::Layout& layout, const packed::Window& wi
           .stride_w = output.width > 1 ? window.stride_w : 1,
           .pad_h = window.pad_h,
           .pad_w = window.pad_w,
+          .dilation_h = window.dilation_h,
+          .dilation_w = window.dilation_w,
           .set_size = layout.packing.set_size,
           .lanes = layout.packing.lanes,
           .sets = layout.sets};
@@ -128,8 +130,9 @@ void MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
     for (int32_t s = 0; s < layout.packing.set_size; ++s) {
       for (const Tap& tap : taps) {
         if (tap.owner != s) continue;
-        lists.input_e.push_back(
-            ToInt32(tap.slot * planes.plane() + int64_t{tap.ky} * planes.pitch + tap.kx));
+        lists.input_e.push_back(ToInt32(tap.slot * planes.plane() +
+                                        int64_t{tap.ky} * shape.dilation_h * planes.pitch +
+                                        tap.kx * shape.dilation_w));
         lists.weight_e.push_back(
             ToInt32((int64_t{tap.ky} * shape.kernel_w + tap.kx) * row + n * layout.packing.lanes));
       }
@@ -139,7 +142,7 @@ void MakeAlignedLists(const packed::Layout& layout, std::span<const uint8_t> own
   conv.lists = std::move(lists);
 }
 
-/// Lists for kernels that read every activation; input_of(c, ky, kx) is an entry's offset.
+/// Lists for kernels that read every activation; input_of(c, y, x) is the offset of a window's element.
 template <class InputOf>
 void MakeDenseLists(const packed::Layout& layout, std::span<const uint8_t> owner_nr,
                     std::span<const float> weight_pnl, const InputOf& input_of,
@@ -153,7 +156,7 @@ void MakeDenseLists(const packed::Layout& layout, std::span<const uint8_t> owner
         if (layout.Owner(owner_nr, n, p) != s) continue;
         const int64_t kx = p % shape.kernel_w, ky = p / shape.kernel_w % shape.kernel_h;
         const int64_t c = p / shape.kernel_w / shape.kernel_h;
-        lists.input_e.push_back(ToInt32(input_of(c, ky, kx)));
+        lists.input_e.push_back(ToInt32(input_of(c, ky * shape.dilation_h, kx * shape.dilation_w)));
         const int64_t slot = layout.Slot(p, n, 0);
         if (shape.lanes <
             packed::kMaxLanes) {  // short rows lie far apart: copy them in the order of reading
@@ -179,7 +182,8 @@ ConvPackedForm ConvPackedWinnersForm(const packed::Layout& layout, const packed:
                         layout.shape.channels <= std::numeric_limits<uint16_t>::max();
   if (!constant) return ConvPackedForm::kScattered;
   // Kernel rows of 3 and 5 taps at stride 1 are unrolled; see conv_packed_winners_f32.cc.
-  const bool rows = window.stride_w == 1 && (window.kernel_w == 3 || window.kernel_w == 5);
+  const bool rows = window.stride_w == 1 && window.dilation_w == 1 &&
+                    (window.kernel_w == 3 || window.kernel_w == 5);
   if (rows && IsAligned(layout, owner_nr, pattern, true)) return ConvPackedForm::kAlignedRows;
   return IsAligned(layout, owner_nr, pattern, false) ? ConvPackedForm::kAlignedTaps
                                                      : ConvPackedForm::kScattered;
@@ -192,6 +196,7 @@ std::optional<ConvPackedForm> ConvPackedPooledForm(const packed::Layout& layout,
   constexpr int64_t kMostFloats = 16 * 1024 / 4;
   if (output.height < 2 || output.width < 2) return std::nullopt;
   if (layout.packing.lanes == packed::kMaxLanes) return ConvPackedForm::kPooledLanes;
+  if (window.IsDilated()) return std::nullopt;
   const PooledColumns columns(MakeShape(layout, window, input, output));
   if (columns.floats() > kMostFloats) return std::nullopt;
   return ConvPackedForm::kPooledColumns;
@@ -208,7 +213,7 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
     conv.plan.form = ConvPackedForm::kLanes;
     MakeDenseLists(
         layout, owner_nr, weight_pnl,
-        [&s](int64_t c, int64_t ky, int64_t kx) { return (ky * s.padded_w() + kx) * s.in_c + c; },
+        [&s](int64_t c, int64_t y, int64_t x) { return (y * s.padded_w() + x) * s.in_c + c; },
         conv);
   } else {
     // Planes, one for each channel and phase of the stride: see conv_packed_dense_f32.cc.
@@ -217,9 +222,9 @@ PreparedConv PrepareConvPackedDenseF32(const packed::Layout& layout, const packe
     const int64_t plane = plane_w * ((s.padded_h() + s.stride_h - 1) / s.stride_h);
     MakeDenseLists(
         layout, owner_nr, weight_pnl,
-        [&](int64_t c, int64_t ky, int64_t kx) {
-          const int64_t phase = (c * s.stride_h + ky % s.stride_h) * s.stride_w + kx % s.stride_w;
-          return phase * plane + ky / s.stride_h * plane_w + kx / s.stride_w;
+        [&](int64_t c, int64_t y, int64_t x) {
+          const int64_t phase = (c * s.stride_h + y % s.stride_h) * s.stride_w + x % s.stride_w;
+          return phase * plane + y / s.stride_h * plane_w + x / s.stride_w;
         },
         conv);
   }

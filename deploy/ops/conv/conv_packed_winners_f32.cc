@@ -118,7 +118,7 @@ HWY_INLINE SlotMap MakeSlotMap(const Args& a) {
   const int32_t slots = a.plan.per_position;
   const SlotMap map{.channel = reinterpret_cast<uint16_t*>(a.scratch + slots * planes.plane()),
                     .value = a.scratch};
-  const int32_t end = (a.row_end - 1) * s.stride_h + s.kernel_h;
+  const int32_t end = (a.row_end - 1) * s.stride_h + s.extent_h();
   for (int32_t y = a.row_begin * s.stride_h; y < end; ++y) {
     const int32_t in_y = y - s.pad_h;
     const int64_t row = int64_t{y} * planes.pitch;
@@ -318,11 +318,11 @@ void Scattered(const Args& a) {
       const int32_t columns = std::min(kColumns, s.out_w - ox);
       for (int32_t t = 0; t < columns; ++t) std::copy_n(a.plan.bias_o, row, a.scratch + t * row);
       for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
-        const int32_t y = oy * s.stride_h - s.pad_h + ky;
+        const int32_t y = oy * s.stride_h - s.pad_h + ky * s.dilation_h;
         if (y < 0 || y >= s.in_h) continue;
         for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
           for (int32_t t = 0; t < columns; ++t) {
-            const int32_t x = (ox + t) * s.stride_w - s.pad_w + kx;
+            const int32_t x = (ox + t) * s.stride_w - s.pad_w + kx * s.dilation_w;
             if (x < 0 || x >= s.in_w) continue;
             ScatterPosition<D>(a, y * s.in_w + x, ky, kx, a.scratch + t * row);
           }

@@ -39,7 +39,7 @@ int32_t Sum(const ConvQuadsI8& s, const QuadMap& map, int32_t oy, int32_t ox, in
   int32_t sum = s.bias_o.data()[o];
   const int64_t row = s.gathered ? 0 : int64_t{oy} * s.padded_w();
   for (int32_t e = s.begin_b[b]; e < s.begin_b[b + 1]; ++e) {
-    for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
+    for (int32_t kx = 0; kx < s.row_taps; ++kx) {
       const int64_t at = 4 * ((row + ox + kx) * s.quads + s.quad_e[e]);
       const int32_t quarter = s.by_sets ? b / s.set_size % 4 : kx % 4;
       for (int j = 0; j < 4; ++j) {
@@ -276,7 +276,7 @@ void Columns(const ConvQuadsI8Args& a, const QuadMap& map) {
 template <bool kNarrow>
 void Kernels(const ConvQuadsI8Args& a) {
   const QuadMap map = MapOf(a);
-  switch (a.conv->window.kernel_w) {
+  switch (a.conv->row_taps) {
     case 1:
       return Columns<kNarrow, 1>(a, map);
     case 3:

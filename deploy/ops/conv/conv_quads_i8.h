@@ -43,6 +43,11 @@
 
 namespace bisparse::kernels {
 
+/// Taps of a kernel row: taps that lie apart are a row each.
+inline int32_t ConvQuadsRowTaps(const packed::Window& w) {
+  return w.dilation_w == 1 ? w.kernel_w : 1;
+}
+
 /// Made at load, once.
 struct ConvQuadsI8 {
   Shape input, output;  ///< output: of the convolution, before the pool
@@ -50,8 +55,9 @@ struct ConvQuadsI8 {
   uint8_t zero = 0;   ///< what pads the map; 0 where winners are read
   bool pool = false;  ///< writes the 2×2 max-pool of stride 2 of the output
   bool gathered = false, by_sets = false;
-  int32_t lanes = 16;    ///< L
-  int32_t slots = 0;     ///< winners of a position
+  int32_t rows = 1, row_taps = 1;  ///< of the kernel; see ConvQuadsRowTaps
+  int32_t lanes = 16;              ///< L
+  int32_t slots = 0;               ///< winners of a position
   int32_t quads = 0;     ///< of a position: slots padded to 4; of a gathered row's column: 1
   int32_t blocks = 0;    ///< real kernel blocks of L outputs
   int32_t set_size = 1;  ///< S
@@ -60,8 +66,9 @@ struct ConvQuadsI8 {
   int32_t channel_step = 0;       ///< from a channel's lines to the next one's, in units of 8 bytes
   std::vector<int32_t> begin_b;   ///< entries of each block
   std::vector<int32_t> weight_e;  ///< bytes
-  std::vector<int32_t> quad_e;  ///< ky·padded_w·quads + quad; gathered: its row in the block's rows
-  /// Gathered: where slot j's plane begins, moved by ky_j rows; its kernel row in units of 8 bytes.
+  /// Where it lies from the window's first element on, in quads; gathered: its row in the block's rows.
+  std::vector<int32_t> quad_e;
+  /// Gathered: where slot j's plane begins, moved to the kernel row; that row's lines in units of 8 bytes.
   std::vector<int32_t> plane_ej, row_ej;
   int32_t most_entries = 0;  ///< of a block
   /// By sets: of each four sets, kernel row and quad, where the owner in each set has its sums, and where they are read
@@ -90,6 +97,11 @@ struct ConvQuadsI8 {
     if (by_sets) return 2 * sums_stride() * int64_t{sizeof(int32_t)};
     return gathered ? (Size(2) * most_entries * row_w() * 12).value() : 0;
   }
+  /// Of kernel row `row` from the window's first element on, in a map or plane with rows of `width`.
+  int64_t RowAt(int32_t row, int64_t width) const {
+    const int32_t parts = window.kernel_w / row_taps;
+    return row / parts * window.dilation_h * width + int64_t{row % parts} * window.dilation_w;
+  }
   int32_t sets_outputs() const { return 4 * set_size * lanes; }  ///< outputs of four sets
   int32_t grain() const { return by_sets ? sets_outputs() : 16; }
   /// Of a scratch that holds both: where the rows begin, and its size.
@@ -101,7 +113,7 @@ struct ConvQuadsI8 {
   }
 };
 
-/// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps: what the kernel is made for, whoever owns what.
+/// L = 16 or 8, stride 1, rows of 1, 3 or 5 taps (dilated ones are of 1): what the kernel is made for, whoever owns what.
 bool FitsConvQuadsI8(const packed::Layer& layer);
 
 /// Whether that instruction set runs the layer by sets. That needs quads that are read in place and no pool after the
@@ -110,13 +122,14 @@ bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_
 
 /// ConvQuadsI8::channel_step.
 inline int32_t ConvQuadsChannelStep(const packed::Layer& layer) {
-  return layer.window.kernel_h * layer.packing.lanes / 2;
+  const packed::Window& w = layer.window;
+  return w.kernel_h * (w.kernel_w / ConvQuadsRowTaps(w)) * layer.packing.lanes / 2;
 }
 
 /// slots: winners of each position, slots / groups of each of `groups` equal groups of channels; a dense map is
 /// slots = groups = channels. pool: whether one follows. Nothing if the layer is not aligned so: L = 16 or 8, stride 1,
 /// kernel rows of 1, 3 or 5 taps, owners constant over each group and row of taps, at most 524,280 bytes of lines a set and
-/// four taps (channels × kernel rows × 4·L).
+/// four taps (channels × rows × 4·L).
 std::optional<ConvQuadsI8> PrepareConvQuadsI8(const packed::Layer& layer, int32_t slots,
                                               int32_t groups, uint8_t zero, bool pool);
 /// Which form it would have on that instruction set; without what only a run reads (weights, biases, sums).

@@ -11,18 +11,17 @@
 namespace bisparse::kernels {
 namespace {
 
-/// Who owns kernel row ky of channels [begin, end) in set n; -1 if more than one does.
+/// Who owns a kernel row of channels [begin, end) in set n; -1 if more than one does.
 int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, int32_t n,
-                      int32_t ky, int32_t begin, int32_t end) {
-  const packed::KernelShape& k = layout.shape;
+                      const ConvQuadsI8& conv, int32_t row, int32_t begin, int32_t end) {
   if (layout.packing.set_size == 1) return 0;
   const int32_t run_channels = layout.packing.run.channels;
   const bool each_tap = layout.packing.run.taps == packed::RunTaps::kOne;
   int32_t owner = -1;
   // A run at a time.
   for (int32_t c = begin; c < end; c += run_channels - c % run_channels) {
-    for (int32_t kx = 0; kx < (each_tap ? k.kernel_w : 1); ++kx) {
-      const int64_t p = (int64_t{c} * k.kernel_h + ky) * k.kernel_w + kx;
+    for (int32_t tap = 0; tap < (each_tap ? conv.row_taps : 1); ++tap) {
+      const int64_t p = (int64_t{c} * conv.rows + row) * conv.row_taps + tap;
       const int32_t here = layout.Owner(layer.owner_nr, n, p);
       if (owner >= 0 && owner != here) return -1;
       owner = here;
@@ -33,26 +32,27 @@ int32_t OwnerOfGroups(const packed::Layout& layout, const packed::Layer& layer, 
 
 /// A kernel row of some slots.
 struct RowOfSlots {
-  int32_t ky, slot;
+  int32_t row, slot;
 };
 
 /// Of each block the rows that it owns of every `step` slots; false if there is one that nobody owns alone.
-bool FindRows(const packed::Layout& layout, const packed::Layer& layer, int32_t slots,
+bool FindRows(const packed::Layout& layout, const packed::Layer& layer, const ConvQuadsI8& conv,
               int32_t groups, int32_t step, std::vector<std::vector<RowOfSlots>>& rows_b) {
+  const int32_t slots = conv.slots;
   const int32_t per_group = slots / groups, width = layout.shape.channels / groups;
   rows_b.assign(static_cast<size_t>(layout.sets) * layout.packing.set_size, {});
   for (int32_t n = 0; n < layout.sets; ++n) {
-    for (int32_t ky = 0; ky < layout.shape.kernel_h; ++ky) {
+    for (int32_t row = 0; row < conv.rows; ++row) {
       int32_t owner = -1, first = -1, last = -1;  // groups whose owner is known
       for (int32_t slot = 0; slot < slots; slot += step) {
         const int32_t end = std::min(slot + step, slots);
         if (slot / per_group != first || (end - 1) / per_group != last) {
           first = slot / per_group;
           last = (end - 1) / per_group;
-          owner = OwnerOfGroups(layout, layer, n, ky, first * width, (last + 1) * width);
+          owner = OwnerOfGroups(layout, layer, n, conv, row, first * width, (last + 1) * width);
         }
         if (owner < 0) return false;
-        rows_b[static_cast<size_t>(n * layout.packing.set_size + owner)].push_back({ky, slot});
+        rows_b[static_cast<size_t>(n * layout.packing.set_size + owner)].push_back({row, slot});
       }
     }
   }
@@ -62,8 +62,9 @@ bool FindRows(const packed::Layout& layout, const packed::Layer& layer, int32_t 
 /// Entries of quads that are read where they are.
 void AddQuads(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& conv) {
   for (const RowOfSlots& row : rows) {
-    conv.quad_e.push_back(row.ky * conv.padded_w() * conv.quads + row.slot / 4);
-    conv.weight_e.push_back(static_cast<int32_t>(set + row.ky * 4 * conv.lanes));
+    conv.quad_e.push_back(
+        static_cast<int32_t>(conv.RowAt(row.row, conv.padded_w()) * conv.quads + row.slot / 4));
+    conv.weight_e.push_back(static_cast<int32_t>(set + row.row * 4 * conv.lanes));
   }
 }
 
@@ -73,8 +74,8 @@ void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& 
     for (size_t i = first; i < first + 4; ++i) {
       const RowOfSlots row = i < rows.size() ? rows[i] : RowOfSlots{0, conv.slots};
       conv.plane_ej.push_back(
-          static_cast<int32_t>(row.slot * conv.plane() + row.ky * conv.row_w()));
-      conv.row_ej.push_back(row.ky * conv.lanes / 2);
+          static_cast<int32_t>(row.slot * conv.plane() + conv.RowAt(row.row, conv.row_w())));
+      conv.row_ej.push_back(row.row * conv.lanes / 2);
     }
     conv.quad_e.push_back(static_cast<int32_t>(first) / 4 * conv.row_w());
     conv.weight_e.push_back(static_cast<int32_t>(set));
@@ -83,14 +84,14 @@ void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& 
 
 /// Where each four sets' owners of a quad have their sums.
 void FindSums(const std::vector<std::vector<RowOfSlots>>& rows_b, int32_t sets, ConvQuadsI8& conv) {
-  const int32_t quads_of_group = conv.window.kernel_h * conv.quads, beyond = conv.sets_outputs();
+  const int32_t quads_of_group = conv.rows * conv.quads, beyond = conv.sets_outputs();
   conv.sums_eg.assign(static_cast<size_t>((sets + 3) / 4 * quads_of_group) * 4,
                       {4 * beyond, 4 * beyond});
   for (size_t b = 0; b < rows_b.size(); ++b) {
     const auto n = static_cast<int32_t>(b) / conv.set_size;
     const int32_t to = static_cast<int32_t>(b) % (4 * conv.set_size) * conv.lanes;
     for (size_t i = 0; i < rows_b[b].size(); ++i) {
-      const int32_t row = rows_b[b][i].ky * conv.quads + rows_b[b][i].slot / 4;
+      const int32_t row = rows_b[b][i].row * conv.quads + rows_b[b][i].slot / 4;
       const auto quad = static_cast<size_t>(n / 4 * quads_of_group + row);
       conv.sums_eg[quad * 4 + static_cast<size_t>(n % 4)] = {
           4 * to, 4 * (i == 0 ? to + conv.sums_stride() : to)};
@@ -102,17 +103,19 @@ void FindSums(const std::vector<std::vector<RowOfSlots>>& rows_b, int32_t sets, 
 
 bool FitsConvQuadsI8(const packed::Layer& layer) {
   const packed::Window& w = layer.window;
+  const int32_t taps = ConvQuadsRowTaps(w);
   return (layer.packing.lanes == 16 || layer.packing.lanes == 8) && w.stride_h == 1 &&
-         w.stride_w == 1 && (w.kernel_w == 1 || w.kernel_w == 3 || w.kernel_w == 5);
+         w.stride_w == 1 && (taps == 1 || taps == 3 || taps == 5);
 }
 
 bool FitsConvQuadsBySets(const packed::Layer& layer, int32_t slots, std::string_view isa) {
   const packed::Layout layout(layer.kernel(), layer.packing);
   const packed::Window& w = layer.window;
-  if (!FitsConvQuadsI8(layer) || layer.packing.lanes != 16 || w.kernel_w != 1) return false;
+  if (!FitsConvQuadsI8(layer) || layer.packing.lanes != 16 || ConvQuadsRowTaps(w) != 1)
+    return false;
   // Registers of 16 sums take single taps fast enough where few quads or sets share the way to memory.
-  return IsAvx3(isa) ? layout.sets % 4 == 0 && w.kernel_h * ((slots + 3) / 4) >= 8
-                     : layout.sets >= 3;
+  const int32_t rows = w.kernel_h * w.kernel_w;
+  return IsAvx3(isa) ? layout.sets % 4 == 0 && rows * ((slots + 3) / 4) >= 8 : layout.sets >= 3;
 }
 
 namespace {
@@ -133,14 +136,16 @@ std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, in
   conv.lanes = layer.packing.lanes;
   conv.set_size = layer.packing.set_size;
   conv.blocks = layout.blocks;
-  const int32_t lines = (w.kernel_w + 3) / 4;
+  conv.row_taps = ConvQuadsRowTaps(w);
+  conv.rows = w.kernel_h * (w.kernel_w / conv.row_taps);
+  const int32_t lines = (conv.row_taps + 3) / 4;
   const int64_t row_bytes = int64_t{4} * conv.lanes;
-  const int64_t set_bytes = w.kernel_h * row_bytes * layer.input.channels;
+  const int64_t set_bytes = conv.rows * row_bytes * layer.input.channels;
   if (set_bytes / 8 > std::numeric_limits<uint16_t>::max()) return std::nullopt;
   conv.channel_step = ConvQuadsChannelStep(layer);
   std::vector<std::vector<RowOfSlots>> rows_b;
-  conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, slots, groups, 4, rows_b);
-  if (conv.gathered && !FindRows(layout, layer, slots, groups, 1, rows_b)) return std::nullopt;
+  conv.gathered = conv.lanes == 8 || !FindRows(layout, layer, conv, groups, 4, rows_b);
+  if (conv.gathered && !FindRows(layout, layer, conv, groups, 1, rows_b)) return std::nullopt;
   conv.by_sets = !conv.gathered && !pool && FitsConvQuadsBySets(layer, slots, isa);
   // Lines of taps are followed by a quarter as much for single last taps.
   conv.line_bytes = conv.by_sets ? set_bytes : layout.sets * set_bytes;
@@ -168,18 +173,16 @@ std::optional<ConvQuadsI8> Prepare(const packed::Layer& layer, int32_t slots, in
   conv.narrow = packed::AreNarrow(layer.weight_i8_pnl);
   conv.weight = AlignedBuffer<int8_t>(static_cast<size_t>(bytes));
   for (int64_t p = 0; p < layout.positions; ++p) {
-    const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h,
-                  c = p / w.kernel_w / w.kernel_h;
+    const int64_t tap = p % conv.row_taps, row_of_channels = p / conv.row_taps;  // c·rows + row
     for (int32_t n = 0; n < layout.sets; ++n) {
-      const int64_t row =
-          (conv.by_sets ? n / 4 : n) * set_bytes + (c * w.kernel_h + ky) * row_bytes;
-      const int64_t quarter = conv.by_sets ? n % 4 : kx % 4;
-      int8_t* line = conv.weight.data() + kx / 4 * conv.line_bytes + row;
+      const int64_t row = (conv.by_sets ? n / 4 : n) * set_bytes + row_of_channels * row_bytes;
+      const int64_t quarter = conv.by_sets ? n % 4 : tap % 4;
+      int8_t* line = conv.weight.data() + tap / 4 * conv.line_bytes + row;
       int8_t* tail = conv.weight.data() + lines * conv.line_bytes + row / 4;
       for (int32_t l = 0; l < conv.lanes; ++l) {
         const int8_t weight = layer.weight_i8_pnl[static_cast<size_t>(layout.Slot(p, n, l))];
         line[l / 4 * 16 + quarter * 4 + l % 4] = weight;
-        if (!conv.by_sets && kx % 4 == 0 && kx == w.kernel_w - 1) tail[l] = weight;
+        if (!conv.by_sets && tap % 4 == 0 && tap == conv.row_taps - 1) tail[l] = weight;
       }
     }
   }

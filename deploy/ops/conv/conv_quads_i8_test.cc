@@ -145,7 +145,8 @@ void Check(const Case& c, Random& random, Form* form = nullptr) {
     for (int64_t p = 0; p < layout.positions; ++p) {
       const int64_t kx = p % c.window.kernel_w, ky = p / c.window.kernel_w % c.window.kernel_h;
       const int64_t channel = p / c.window.kernel_w / c.window.kernel_h;
-      const int64_t iy = oy + ky - c.window.pad_h, ix = ox + kx - c.window.pad_w;
+      const int64_t iy = oy + ky * c.window.dilation_h - c.window.pad_h;
+      const int64_t ix = ox + kx * c.window.dilation_w - c.window.pad_w;
       if (made.Owner(n, p) != s) continue;
       const bool inside = iy >= 0 && iy < c.input.height && ix >= 0 && ix < c.input.width;
       const int64_t at = (iy * c.input.width + ix) * c.input.channels + channel;
@@ -237,11 +238,16 @@ TEST(ConvQuadsI8, RandomAlignedLayers) {
       c.window = {.kernel_h = random.Int(1, 5), .kernel_w = random.Int(0, 2) * 2 + 1};
       c.window.pad_h = random.Int(0, 2);
       c.window.pad_w = random.Int(0, 2);
+      if (random.Int(0, 2) == 0) {
+        c.window.dilation_h = random.Int(1, 3);
+        c.window.dilation_w = random.Int(1, 3);
+        if (c.window.dilation_w > 1) c.window.kernel_w = random.Int(1, 6);
+      }
       // Runs of whole quads: four groups of `width` channels.
       const int32_t width = random.Int(1, 5), quads = random.Int(1, 3);
       c.groups = quads * 4;
-      c.input = {random.Int(c.window.kernel_h, 8), random.Int(c.window.kernel_w, 17),
-                 c.groups * width};
+      c.input = {static_cast<int32_t>(c.window.extent_h()) + random.Int(0, 6),
+                 static_cast<int32_t>(c.window.extent_w()) + random.Int(0, 15), c.groups * width};
       c.outputs = random.Int(1, random.Int(0, 2) ? 70 : 400);
       c.set_size = random.Int(1, 9);
       c.run_channels = (random.Int(0, 1) ? 4 : 1) * width * random.Int(1, 2);

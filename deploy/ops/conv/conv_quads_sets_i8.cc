@@ -62,8 +62,7 @@ void Sets(const ConvQuadsI8Args& a) {
     const int32_t first = g * outputs;
     const size_t biases = std::min<size_t>(static_cast<size_t>(outputs), s.bias_o.size() - first);
     const int8_t* weight = s.weight.data() + g * s.line_bytes;
-    const ConvQuadsI8::Sums* first_sums =
-        s.sums_eg.data() + int64_t{g} * s.window.kernel_h * s.quads * 4;
+    const ConvQuadsI8::Sums* first_sums = s.sums_eg.data() + int64_t{g} * s.rows * s.quads * 4;
     // Blocks that own nothing have their biases for ever.
     for (int32_t* to : {acc, acc + s.sums_stride()}) {
       std::memcpy(to, s.bias_o.data() + first, biases * sizeof(int32_t));
@@ -71,9 +70,9 @@ void Sets(const ConvQuadsI8Args& a) {
     for (int32_t oy = 0; oy < s.output.height; ++oy) {
       for (int32_t ox = 0; ox < s.output.width; ++ox) {
         const ConvQuadsI8::Sums* sums = first_sums;
-        for (int32_t ky = 0; ky < s.window.kernel_h; ++ky) {
-          int64_t at = (int64_t{oy + ky} * s.padded_w() + ox) * s.quads * 4;
-          const int8_t* lines = weight + ky * 64;
+        for (int32_t row = 0; row < s.rows; ++row) {
+          int64_t at = (int64_t{oy} * s.padded_w() + ox + s.RowAt(row, s.padded_w())) * s.quads * 4;
+          const int8_t* lines = weight + row * 64;
           for (int32_t q = 0; q < s.quads; ++q, at += 4, sums += 4) {
             int32_t four_values;
             std::memcpy(&four_values, map.value + at, 4);

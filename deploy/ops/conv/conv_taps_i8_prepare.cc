@@ -149,7 +149,7 @@ constexpr int32_t kMostOutputs = 1024, kMostPlaces = 1 << 14;
 bool Fits(const packed::Layer& layer, bool pool) {
   const packed::Window& w = layer.window;
   const Shape& y = layer.output;
-  return layer.input.channels == 1 && y.channels <= kMostOutputs &&
+  return layer.input.channels == 1 && !w.IsDilated() && y.channels <= kMostOutputs &&
          std::max(y.height, y.width) <= kMostPlaces && w.stride_h == w.stride_w &&
          (!pool || w.stride_h == 1) && w.kernel_h <= 7 && w.kernel_w <= 7 &&
          !layer.shift_o.empty() && std::min(y.height, y.width) >= (pool ? 2 : 1);

@@ -35,7 +35,7 @@ struct ConvF32 : Kernel {
     *other = layer;
     if (layer.packing.lanes % 4 != 0) other->packing.lanes = packed::kMaxLanes;
     const packed::Window& w = layer.window;
-    const bool rows = w.stride_w == 1 && (w.kernel_w == 3 || w.kernel_w == 5);
+    const bool rows = w.stride_w == 1 && w.dilation_w == 1 && (w.kernel_w == 3 || w.kernel_w == 5);
     return AlignedEntry(rows);
   }
 
@@ -197,7 +197,8 @@ class ConvPooledF32 final : public ConvF32 {
     const packed::Layout layout(node.layer->kernel(), node.layer->packing);
     const std::optional<ConvPackedForm> form = kernels::ConvPackedPooledForm(
         layout, node.layer->window, node.layer->input, node.layer->output);
-    return form == form_ ? nullptr : "L or the size of the shifted rows is another form's";
+    return form == form_ ? nullptr
+                         : "L, the dilation or the size of the shifted rows is another form's";
   }
 
   Use UseOf(const Node& node) const override {
@@ -314,6 +315,8 @@ class DenseStep : public StepOf<DenseStep> {
               .stride_w = layer.window.stride_w,
               .pad_h = layer.window.pad_h,
               .pad_w = layer.window.pad_w,
+              .dilation_h = layer.window.dilation_h,
+              .dilation_w = layer.window.dilation_w,
               .outputs = layer.output.channels},
         offset_p_(static_cast<size_t>(conv_.positions())),
         rows_(layout, layer),

@@ -215,14 +215,15 @@ class ConvQuads final : public ConvI8 {
     const Sizes z(layer);
     const double w = vector_bytes / 4.0, out_vectors = z.positions * z.o16 / w;
     const double slots = static_cast<double>(use.active_inputs) / z.in_positions;
-    const double kw = z.window.kernel_w, quads = Ceil(slots, 4);
+    const double kw = kernels::ConvQuadsRowTaps(z.window), quads = Ceil(slots, 4);
+    const double kernel_rows = z.taps / kw;
     const Tiles tiles(layer.output.width);
     const double columns = tiles.width + kw - 1;
     switch (form_) {
       case QuadsForm::kGathered: {
         // Two rows of outputs in a register that is wider than a block.
         const double lanes = z.layout.packing.lanes, two = lanes < w ? 2 : 1;
-        const double entries = z.layout.blocks * Ceil(z.window.kernel_h * slots / z.s, 4);
+        const double entries = z.layout.blocks * Ceil(kernel_rows * slots / z.s, 4);
         const double vectors = std::max(lanes / w, 1.0), rows = Ceil(layer.output.height, two);
         const double entry = tiles.width * kw + columns * (kw == 1 ? 8 * two : kw + 4 * two);
         // Lines, values and the zeros around them, in whole vectors of 16 columns.
@@ -238,7 +239,7 @@ class ConvQuads final : public ConvI8 {
         const double fours = Ceil(z.sets, 4), outputs = fours * 4 * z.s * 16;
         // Lines, unpacks, and load, dot product, store of each set.
         constexpr double kOfQuad = 4 + 8 + 4 * 3;
-        return {.units = z.positions * z.window.kernel_h * quads * fours * 16 / w * kOfQuad,
+        return {.units = z.positions * kernel_rows * quads * fours * 16 / w * kOfQuad,
                 .starts = z.positions * fours,
                 .moved = z.padded_positions * quads + z.positions * outputs / w,
                 .lines = z.p * fours};
@@ -247,11 +248,11 @@ class ConvQuads final : public ConvI8 {
         break;
     }
     const double entry = tiles.width * kw + columns * (kw == 1 ? 3 : kw + 4);
-    return {.units = z.sets * z.window.kernel_h * quads * 16 / w * layer.output.height *
-                     tiles.count * entry,
-            .starts = z.layout.blocks * 16 / w * layer.output.height * tiles.count,
-            .moved = z.padded_positions * quads + out_vectors,
-            .lines = z.p * z.sets * 16 / kLineBytes};
+    return {
+        .units = z.sets * kernel_rows * quads * 16 / w * layer.output.height * tiles.count * entry,
+        .starts = z.layout.blocks * 16 / w * layer.output.height * tiles.count,
+        .moved = z.padded_positions * quads + out_vectors,
+        .lines = z.p * z.sets * 16 / kLineBytes};
   }
   const char* CostRow(const Layer&, const Use&) const override { return row_; }
   std::vector<const char*> CostRows() const override { return {row_}; }
@@ -276,7 +277,7 @@ class ConvQuads final : public ConvI8 {
       entries += conv.begin_b[b + 1] - conv.begin_b[b];
     }
     Tell({.macs_executed =
-              entries * layer.window.kernel_w * 4 * layer.packing.lanes * PositionsOf(layer.output),
+              entries * conv.row_taps * 4 * layer.packing.lanes * PositionsOf(layer.output),
           .weight_bytes = static_cast<int64_t>(conv.weight.size()),
           .active_inputs = use.active_inputs},
          summary);
@@ -305,9 +306,8 @@ class WindowsStep : public StepOf<WindowsStep> {
   WindowsStep(const packed::Layout& layout, const Layer& layer, int32_t zero)
       : layer_(&layer), zero_(static_cast<uint8_t>(zero)), dense_(layout, layer) {
     const packed::Window& w = layer.window;
-    const int64_t row_inputs = int64_t{w.kernel_w} * layer.input.channels;
     // Without padding the map is read in place, unless the last four inputs of a window reach past its end.
-    in_place_ = w.pad_h == 0 && w.pad_w == 0 && dense_.depth == row_inputs;
+    in_place_ = w.pad_h == 0 && w.pad_w == 0 && dense_.depth == dense_.inputs;
     pitch_ = (int64_t{layer.input.width} + 2 * w.pad_w) * layer.input.channels;
     const Size padded = Size(layer.input.height + 2 * int64_t{w.pad_h}) * pitch_ + 4;
     acc_at_ = in_place_ ? 0 : padded.RoundUp(64).value();
@@ -334,11 +334,8 @@ class WindowsStep : public StepOf<WindowsStep> {
       if (down ==
           width *
               right) {  // a row's last window and the next one's first are as far apart as others
-        dense_.Multiply({.rows = end - begin,
-                         .x = map + begin * right,
-                         .x_stride = right,
-                         .segment_stride = pitch_,
-                         .acc = acc});
+        dense_.Multiply(
+            {.rows = end - begin, .x = map + begin * right, .x_stride = right, .acc = acc});
         dense_.Finish(acc, begin, end, io.y);
         continue;
       }
@@ -350,11 +347,7 @@ class WindowsStep : public StepOf<WindowsStep> {
           ++y;
         }
       }
-      dense_.Multiply({.rows = end - begin,
-                       .x = map,
-                       .offset_r = offset_r.data(),
-                       .segment_stride = pitch_,
-                       .acc = acc});
+      dense_.Multiply({.rows = end - begin, .x = map, .offset_r = offset_r.data(), .acc = acc});
       dense_.Finish(acc, begin, end, io.y);
     }
   }
@@ -386,9 +379,10 @@ class ConvMatMul final : public ConvI8 {
   Work Count(const Layer& layer, const Use&, int32_t vector_bytes) const override {
     const Sizes z(layer);
     const double w = vector_bytes / 4.0;
-    const double depth = z.window.kernel_h * Ceil(z.p / z.window.kernel_h, 4) * 4;
-    const bool in_place = z.window.pad_h == 0 && z.window.pad_w == 0 &&
-                          z.window.kernel_w * layer.input.channels % 4 == 0;
+    const double segments =
+        z.window.kernel_h * (z.window.dilation_w == 1 ? 1.0 : z.window.kernel_w);
+    const double inputs = z.p / segments, depth = segments * Ceil(inputs, 4) * 4;
+    const bool in_place = z.window.pad_h == 0 && z.window.pad_w == 0 && std::fmod(inputs, 4) == 0;
     const double padded = z.padded_positions * layer.input.channels / (4 * w);
     return {.units = z.positions * depth / 4 * z.o16 / w,
             .starts = Ceil(z.positions, 6) * Ceil(z.o16, 4 * w),

@@ -32,7 +32,8 @@ void MakeColumns(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t c, __mmask
       __m512i r[4] = {zero, zero, zero, zero};
       if (x >= 0 && x < in_w) {
         HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
-          const int64_t row = y + 4 * four + i;  // a row past the kernel's last has weights of 0
+          // A row past the kernel's last has weights of 0.
+          const int64_t row = y + int64_t{4 * four + i} * s.dilation_h;
           if (row < 0 || row >= in_h) continue;
           r[i] = _mm512_maskz_loadu_epi8(exists, a.x_yxc + (row * in_w + x) * channels + c);
         }
@@ -47,7 +48,8 @@ void MakeColumns(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t c, __mmask
   }
 }
 
-/// Output row yo of a chunk from its columns. kSteps: kernel_w · fours, whose weights then stay in registers; 0: any number.
+/// Output row yo of a chunk from its columns. kSteps: kernel_w of kernels of one four, whose weights then stay in registers;
+/// 0: any kernel.
 template <int kSteps>
 void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 exists) {
   const DepthwiseColumnsI8& d = *a.conv;
@@ -63,19 +65,23 @@ void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 e
   }
   const auto* from = reinterpret_cast<const __m512i*>(a.scratch);
   const int64_t step = int64_t{s.stride_w} * d.fours * 4;
+  const int64_t tap = int64_t{s.dilation_w} * d.fours * 4;  // to the column of the next kx
   uint8_t* y = a.y_yxc + yo * out_w * channels + chunk * 64;
   for (int64_t xo = 0; xo < out_w; ++xo, from += step, y += channels) {
     __m512i sum[4] = {start[0], start[1], start[2], start[3]};
     if constexpr (kSteps > 0) {
       HWY_UNROLL(5) for (int i = 0; i < kSteps; ++i) {
         HWY_UNROLL(4) for (int q = 0; q < 4; ++q) {
-          sum[q] = _mm512_dpbusd_epi32(sum[q], from[4 * i + q], w[i][q]);
+          sum[q] = _mm512_dpbusd_epi32(sum[q], from[i * tap + q], w[i][q]);
         }
       }
     } else {
-      for (int64_t i = 0; i < steps; ++i) {
-        HWY_UNROLL(4) for (int q = 0; q < 4; ++q) {
-          sum[q] = _mm512_dpbusd_epi32(sum[q], from[4 * i + q], weight[4 * i + q]);
+      const __m512i* w_i = weight;
+      for (int64_t kx = 0; kx < s.kernel_w; ++kx) {
+        for (int64_t i = 0; i < d.fours; ++i, w_i += 4) {
+          HWY_UNROLL(4) for (int q = 0; q < 4; ++q) {
+            sum[q] = _mm512_dpbusd_epi32(sum[q], from[kx * tap + 4 * i + q], w_i[q]);
+          }
         }
       }
     }
@@ -89,13 +95,13 @@ void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 e
 void Run(const DepthwiseColumnsI8Args& a) {
   const DepthwiseColumnsI8& d = *a.conv;
   const int64_t out_h = d.shape.out_h(), chunks = d.chunks;
-  const int32_t steps = d.shape.kernel_w * d.fours;
+  const bool three = d.shape.kernel_w == 3 && d.fours == 1;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t left = d.shape.channels - chunk * 64;
     const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
     for (int64_t yo = 0; yo < out_h; ++yo) {
       MakeColumns(a, yo, chunk * 64, exists);
-      steps == 3 ? Row<3>(a, yo, chunk, exists) : Row<0>(a, yo, chunk, exists);
+      three ? Row<3>(a, yo, chunk, exists) : Row<0>(a, yo, chunk, exists);
     }
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution on u8 maps by dot products of four rows, for AVX-512 with VNNI:
-//   y[yo][xo][c] = clamp((bias[c] + Σ_kx Σ_ky w[ky][kx][c] · x[yo·sh − ph + ky][xo·sw − pw + kx][c]) >> shift[c])
+//   y[yo][xo][c] = clamp((bias[c] + Σ_kx Σ_ky w[ky][kx][c] · x[yo·sh − ph + ky·dh][xo·sw − pw + kx·dw][c]) >> shift[c])
 // For each output row the input's columns are made once. A column holds four rows of 64 channels, interleaved so that one
 // dot product adds four taps of 16 channels. Windows that overlap share columns. Packing the sums undoes the
 // interleaving's order of channels. Bound for 64 channels and 3×3: 12 dot products a position, and 8 shuffles and 4
@@ -28,7 +28,10 @@ struct DepthwiseColumnsI8 {
   /// are the rows of a four.
   AlignedBuffer<int8_t> weight;
   AlignedBuffer<int32_t> bias, shift;  ///< [chunks][quarter][16]; bias with the rounding term
-  int64_t columns() const { return (shape.out_w() - 1) * shape.stride_w + shape.kernel_w; }
+  int64_t columns() const {
+    return (shape.out_w() - 1) * shape.stride_w + int64_t{shape.kernel_w - 1} * shape.dilation_w +
+           1;
+  }
   int64_t scratch_bytes() const { return (Size(columns()) * fours * 256).value(); }
 };
 

@@ -16,11 +16,18 @@ namespace bisparse::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// A window: the taps [ky0, ky1) × [kx0, kx1) that lie inside of the map, and x of tap (0, 0).
+/// A window: the taps [ky0, ky1) × [kx0, kx1) that lie inside of the map, x of tap (0, 0), and floats from a tap to the next
+/// one.
 struct Taps {
   int64_t ky0, ky1, kx0, kx1;
   const float* x;
+  int64_t down, right;
 };
+
+/// Of `taps` places from `first` on, `step` apart: how many lie before `end`.
+HWY_INLINE int64_t TapsBefore(int64_t end, int64_t first, int64_t step, int64_t taps) {
+  return first >= end ? 0 : std::min((end - first - 1) / step + 1, taps);
+}
 
 /// Channels [c, c + kVectors·Lanes(d)) of one output position.
 template <int kVectors, class D>
@@ -31,7 +38,7 @@ HWY_ATTR HWY_INLINE void Vectors(D d, const DepthwiseF32Args& a, const Taps& tap
   for (int v = 0; v < kVectors; ++v) sum[v] = hn::LoadU(d, a.bias_c + c + v * lanes);
   for (int64_t ky = taps.ky0; ky < taps.ky1; ++ky) {
     for (int64_t kx = taps.kx0; kx < taps.kx1; ++kx) {
-      const float* x = taps.x + (ky * a.shape.in_w + kx) * a.shape.channels + c;
+      const float* x = taps.x + ky * taps.down + kx * taps.right + c;
       const float* weight = a.weight_pc + (ky * a.shape.kernel_w + kx) * a.weight_stride + c;
       for (int v = 0; v < kVectors; ++v) {
         sum[v] = hn::MulAdd(hn::LoadU(d, x + v * lanes), hn::LoadU(d, weight + v * lanes), sum[v]);
@@ -54,11 +61,13 @@ HWY_ATTR void Depthwise(const DepthwiseF32Args& a) {
     const int64_t y = yo * s.stride_h - s.pad_h;
     for (int64_t xo = 0; xo < out_w; ++xo) {
       const int64_t x = xo * s.stride_w - s.pad_w;
-      const Taps taps{.ky0 = std::max<int64_t>(-y, 0),
-                      .ky1 = std::min<int64_t>(s.in_h - y, s.kernel_h),
-                      .kx0 = std::max<int64_t>(-x, 0),
-                      .kx1 = std::min<int64_t>(s.in_w - x, s.kernel_w),
-                      .x = a.x_yxc + (y * s.in_w + x) * channels};
+      const Taps taps{.ky0 = TapsBefore(0, y, s.dilation_h, s.kernel_h),
+                      .ky1 = TapsBefore(s.in_h, y, s.dilation_h, s.kernel_h),
+                      .kx0 = TapsBefore(0, x, s.dilation_w, s.kernel_w),
+                      .kx1 = TapsBefore(s.in_w, x, s.dilation_w, s.kernel_w),
+                      .x = a.x_yxc + (y * s.in_w + x) * channels,
+                      .down = int64_t{s.dilation_h} * s.in_w * channels,
+                      .right = s.dilation_w * channels};
       float* y_c = a.y_yxc + (yo * out_w + xo) * channels;
       int64_t c = 0;
       for (; c + 4 * lanes <= channels; c += 4 * lanes) Vectors<4>(d, a, taps, c, y_c);

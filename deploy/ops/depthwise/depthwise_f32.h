@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution, channels last: every channel has a kernel window of its own.
-//   y[yo][xo][c] = bias[c] + Σ_p x[yo·stride_h − pad_h + ky][xo·stride_w − pad_w + kx][c] · weight_pc[p][c]
+//   y[yo][xo][c] = bias[c] + Σ_p x[yo·stride_h − pad_h + ky·dilation_h][xo·stride_w − pad_w + kx·dilation_w][c] · weight_pc[p][c]
 //   p = ky·kernel_w + kx; taps outside of the map are left out
 // Channels are the vector; up to four vectors of them have sums in registers. Bound: two loads (an
 // input, a weight from L1) for each multiply-add.

@@ -28,10 +28,12 @@ HWY_ATTR HWY_INLINE void Vectors(D d, const DepthwiseI8Args& a, int64_t y, int64
   for (int v = 0; v < kVectors; ++v) sum[v] = hn::LoadU(d, a.bias_c + c + v * lanes);
   const int8_t* weight = a.weight_pc + c;
   for (int64_t ky = 0; ky < s.kernel_h; ++ky) {
+    const int64_t in_y = y + ky * s.dilation_h;
     for (int64_t kx = 0; kx < s.kernel_w; ++kx, weight += a.weight_stride) {
-      const bool inside = y + ky >= 0 && y + ky < s.in_h && x + kx >= 0 && x + kx < s.in_w;
+      const int64_t in_x = x + kx * s.dilation_w;
+      const bool inside = in_y >= 0 && in_y < s.in_h && in_x >= 0 && in_x < s.in_w;
       if (!inside && a.zero == 0) continue;
-      const uint8_t* in = a.x_yxc + ((y + ky) * s.in_w + x + kx) * s.channels + c;
+      const uint8_t* in = a.x_yxc + (in_y * s.in_w + in_x) * s.channels + c;
       for (int v = 0; v < kVectors; ++v) {
         const auto value = inside ? hn::PromoteTo(d16, hn::LoadU(du8, in + v * lanes)) : zero;
         const auto w = hn::PromoteTo(d16, hn::LoadU(di8, weight + v * lanes));

@@ -25,7 +25,8 @@ DepthwiseRefValue DepthwiseRef(const PoolShape& s, const X* x_yxc, double paddin
   double sum = bias_c[c], magnitude = std::abs(sum);
   for (int64_t ky = 0; ky < s.kernel_h; ++ky) {
     for (int64_t kx = 0; kx < s.kernel_w; ++kx) {
-      const int64_t y = yo * s.stride_h - s.pad_h + ky, x = xo * s.stride_w - s.pad_w + kx;
+      const int64_t y = yo * s.stride_h - s.pad_h + ky * s.dilation_h;
+      const int64_t x = xo * s.stride_w - s.pad_w + kx * s.dilation_w;
       const bool inside = y >= 0 && y < s.in_h && x >= 0 && x < s.in_w;
       const double value = inside ? x_yxc[(y * s.in_w + x) * s.channels + c] : padding;
       const double product = value * weight_pc[(ky * s.kernel_w + kx) * weight_stride + c];
@@ -43,8 +44,9 @@ inline PoolShape RandomDepthwise(int32_t most_rows, Random& random) {
   s.stride_h = random.Int(1, 3), s.stride_w = random.Int(1, 3);
   s.pad_h = random.Int(0, 6), s.pad_w = random.Int(0, 6);  // windows in the padding alone too
   s.in_h = random.Int(1, 12), s.in_w = random.Int(1, 12);
-  if (s.in_h + 2 * s.pad_h < s.kernel_h) s.in_h = s.kernel_h;
-  if (s.in_w + 2 * s.pad_w < s.kernel_w) s.in_w = s.kernel_w;
+  if (random.Int(0, 2) == 0) s.dilation_h = random.Int(1, 5), s.dilation_w = random.Int(1, 5);
+  s.in_h = std::max(s.in_h, (s.kernel_h - 1) * s.dilation_h + 1 - 2 * s.pad_h);
+  s.in_w = std::max(s.in_w, (s.kernel_w - 1) * s.dilation_w + 1 - 2 * s.pad_w);
   s.channels = random.Int(1, 140);
   return s;
 }

@@ -14,8 +14,13 @@ namespace bisparse::kernels {
 struct PoolShape {
   int32_t in_h = 1, in_w = 1, channels = 1;
   int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
-  int64_t out_h() const { return (int64_t{in_h} + 2 * pad_h - kernel_h) / stride_h + 1; }
-  int64_t out_w() const { return (int64_t{in_w} + 2 * pad_w - kernel_w) / stride_w + 1; }
+  int32_t dilation_h = 1, dilation_w = 1;  ///< of a depthwise convolution; pools have 1
+  int64_t out_h() const {
+    return (int64_t{in_h} + 2 * pad_h - (kernel_h - 1) * int64_t{dilation_h} - 1) / stride_h + 1;
+  }
+  int64_t out_w() const {
+    return (int64_t{in_w} + 2 * pad_w - (kernel_w - 1) * int64_t{dilation_w} - 1) / stride_w + 1;
+  }
 };
 
 /// Output rows [begin, end); x_yxc and y_yxc are whole maps and do not overlap.

@@ -23,18 +23,29 @@ void FinishI8(const Layer& layer, const Ends& ends, const int32_t* acc, int64_t 
 }
 
 DenseI8::DenseI8(const packed::Layout& layout, const Layer& layer)
-    : segments(layout.shape.kernel_h),
-      depth(Size(int64_t{layout.shape.kernel_w} * layout.shape.channels).RoundUp(4).value()),
-      outputs(Size(layout.shape.outputs).RoundUp(16).value()),
+    : outputs(Size(layout.shape.outputs).RoundUp(16).value()),
       layer_(&layer),
-      weight_(static_cast<size_t>(segments * depth * outputs)),
       narrow_(packed::AreNarrow(layer.weight_i8_pnl)),
       ends_(layer, layout.shape.outputs) {
   const packed::KernelShape& kernel = layout.shape;
+  const packed::Window& w = layer.window;
+  const bool apart = w.dilation_w != 1;
+  const int64_t taps = apart ? 1 : kernel.kernel_w;  // of a segment
+  inputs = taps * kernel.channels;
+  depth = Size(inputs).RoundUp(4).value();
+  const int64_t pitch = (int64_t{layer.input.width} + 2 * w.pad_w) * kernel.channels;
+  for (int64_t ky = 0; ky < kernel.kernel_h; ++ky) {
+    for (int64_t kx = 0; kx < kernel.kernel_w; kx += taps) {
+      offset_s_.push_back(
+          static_cast<int32_t>(ky * w.dilation_h * pitch + kx * w.dilation_w * kernel.channels));
+    }
+  }
+  weight_ = AlignedBuffer<int8_t>(static_cast<size_t>(std::ssize(offset_s_) * depth * outputs));
   layout.ForEachSlot(layer.owner_nr, [&](int64_t p, int32_t, int32_t, int64_t o, int64_t slot) {
     const int64_t kx = p % kernel.kernel_w, ky = p / kernel.kernel_w % kernel.kernel_h;
     const int64_t c = p / kernel.kernel_w / kernel.kernel_h;
-    const int64_t at = ky * depth + kx * kernel.channels + c;
+    const int64_t segment = apart ? ky * kernel.kernel_w + kx : ky;
+    const int64_t at = segment * depth + (apart ? 0 : kx * kernel.channels) + c;
     weight_.data()[kernels::MatMulWeightAt(at, o, outputs)] =
         layer.weight_i8_pnl[static_cast<size_t>(slot)];
   });

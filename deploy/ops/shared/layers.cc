@@ -50,7 +50,9 @@ kernels::PoolShape PoolShapeOf(const Layer& layer) {
           .stride_h = layer.window.stride_h,
           .stride_w = layer.window.stride_w,
           .pad_h = layer.window.pad_h,
-          .pad_w = layer.window.pad_w};
+          .pad_w = layer.window.pad_w,
+          .dilation_h = layer.window.dilation_h,
+          .dilation_w = layer.window.dilation_w};
 }
 
 const char* ReasonOf(const Node& node, bool reads_winners, bool packed_weights) {

@@ -24,6 +24,10 @@ HWY_INLINE const uint8_t* RowOf(const MatMulI8Args& a, int64_t row) {
   return a.x + (a.offset_r != nullptr ? a.offset_r[row] : row * a.x_stride);
 }
 
+HWY_INLINE int64_t SegmentOf(const MatMulI8Args& a, int64_t s) {
+  return a.offset_s != nullptr ? a.offset_s[s] : 0;
+}
+
 #if HWY_TARGET == HWY_SCALAR
 void MatMul(const MatMulI8Args& a) {
   for (int64_t r = 0; r < a.rows; ++r) {
@@ -31,8 +35,8 @@ void MatMul(const MatMulI8Args& a) {
       int32_t sum = a.bias_o[o];
       const uint8_t* x = RowOf(a, r);
       for (int64_t p = 0; p < a.segments * a.depth; ++p) {
-        sum += x[p / a.depth * a.segment_stride + p % a.depth] *
-               a.weight[MatMulWeightAt(p, o, a.outputs)];
+        sum +=
+            x[SegmentOf(a, p / a.depth) + p % a.depth] * a.weight[MatMulWeightAt(p, o, a.outputs)];
       }
       a.acc[r * a.outputs + o] = sum;
     }
@@ -63,8 +67,8 @@ HWY_INLINE void Tile(const MatMulI8Args& a, int64_t row, int64_t o) {
   HWY_UNROLL(8) for (int r = 0; r < kRows; ++r) x_r[r] = RowOf(a, row + r);
   const int8_t* weight = a.weight + o * 4;
   for (int64_t s = 0; s < a.segments; ++s) {
-    const int64_t end = s * a.segment_stride + a.depth;
-    for (int64_t p = s * a.segment_stride; p < end; p += 4, weight += a.outputs * 4) {
+    const int64_t begin = SegmentOf(a, s), end = begin + a.depth;
+    for (int64_t p = begin; p < end; p += 4, weight += a.outputs * 4) {
       VI8 w[kVectors];
       HWY_UNROLL(4) for (int v = 0; v < kVectors; ++v) {
         w[v] = hn::LoadU(di8, weight + v * lanes * 4);

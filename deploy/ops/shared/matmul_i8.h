@@ -3,8 +3,8 @@
 //
 //   acc[r][o] = bias_o[o] + Σ_p x[r][p] · weight[p][o]          r < rows
 //
-// A linear layer's row is a sample. A convolution's row is a window of the padded map: one segment for each kernel row, which
-// is contiguous in memory, in the order p = (ky, kx, c). Weights are [depth/4][outputs][4], so that one
+// A linear layer's row is a sample. A convolution's row is a window of the padded map: one segment for each kernel row, or for
+// each tap of a dilated one, which is contiguous in memory, in the order p = (ky, kx, c). Weights are [depth/4][outputs][4], so that one
 // register holds four inputs of 16 outputs (Dot4). Bound: one load of weights for up to 8 dot
 // products. Read first: deploy/simd/dot4-inl.h. Tested in: matmul_i8_test.cc.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_MATMUL_I8_H_
@@ -23,8 +23,8 @@ struct MatMulI8Args {
   const uint8_t* x = nullptr;   ///< [rows], x_stride bytes apart; padding times weights of zero
   int64_t x_stride = 0;
   const int32_t* offset_r = nullptr;  ///< where rows begin instead, bytes from x
-  int64_t segments = 1;               ///< of a row, each of `depth` inputs …
-  int64_t segment_stride = 0;         ///< … so many bytes apart
+  int64_t segments = 1;               ///< of a row, each of `depth` inputs
+  const int32_t* offset_s = nullptr;  ///< where segments begin, bytes from the row; null: one
   const int8_t* weight = nullptr;     ///< [segments·depth/4][outputs][4], 64-byte aligned
   bool narrow = false;                ///< all |weight| <= packed::kNarrowWeight
   const int32_t* bias_o = nullptr;

@@ -64,10 +64,11 @@ TEST(MatMulI8, RowsOfSegmentsAtAnyPlace) {
     for (int trial = 0; trial < 60; ++trial) {
       const int64_t rows = random.Int(1, 40), depth = 4 * random.Int(1, 9);
       const int64_t outputs = 16 * random.Int(1, 7), segments = random.Int(1, 4);
-      const int64_t segment_stride = depth + random.Int(0, 30);
+      std::vector<int32_t> segment(static_cast<size_t>(segments));
+      for (int32_t& at : segment) at = random.Int(0, 100);
       std::vector<int32_t> offset(static_cast<size_t>(rows));
       for (int32_t& at : offset) at = random.Int(0, 500);
-      std::vector<uint8_t> x(static_cast<size_t>(500 + segments * segment_stride));
+      std::vector<uint8_t> x(static_cast<size_t>(500 + 100 + depth));
       std::vector<int8_t> weight(static_cast<size_t>(segments * depth * outputs));
       std::vector<int32_t> bias(static_cast<size_t>(outputs));
       for (uint8_t& v : x) v = static_cast<uint8_t>(random.Int(0, 255));
@@ -80,7 +81,7 @@ TEST(MatMulI8, RowsOfSegmentsAtAnyPlace) {
                 .x = x.data(),
                 .offset_r = offset.data(),
                 .segments = segments,
-                .segment_stride = segment_stride,
+                .offset_s = segment.data(),
                 .weight = weight.data(),
                 .bias_o = bias.data(),
                 .acc = acc.data()});
@@ -89,8 +90,8 @@ TEST(MatMulI8, RowsOfSegmentsAtAnyPlace) {
         const int64_t o = i % outputs;
         int64_t sum = bias[static_cast<size_t>(o)];
         for (int64_t p = 0; p < segments * depth; ++p) {
-          const int64_t at =
-              offset[static_cast<size_t>(i / outputs)] + p / depth * segment_stride + p % depth;
+          const int64_t at = offset[static_cast<size_t>(i / outputs)] +
+                             segment[static_cast<size_t>(p / depth)] + p % depth;
           sum += int64_t{x[static_cast<size_t>(at)]} *
                  weight[static_cast<size_t>(MatMulWeightAt(p, o, outputs))];
         }

@@ -70,8 +70,8 @@ inline Exact ExactOutput(const RandomLayer& layer, const packed::Window& window,
     for (int32_t ky = 0; ky < window.kernel_h; ++ky) {
       for (int32_t kx = 0; kx < window.kernel_w; ++kx) {
         const int64_t p = (int64_t{c} * window.kernel_h + ky) * window.kernel_w + kx;
-        const int32_t y = oy * window.stride_h - window.pad_h + ky;
-        const int32_t column = ox * window.stride_w - window.pad_w + kx;
+        const int32_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
+        const int32_t column = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
         if (layer.Owner(n, p) != s) continue;
         if (y < 0 || y >= input.height || column < 0 || column >= input.width) continue;
         const double product = double{x[(int64_t{y} * input.width + column) * input.channels + c]} *

@@ -136,7 +136,8 @@ void ForEachProduct(const Layer& layer, const Layout& layout, const Visit& visit
           const int64_t kx = p % w.kernel_w, ky = p / w.kernel_w % w.kernel_h;
           const int64_t c =
               layer.kind == LayerKind::kDepthwiseConv2d ? o : p / w.kernel_w / w.kernel_h;
-          const int64_t y = yo * w.stride_h + ky - w.pad_h, x = xo * w.stride_w + kx - w.pad_w;
+          const int64_t y = yo * w.stride_h + ky * w.dilation_h - w.pad_h;
+          const int64_t x = xo * w.stride_w + kx * w.dilation_w - w.pad_w;
           const bool inside = y >= 0 && y < in.height && x >= 0 && x < in.width;
           visit(static_cast<size_t>(element), static_cast<size_t>(o * layout.positions + p),
                 inside ? (y * in.width + x) * in.channels + c : -1);
