@@ -21,9 +21,9 @@ shift 2
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
 bin=${BIN:-build/release/bin}
-configs=${CONFIGS:-gsc_dense gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_resnet gsc_resnet_sparse gsc_mobilenet gsc_coarse}
+configs=${CONFIGS:-gsc_dense gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_resnet gsc_resnet_sparse gsc_mobilenet gsc_bc_resnet gsc_coarse}
 # gsc_coarse hears other features than gsc_dense, so it can't be taught by it.
-taught=${TAUGHT:-gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_resnet gsc_resnet_sparse gsc_mobilenet}
+taught=${TAUGHT:-gsc_small_dense gsc_ds_cnn gsc_sparse_dense gsc_paper gsc_aligned gsc_sparser gsc_pooled gsc_fast gsc_resnet gsc_resnet_sparse gsc_mobilenet gsc_bc_resnet}
 
 finished() { grep -qs '"finished": true' "$1/log/summary.json"; }
 

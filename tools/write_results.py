@@ -26,7 +26,7 @@ from results_statistics import ClipSet, apart, binomial_error, binomial_interval
 from results_table import ROOT, block, find_block, folders_by_name, merge_runs, read_json, replace_block
 
 ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_pooled", "gsc_fast",
-         "gsc_resnet", "gsc_resnet_sparse", "gsc_mobilenet", "gsc_coarse"]
+         "gsc_resnet", "gsc_resnet_sparse", "gsc_mobilenet", "gsc_bc_resnet", "gsc_coarse"]
 REFERENCE = "gsc_dense"
 # Key of a row: file of bisparse-evaluate, split of docs/predictions.json.
 ACCURACIES = {"validation": ("validation", "validation"), "validation_int8": ("validation_int8", "validation_int8"),

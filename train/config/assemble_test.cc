@@ -153,7 +153,7 @@ TEST(Assemble, EveryFileInConfigsHasARandomModel) {
   for (const char* name :
        {"quickstart", "gsc_dense", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser",
         "gsc_pooled", "gsc_fast", "gsc_coarse", "gsc_coarse_dense", "gsc_small_dense", "gsc_ds_cnn",
-        "gsc_resnet", "gsc_resnet_sparse", "gsc_mobilenet"}) {
+        "gsc_resnet", "gsc_resnet_sparse", "gsc_mobilenet", "gsc_bc_resnet"}) {
     SCOPED_TRACE(name);
     const Config config = LoadConfig(std::string(BISPARSE_SOURCE_DIR "/configs/") + name + ".yaml");
     const packed::Model model = MakeRandomModel(config, 1);
