@@ -94,7 +94,7 @@ constexpr LinearCase kLinears[] = {
     {8192, 4096, 16, 16, 410}, {2048, 2048, 16, 16, 1024},
 };
 
-/// Straight from the input: kinds of k-WTA, pools, depthwise.
+/// Straight from the input: kinds of k-WTA, pools, norms, depthwise.
 constexpr const char* kOthers[] = {
     "[32, 32, 64]|- kwta: {winners: 8, groups: 8}",
     "[32, 32, 64]|- kwta: {winners: 16, groups: 16}",
@@ -119,6 +119,10 @@ constexpr const char* kOthers[] = {
     "[32, 32, 64]|- batch_norm\n- relu",
     "[8, 8, 64]|- batch_norm\n- relu",
     "[10, 10, 16]|- batch_norm\n- relu",
+    "[14, 14, 256]|- layer_norm",
+    "[32, 32, 64]|- layer_norm",
+    "[28, 28, 17]|- layer_norm",
+    "[1, 1, 4096]|- layer_norm",
     "[14, 14, 256]|- depthwise_conv2d: {kernel: 3, padding: 1}\n- relu",
     "[28, 28, 64]|- depthwise_conv2d: {kernel: 3, padding: 1}\n- relu",
     "[56, 56, 32]|- depthwise_conv2d: {kernel: 3, padding: 1, stride: 2}\n- relu",

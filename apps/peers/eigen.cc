@@ -227,6 +227,21 @@ class Worker {
     }
   }
 
+  /// Each column of [channels][positions]; a flat value is one column.
+  void LayerNorm(size_t i, const Maps& x, float* y_cyx) {
+    const DenseLayer& layer = network_.layers[i];
+    const auto factors = static_cast<int64_t>(layer.bias_o.size());
+    const Eigen::Map<const Matrix> x_cq(x[0], factors, layer.output.elements() / factors);
+    MatrixMap y_cq(y_cyx, x_cq.rows(), x_cq.cols());
+    y_cq = x_cq.rowwise() - x_cq.colwise().mean();
+    const Eigen::RowVectorXf factor_q =
+        (y_cq.array().square().colwise().mean() + layer.epsilon).rsqrt();
+    const ConstVectorMap gain_c(layer.weight_op.data(), factors);
+    const ConstVectorMap bias_c(layer.bias_o.data(), factors);
+    y_cq = gain_c.asDiagonal() * y_cq * factor_q.asDiagonal();
+    y_cq.colwise() += bias_c;
+  }
+
   void Relus(size_t i, const Maps& x, float* y_cyx) {
     Relu(x[0], network_.layers[i].output.elements(), y_cyx);
   }
@@ -298,6 +313,7 @@ class Worker {
       {LayerKind::kAdd, &Worker::Sum},
       {LayerKind::kMultiply, &Worker::Product},
       {LayerKind::kConcat, &Worker::Concat},
+      {LayerKind::kLayerNorm, &Worker::LayerNorm},
   };
 
   const DenseNetwork& network_;

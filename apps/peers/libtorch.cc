@@ -6,6 +6,7 @@
 // vector, 6 times faster than linear's matrix product of one row).
 // Read first: serve.h, network.h. Tested in: peers_test.cc.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/torch.h>
 
@@ -106,6 +107,19 @@ class Script {
     return fmt::format("{1} * self.w{0} + self.b{0}", i_, Map(layer));
   }
 
+  std::string LayerNorm(const DenseLayer& layer) {
+    const Shape& out = layer.output;
+    std::vector<int64_t> sizes = {out.channels};
+    if (layer.flat) sizes.insert(sizes.end(), {out.height, out.width});
+    AddParameters(layer, sizes, sizes);
+    const auto call = [&](const std::string& x) {
+      return fmt::format("torch.layer_norm({1}, [{2}], self.w{0}, self.b{0}, {3:.9e})", i_, x,
+                         fmt::join(sizes, ", "), layer.epsilon);
+    };
+    if (layer.flat) return call(Map(layer));
+    return call(Map(layer) + ".permute([0, 2, 3, 1])") + ".permute([0, 3, 1, 2])";
+  }
+
   std::string MaxPool(const DenseLayer& layer) {
     const packed::Window& w = layer.window;
     return fmt::format("torch.max_pool2d({}, [{}, {}], {}, [1, 1], False)", Map(layer), w.kernel_h,
@@ -147,6 +161,7 @@ class Script {
       {LayerKind::kAdd, &Script::Sum},
       {LayerKind::kMultiply, &Script::Product},
       {LayerKind::kConcat, &Script::Concat},
+      {LayerKind::kLayerNorm, &Script::LayerNorm},
   };
 
   const DenseNetwork& network_;

@@ -76,7 +76,7 @@ void FillWeights(const Layer& layer, DenseLayer& dense) {
     if (layer.kind == LayerKind::kLinear) {
       dense.weight_op = ChannelsFirst(dense.weight_op, dense.input);
     }
-  } else if (layer.kind == LayerKind::kAffine) {
+  } else if (layer.kind == LayerKind::kAffine || layer.kind == LayerKind::kLayerNorm) {
     dense.weight_op.assign(layer.weight_pnl.begin(), layer.weight_pnl.end());
     dense.bias_o.assign(layer.bias_o.begin(), layer.bias_o.end());
     if (!dense.flat) return;
@@ -145,6 +145,7 @@ class Builder {
     dense.window = layer.window;
     dense.source = i;
     dense.kwta = layer.kwta;
+    dense.epsilon = layer.epsilon;
     dense.flat = flat;
     dense.nonnegative = IsNonnegative(dense);
     FillWeights(layer, dense);
@@ -154,7 +155,10 @@ class Builder {
 
   bool IsNonnegative(const DenseLayer& dense) const {
     if (dense.kind == LayerKind::kKwta || dense.kind == LayerKind::kRelu) return true;
-    if (dense.HasWeights() || dense.kind == LayerKind::kAffine) return false;
+    if (dense.HasWeights() || dense.kind == LayerKind::kAffine ||
+        dense.kind == LayerKind::kLayerNorm) {
+      return false;
+    }
     return std::all_of(dense.inputs.begin(), dense.inputs.end(), [this](int32_t value) {
       return value >= 0 && layers_[static_cast<size_t>(value)].nonnegative;
     });

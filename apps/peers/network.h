@@ -36,12 +36,15 @@ struct DenseLayer {
   Shape input, output;  ///< input: of the first one
   packed::Window window;
   std::vector<float> weight_op;  ///< conv2d [O][C][kh][kw], depthwise [C][1][kh][kw], linear
-                                 ///< [O][C][H][W], affine: scale
-  std::vector<float> bias_o;     ///< affine: shift. Affine has [C] or, after flatten, [C][H][W]
-  bool relu = false;         ///< layers with weights, affine, add, multiply: ReLU in the same pass
-  bool nonnegative = false;  ///< no output is below zero
+                                 ///< [O][C][H][W], affine: scale, layer_norm: gain
+  std::vector<float> bias_o;  ///< affine: shift, layer_norm: bias. Both have [C] floats or, after
+                              ///< flatten, [C][H][W]
+  bool relu = false;          ///< layers with weights, affine, add, multiply: ReLU in the same pass
+  bool nonnegative = false;   ///< no output is below zero
   packed::Kwta kwta;
-  bool flat = false;  ///< kwta over one position of input.elements() channels (channels last)
+  float epsilon = 0;  ///< layer_norm
+  bool flat =
+      false;  ///< kwta (channels last), layer_norm: over one position of input.elements() channels
   bool IsConvolution() const {
     return kind == packed::LayerKind::kConv2d || kind == packed::LayerKind::kDepthwiseConv2d;
   }

@@ -261,6 +261,31 @@ class Network {
     if (layer.relu) AddRelu(layer, 0);
   }
 
+  /// The primitive goes over the last dimension: channels last, or all of what is flat.
+  void AddLayerNorm(const DenseLayer& layer, size_t) {
+    const Shape& map = layer.output;
+    const auto channels = static_cast<int64_t>(layer.bias_o.size());
+    const memory::desc wanted = Desc(map, DataType::f32, layer.flat ? Tag::nchw : Tag::nhwc);
+    // Where the network's input lies is known in a run alone.
+    const bool has_bytes = at_.memory_bcyx.get_data_handle() != nullptr;
+    has_bytes ? Convert(wanted, 1, 0) : ConvertTo(memory(wanted, engine_), 1, 0);
+    const memory::desc rows({batch_ * map.elements() / channels, channels}, DataType::f32, Tag::ab);
+    const dnnl::layer_normalization_forward::primitive_desc desc(
+        {dnnl::prop_kind::forward_inference, rows, layer.epsilon,
+         dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift},
+        engine_);
+    const memory target(wanted, engine_);
+    const auto as_rows = [&](const memory& of) {
+      kept_.push_back(of);
+      return memory(rows, engine_, of.get_data_handle());
+    };
+    Step(dnnl::layer_normalization_forward(desc), {{DNNL_ARG_SRC, as_rows(at_.memory_bcyx)},
+                                                   {DNNL_ARG_SCALE, Vector(layer.weight_op)},
+                                                   {DNNL_ARG_SHIFT, Vector(layer.bias_o)},
+                                                   {DNNL_ARG_DST, as_rows(target)}});
+    at_ = {target};
+  }
+
   /// What a binary primitive gives, and whether a ReLU is part of it.
   struct Target {
     DataType type = DataType::f32;
@@ -379,6 +404,7 @@ class Network {
       {LayerKind::kAdd, &Network::AddSum},
       {LayerKind::kMultiply, &Network::AddProduct},
       {LayerKind::kConcat, &Network::AddConcat},
+      {LayerKind::kLayerNorm, &Network::AddLayerNorm},
   };
 
   static constexpr size_t kNone = SIZE_MAX;

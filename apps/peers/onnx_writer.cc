@@ -177,6 +177,26 @@ class Writer {
     const std::string scaled = graph_.Node("Mul", name + ".scaled", {at_.name, factor});
     at_.name = graph_.Node("Add", name, {scaled, shift});
   }
+  /// ONNX has LayerNormalization from version 17 on: d / √(mean(d²) + epsilon), d = x − mean(x), then an affine.
+  void AddLayerNorm(const DenseLayer& layer) {
+    const std::string& name = layer.name;
+    ToMap(name, layer.input);
+    const auto mean = [&](const std::string& mean_name, const std::string& of) {
+      graph_.Node("ReduceMean", mean_name, {of});
+      graph_.SetInts("axes", layer.flat ? Ints{1, 2, 3} : Ints{1});
+      graph_.SetInt("keepdims", 1);
+      return mean_name;
+    };
+    const std::string distance =
+        graph_.Node("Sub", name + ".distance", {at_.name, mean(name + ".mean", at_.name)});
+    const std::string squares = graph_.Node("Mul", name + ".squares", {distance, distance});
+    const std::string epsilon = graph_.Tensor<float>(name + ".epsilon", {}, {layer.epsilon});
+    const std::string variance = mean(name + ".variance", squares);
+    const std::string sum = graph_.Node("Add", name + ".sum", {variance, epsilon});
+    const std::string deviation = graph_.Node("Sqrt", name + ".deviation", {sum});
+    at_.name = graph_.Node("Div", name + ".normal", {distance, deviation});
+    AddAffine(layer);
+  }
 
   void AddPool(const DenseLayer& layer, const char* type) {
     ToMap(layer.name, layer.input);
@@ -393,6 +413,7 @@ class Writer {
       {LayerKind::kSigmoid, &Writer::AddSigmoid},
       {LayerKind::kHardSwish, &Writer::AddHardSwish},
       {LayerKind::kGelu, &Writer::AddGelu},
+      {LayerKind::kLayerNorm, &Writer::AddLayerNorm},
   };
 
   const DenseNetwork& network_;

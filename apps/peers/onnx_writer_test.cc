@@ -116,6 +116,34 @@ TEST(OnnxFile, HoldsEveryActivation) {
   }
 }
 
+TEST(OnnxFile, HoldsLayerNormsOfMapsAndOfWhatIsFlat) {
+  const std::vector<float> numbers(24, 0.5f);
+  packed::Model chain;
+  chain.name = "norms";
+  chain.input = {3, 2, 4};
+  packed::Layer map, flatten, flat;
+  map.kind = flat.kind = packed::LayerKind::kLayerNorm;
+  map.name = "map";
+  map.input = map.output = flatten.input = chain.input;
+  map.weight_pnl = map.bias_o = std::span(numbers).first(4);
+  flatten.kind = packed::LayerKind::kFlatten;
+  flatten.name = "flatten";
+  flatten.output = flat.input = flat.output = {1, 1, 24};
+  flat.name = "flat";
+  flat.weight_pnl = flat.bias_o = numbers;
+  chain.layers = {map, flatten, flat};
+  packed::ValidateModel(chain, "chain");
+  const onnx::ModelProto model = Parse(OnnxFile(MakeDenseNetwork(chain)));
+  Check(model);
+  EXPECT_EQ(CountOps(model).at("ReduceMean"), 4);
+  std::map<std::string, int> axes;
+  for (const auto& node : model.graph().node()) {
+    if (node.op_type() == "ReduceMean") axes[node.name()] = node.attribute(0).ints_size();
+  }
+  EXPECT_EQ(axes["map.mean"], 1);
+  EXPECT_EQ(axes["flat.variance"], 3);
+}
+
 TEST(OnnxFile, HoldsAGraph) {
   const packed::Model graph = GraphModel();
   packed::ValidateModel(graph, "graph");

@@ -99,6 +99,38 @@ network:
   if (!IsSkipped()) ExpectAgreement(train::MakeRandomModel(config, 5), 2, 3);
 }
 
+TEST_P(PeerTest, AgreesOnLayerNorms) {
+  const train::Config config = train::ParseConfig(R"(
+data: {type: npy, train_x: x, train_y: y, input: [6, 5, 4], class_names: [a, b, c, d]}
+network:
+  - layer_norm: {epsilon: 0.25}
+  - conv2d: {channels: 6, kernel: 3}
+  - layer_norm: {name: a}
+  - relu
+  - conv2d: {channels: 6, kernel: 3, padding: 1}
+  - add: {from: a}
+  - flatten
+  - layer_norm
+  - linear: {units: 9}
+  - layer_norm
+  - relu
+  - linear: {units: classes}
+)",
+                                                  "norms.yaml");
+  packed::Model model = train::MakeRandomModel(config, 4);
+  CounterRandom random(6, {});
+  std::vector<float> numbers(72);
+  for (float& x : numbers) x = 0.5f + random.Uniform();
+  for (packed::Layer& layer : model.layers) {
+    if (layer.kind != packed::LayerKind::kLayerNorm) continue;
+    const auto channels = static_cast<size_t>(layer.input.channels);
+    layer.weight_pnl = std::span(numbers).first(channels);
+    layer.bias_o = std::span(numbers).last(channels);
+  }
+  ExpectAgreement(model, 1, 1);
+  if (!IsSkipped()) ExpectAgreement(model, 2, 3);
+}
+
 TEST_P(PeerTest, AgreesOnRandomNetworks) {
   for (uint64_t seed = 1; seed <= 20 && !IsSkipped(); ++seed) {
     SCOPED_TRACE(seed);

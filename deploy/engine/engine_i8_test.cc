@@ -73,6 +73,21 @@ TEST(EngineI8, TangledGraphsEqualTheDefinition) {
   }
 }
 
+TEST(EngineI8, PlansSayWhyALayerNormIsNotInIntegers) {
+  int norms = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const Engine engine = EngineAccess::FromModel(MakeRandomI8Model(seed, {.graphs = true}));
+    for (const LayerSummary& layer : engine.layers()) {
+      if (layer.kind != "layer_norm") continue;
+      ++norms;
+      EXPECT_EQ(layer.kernel, "layer_norm_u8");
+      EXPECT_EQ(layer.reason, "computed in floating point: int8 has no exact mean and deviation");
+      EXPECT_EQ(layer.weight_bytes, 8 * layer.input.channels);
+    }
+  }
+  EXPECT_GT(norms, 0);
+}
+
 /// Logits of 33 samples together, and of a clip where the model has a front end.
 std::vector<float> AllLogits(const Engine& engine, const std::vector<float>& x,
                              const std::vector<float>& clip) {

@@ -110,8 +110,8 @@ ops::Node Outline::NodeAt(size_t i, Mode mode) const {
   std::vector<ops::Node::Input> inputs;
   for (const int32_t value : graph_.inputs(static_cast<int64_t>(i))) {
     const auto v = static_cast<size_t>(value);
-    inputs.push_back({value < 0 ? model_.input : model_.layers[v].output,
-                      StepsOf(value >= 0 && ReluIsOfReaders(v) ? ProducerOf(v) : value).zero});
+    const auto [scale, zero] = StepsOf(value >= 0 && ReluIsOfReaders(v) ? ProducerOf(v) : value);
+    inputs.push_back({value < 0 ? model_.input : model_.layers[v].output, zero, scale});
   }
   return {.layer = &model_.layers[i],
           .format = model_.format,

@@ -38,6 +38,7 @@ struct Node {
   struct Input {
     Shape shape;
     int32_t zero = 0;  ///< int8: the step that means 0
+    float scale = 0;   ///< int8: real value of one step
   };
   std::vector<Input> inputs;
   /// What pads a map.

@@ -13,6 +13,7 @@
 #include "deploy/ops/conv/kernels.h"
 #include "deploy/ops/depthwise/kernels.h"
 #include "deploy/ops/kwta/kernels.h"
+#include "deploy/ops/layer_norm/kernels.h"
 #include "deploy/ops/linear/kernels.h"
 #include "deploy/ops/multiply/kernels.h"
 #include "deploy/ops/pool/kernels.h"
@@ -46,6 +47,7 @@ constexpr Room kRooms[] = {
     {LayerKind::kAdd, AddKernelsF32, AddKernelsI8},
     {LayerKind::kMultiply, MultiplyKernelsF32, MultiplyKernelsI8},
     {LayerKind::kConcat, ConcatKernelsF32, ConcatKernelsI8},
+    {LayerKind::kLayerNorm, LayerNormKernelsF32, LayerNormKernelsI8},
     {kAnyActivation, ActivationKernelsF32, ActivationKernelsI8},
 };
 

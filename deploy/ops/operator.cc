@@ -13,6 +13,7 @@
 #include "deploy/ops/conv/op.h"
 #include "deploy/ops/flatten/op.h"
 #include "deploy/ops/kwta/op.h"
+#include "deploy/ops/layer_norm/op.h"
 #include "deploy/ops/linear/op.h"
 #include "deploy/ops/multiply/op.h"
 #include "deploy/ops/pool/op.h"
@@ -26,6 +27,7 @@ constexpr const Operator* kOperators[] = {
     &kConv2dOperator,    &kLinearOperator, &kAffineOperator,   &kMaxPoolOperator,
     &kAvgPoolOperator,   &kReluOperator,   &kKwtaOperator,     &kFlattenOperator,
     &kDepthwiseOperator, &kAddOperator,    &kMultiplyOperator, &kConcatOperator,
+    &kLayerNormOperator,
 };
 
 using Table = std::array<const Operator*, static_cast<size_t>(kLastLayerKind) + 1>;

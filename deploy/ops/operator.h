@@ -24,6 +24,7 @@ struct Map {
   Shape shape;
   std::span<const T> x;
   int32_t zero = 0;  ///< int8: the step that means 0
+  float scale = 0;   ///< int8: real value of one step
 
   size_t Index(int64_t y, int64_t x_at, int64_t c) const {
     return static_cast<size_t>((y * shape.width + x_at) * shape.channels + c);
@@ -44,6 +45,7 @@ struct Operator {
   int32_t most_inputs = 1, most_inputs_i8 = most_inputs;
   bool has_weights = false, has_window = false;
   bool has_table = false;  ///< int8: Layer::table is its definition
+  bool any_zero = false;   ///< int8: output_zero is 0 … 255, else 0 or 128
   bool is_view = false;    ///< its output is its input, number for number
 
   OutputSteps output_steps = OutputSteps::kAsInput;

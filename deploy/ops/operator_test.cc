@@ -38,6 +38,7 @@ struct Input {
   Shape shape;
   std::vector<T> x;
   int32_t zero = 0;
+  float scale = 0;
 };
 
 std::vector<float> RunF32(const Layer& layer, const std::vector<Input<float>>& inputs,
@@ -52,7 +53,9 @@ std::vector<float> RunF32(const Layer& layer, const std::vector<Input<float>>& i
 
 std::vector<int32_t> RunI8(const Layer& layer, const std::vector<Input<int32_t>>& inputs) {
   std::vector<Map<int32_t>> maps;
-  for (const Input<int32_t>& input : inputs) maps.push_back({input.shape, input.x, input.zero});
+  for (const Input<int32_t>& input : inputs) {
+    maps.push_back({input.shape, input.x, input.zero, input.scale});
+  }
   std::vector<int32_t> out(static_cast<size_t>(layer.output.elements()));
   OperatorOf(layer.kind).run_i8(layer, maps, out);
   return out;
@@ -180,6 +183,43 @@ TEST(ConvI8, ReadsAndGivesValuesBelowZero) {
   EXPECT_THAT(RunI8(layer, {{{1, 2, 1}, {130, 125}, 128}}), ElementsAre(131, 125));
   layer.output_zero = 0;
   EXPECT_THAT(RunI8(layer, {{{1, 2, 1}, {130, 125}, 128}}), ElementsAre(3, 0));
+}
+
+// The mean of 1 and 3 is 2, their variance 1; with an epsilon of 0.5625 they are divided by 1.25. Equal channels give the bias.
+TEST(LayerNorm, BringsEachPositionToMeanZero) {
+  const float gain[] = {1, 10}, bias[] = {5, -2};
+  Layer layer = Make(LayerKind::kLayerNorm, {1, 3, 2}, {1, 3, 2});
+  layer.weight_pnl = gain;
+  layer.bias_o = bias;
+  layer.epsilon = 0.5625f;
+  EXPECT_THAT(RunF32(layer, {{{1, 3, 2}, {1, 3, 7, 7, 10003, 10001}}}),
+              ElementsAre(4.2f, 6, 5, -2, 5.8f, -10));
+}
+
+// The same numbers with steps of 0.5 about 128, and of 0.25 about 100:
+//   130, 134: S = 264, N = 2·34856 − 264² = 16, r = 1 / √(16 + 4·0.5625/0.25) = 0.2, (2·130 − 264)·r = −0.8
+//   (5 − 0.8) / 0.25 = 16.8, (8 − 2) / 0.25 = 24
+//   200, 200: the biases, 20 and −8 steps
+TEST(LayerNormI8, IsComputedFromExactSums) {
+  const float gain[] = {1, 10}, bias[] = {5, -2};
+  Layer layer = Make(LayerKind::kLayerNorm, {1, 2, 2}, {1, 2, 2});
+  layer.weight_pnl = gain;
+  layer.bias_o = bias;
+  layer.epsilon = 0.5625f;
+  layer.output_scale = 0.25f;
+  layer.output_zero = 100;
+  EXPECT_THAT(RunI8(layer, {{{1, 2, 2}, {130, 134, 200, 200}, 128, 0.5f}}),
+              ElementsAre(117, 124, 120, 92));
+}
+
+TEST(LayerNormI8, RoundsTiesToEvenAndClamps) {
+  const float gain[] = {0, 0, 0, 0, 0}, bias[] = {0.125f, 0.375f, -0.125f, 1e30f, -100};
+  Layer layer = Make(LayerKind::kLayerNorm, {1, 1, 5}, {1, 1, 5});
+  layer.weight_pnl = gain;
+  layer.bias_o = bias;
+  layer.output_scale = 0.25f;
+  layer.output_zero = 3;
+  EXPECT_THAT(RunI8(layer, {{{1, 1, 5}, {1, 2, 3, 4, 250}, 0, 1}}), ElementsAre(3, 5, 3, 255, 0));
 }
 
 TEST(Requantised, RoundsHalfUpAndClamps) {

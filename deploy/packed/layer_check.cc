@@ -79,11 +79,15 @@ void LayerCheck::CheckNoF32() const {
   CheckSize("bias_o", layer.bias_o, 0);
 }
 
-void LayerCheck::CheckNoI8() const {
+void LayerCheck::CheckNoI8Weights() const {
   CheckSize("weight_i8_pnl", layer.weight_i8_pnl, 0);
   CheckSize("bias_i32_o", layer.bias_i32_o, 0);
   CheckSize("shift_o", layer.shift_o, 0);
   CheckSize("scale_o", layer.scale_o, 0);
+}
+
+void LayerCheck::CheckNoI8() const {
+  CheckNoI8Weights();
   if (layer.output_scale != 0.0f) Refuse("output_scale = {}, 0 expected", layer.output_scale);
   CheckRange("output_zero", layer.output_zero, 0, 0);
   CheckNoShifts();
@@ -102,6 +106,13 @@ void LayerCheck::CheckNoWeights() const {
 void LayerCheck::CheckNoShifts() const {
   CheckSize("input_shift", std::span(layer.input_shift), 0);
   CheckRange("output_shift", layer.output_shift, 0, 0);
+}
+
+void LayerCheck::CheckAnySteps() const {
+  if (!IsScale(layer.output_scale)) {
+    Refuse("output_scale = {} is not a finite number above 0", layer.output_scale);
+  }
+  CheckRange("output_zero", layer.output_zero, 0, 255);
 }
 
 void LayerCheck::CheckOutputZero(bool negative) const {

@@ -65,7 +65,10 @@ class LayerCheck {
   void CheckNoI8() const;
   void CheckNoOwners() const;
   void CheckNoWeights() const;
-  void CheckNoShifts() const;  ///< input_shift, output_shift
+  void CheckNoI8Weights() const;  ///< nor biases, shifts and scales of them
+  void CheckNoShifts() const;     ///< input_shift, output_shift
+  /// int8: output_scale is one, output_zero is 0 … 255.
+  void CheckAnySteps() const;
   /// int8: output_zero is 0 or 128, and 128 where a value below 0 can be (`negative`) and must not be lost.
   void CheckOutputZero(bool negative) const;
 

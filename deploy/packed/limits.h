@@ -26,6 +26,10 @@ inline constexpr int64_t kMaxWeights = int64_t{1} << 28;
 inline constexpr int64_t kMaxWork = int64_t{1} << 34;
 /// Neighbouring channels of a k-WTA's unit: their sum of u8 fits 24 bits.
 inline constexpr int32_t kMaxChunk = 1 << 16;
+/// Of a layer_norm: C² · 255² fits 64 bits.
+inline constexpr int32_t kMaxNormChannels = 1 << 23;
+/// Of a layer_norm's epsilon.
+inline constexpr double kLeastEpsilon = 1e-12, kMostEpsilon = 1;
 /// Of one thread's workspace (Engine::workspace_bytes).
 inline constexpr int64_t kMaxWorkspaceBytes = int64_t{1} << 30;
 

@@ -44,9 +44,10 @@ enum class LayerKind : uint8_t {
   kConcat,
   kSigmoid,
   kHardSwish,
-  kGelu
+  kGelu,
+  kLayerNorm
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kGelu;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kLayerNorm;
 const char* LayerKindName(LayerKind kind);
 
 /// Kernel window of a convolution or pool. Padding is zeros on all sides (a pool leaves it out of
@@ -98,6 +99,8 @@ struct Kwta {
 ///   multiply          q' = clamp((((q_0 − zero_0) · (q_1 − zero_1) + 2^(output_shift−1)) >> output_shift)
 ///                                + output_zero, 0, 255), of two inputs
 ///   sigmoid, hard_swish, gelu   q' = table[q], of a table in the file; scale output_scale, zero output_zero (0 … 255)
+///   layer_norm        in floating point, with its own floats and exact sums of q: deploy/ops/layer_norm/op.h; scale
+///                     output_scale, zero output_zero (0 … 255)
 ///        There is no rounding term for a shift of 0. Scales of add and concat fit exactly:
 ///        scale_i = common · 2^input_shift[i], output_scale = common · 2^output_shift. Of multiply:
 ///        output_scale = float(scale_0 · scale_1 · 2^output_shift).
@@ -132,11 +135,12 @@ struct Layer {
   Window window;                      ///< convolutions, pools
   Packing packing;                    ///< layers with weights; a dense layer has set_size 1
   Kwta kwta;                          ///< kwta
+  float epsilon = 1e-5f;              ///< layer_norm: added to the variance
   std::span<const uint8_t> owner_nr;  ///< conv2d, linear with set_size > 1: Layout::owners()
   std::span<const float>
-      weight_pnl;  ///< conv2d, linear: Layout::slots(); affine: scale, channels floats
-  std::span<const float>
-      bias_o;  ///< conv2d, linear: Layout::outputs_padded(), padding zero; affine: channels
+      weight_pnl;  ///< conv2d, linear: Layout::slots(); affine: scale, layer_norm: gain, channels floats
+  std::span<const float> bias_o;  ///< conv2d, linear: Layout::outputs_padded(), padding zero;
+                                  ///< affine, layer_norm: channels
 
   // int8 models, conv2d and linear; weight_pnl and bias_o are empty there.
   std::span<const int8_t> weight_i8_pnl;  ///< Layout::slots(), −127 … 127
@@ -146,7 +150,8 @@ struct Layer {
       shift_o;  ///< outputs_padded(), 0 … 30; empty in the last layer with weights
   std::span<const float> scale_o;  ///< outputs_padded(); the last layer with weights only
   float output_scale = 0;          ///< int8: real value of one step of the output map; 0 = logits
-  int32_t output_zero = 0;         ///< int8: the step that means 0 in the output map, 0 or 128
+  int32_t output_zero = 0;         ///< int8: the step that means 0 in the output map; 0 or 128,
+                                   ///< or any where Operator::any_zero says so
 
   // int8 models; add, concat (and multiply, without input_shift): see NumberFormat.
   std::vector<uint8_t> input_shift;  ///< one for each input, to the left

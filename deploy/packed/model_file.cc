@@ -191,6 +191,7 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.input_shift = ToShort<uint8_t>(stored.input_shift());
   layer.output_shift = stored.output_shift();
   layer.table = InPlace(stored.table(), "table", location);
+  layer.epsilon = stored.epsilon();
   return layer;
 }
 
@@ -315,6 +316,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
     kwta = schema::CreateKwtaRule(builder, k.winners, static_cast<schema::KwtaScope>(k.scope),
                                   k.groups, k.chunk);
   }
+  const float epsilon = layer.kind == LayerKind::kLayerNorm ? layer.epsilon : Layer().epsilon;
   const bool has_window = OperatorOf(layer.kind).has_window;
   const Window& w = layer.window;
   const schema::Window window(w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_h, w.pad_w);
@@ -323,7 +325,7 @@ Offset<schema::Layer> WriteLayer(FlatBufferBuilder& builder, const Layer& layer,
                              &output, has_window ? &window : nullptr, packing, kwta, owners,
                              weights, biases, weights_i8, biases_i32, shifts, scales,
                              layer.output_scale, inputs, layer.output_zero, input_shifts,
-                             layer.output_shift, table, w.dilation_h, w.dilation_w);
+                             layer.output_shift, table, epsilon, w.dilation_h, w.dilation_w);
 }
 
 Offset<schema::FrontEnd> WriteFrontEnd(FlatBufferBuilder& builder, const FrontEnd& f) {

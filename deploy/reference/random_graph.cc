@@ -354,8 +354,8 @@ class GraphBuilder : RandomLayers {
         logits ? FillScales(layer) : FillShifts(layer, inputs[0], negatives);
       } else if (packed::OperatorOf(layer.kind).most_inputs > 1) {
         FillJoin(layer, inputs, negatives);
-      } else if (packed::OperatorOf(layer.kind).has_table) {
-        FillTable(layer, ValueOf(inputs[0]));
+      } else if (packed::OperatorOf(layer.kind).any_zero) {
+        FillSteps(layer, ValueOf(inputs[0]));
       }
       maps_.push_back(Run(layer, inputs));
       steps_.push_back(packed::OutputQuantisation(layer, ValueOf(inputs[0])));
@@ -374,7 +374,8 @@ class GraphBuilder : RandomLayers {
       for (const int32_t value : inputs) {
         const Shape& shape =
             value < 0 ? model_.input : model_.layers[static_cast<size_t>(value)].output;
-        maps.push_back({shape, maps_[static_cast<size_t>(value + 1)][b], ValueOf(value).zero});
+        const packed::Quantisation& steps = ValueOf(value);
+        maps.push_back({shape, maps_[static_cast<size_t>(value + 1)][b], steps.zero, steps.scale});
       }
       std::vector<int32_t>& out =
           outputs.emplace_back(static_cast<size_t>(layer.output.elements()));

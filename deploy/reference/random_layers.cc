@@ -205,23 +205,40 @@ void RandomLayers::Pool(bool max) {
 
 void RandomLayers::Smooth() {
   const std::span<const packed::Activation> all = packed::Activations();
-  Add(all[static_cast<size_t>(Int(0, static_cast<int32_t>(all.size()) - 1))].kind, at_);
+  const auto i = static_cast<size_t>(Int(0, static_cast<int32_t>(all.size())));
+  if (i == all.size()) return LayerNorm();
+  Add(all[i].kind, at_);
 }
 
-void RandomLayers::FillTable(Layer& layer, const packed::Quantisation& input) {
-  const packed::Activation& activation = *packed::FindActivation(layer.kind);
-  double low = 0, high = 0;
-  for (int32_t q = 0; q < packed::kTableSize; ++q) {
-    const double y = activation.f(double{input.scale} * (q - input.zero));
-    low = std::min(low, y);
-    high = std::max(high, y);
+void RandomLayers::LayerNorm() {
+  Layer& layer = Add(LayerKind::kLayerNorm, at_);
+  std::vector<float>& gain = Floats(at_.channels);
+  std::vector<float>& bias = Floats(at_.channels);
+  for (float& x : gain) x = 0.5f + random_.Uniform();
+  for (float& x : bias) x = random_.Normal();
+  layer.weight_pnl = gain;
+  layer.bias_o = bias;
+  layer.epsilon = Chance(50) ? 1e-5f : 0.5f;
+}
+
+void RandomLayers::FillSteps(Layer& layer, const packed::Quantisation& input) {
+  const packed::Activation* const activation = packed::FindActivation(layer.kind);
+  double low = -4, high = 4;  // most of what is normal, scaled and shifted
+  if (activation != nullptr) {
+    low = high = 0;
+    for (int32_t q = 0; q < packed::kTableSize; ++q) {
+      const double y = activation->f(double{input.scale} * (q - input.zero));
+      low = std::min(low, y);
+      high = std::max(high, y);
+    }
   }
   const double steps = (high - low) / 254 / model_.input_scale;
   layer.output_scale =
       std::ldexp(model_.input_scale, static_cast<int>(std::ceil(std::log2(steps))));
   layer.output_zero = static_cast<int32_t>(std::ceil(-low / double{layer.output_scale}));
+  if (activation == nullptr) return;
   layer.table = storage_->bytes.emplace_back(
-      packed::ActivationTable(activation, input, {layer.output_scale, layer.output_zero}));
+      packed::ActivationTable(*activation, input, {layer.output_scale, layer.output_zero}));
 }
 
 int32_t RandomLayers::Divisor(int32_t n) {

@@ -52,12 +52,13 @@ class RandomLayers {
   void Affine();
   void Pool(bool max);
   void Kwta();
-  /// Of f32 where sums need not be exact, and of int8 (its table: FillTable).
+  /// Of f32 where sums need not be exact, and of int8.
   bool MayBeSmooth() const { return options_.smooth && (IsI8() || !options_.exact); }
+  /// An activation or a layer_norm. int8: FillSteps follows.
   void Smooth();
-  /// int8: steps that hold what the activation makes of all the steps of its input, a power of two times the network's
-  /// input_scale; its table.
-  void FillTable(packed::Layer& layer, const packed::Quantisation& input);
+  /// int8: steps that hold what an activation makes of all the steps of its input, or what a layer_norm gives, a power of
+  /// two times the network's input_scale; an activation's table.
+  void FillSteps(packed::Layer& layer, const packed::Quantisation& input);
 
   CounterRandom random_;
   const RandomModelOptions options_;
@@ -73,6 +74,7 @@ class RandomLayers {
   void FillOwners(const packed::Layout& layout, packed::Layer& layer);
   void FillWeightsI8(const packed::Layout& layout, packed::Layer& layer);
   int32_t Divisor(int32_t n);
+  void LayerNorm();
 };
 
 }  // namespace bisparse

@@ -92,7 +92,7 @@ class ChainBuilder : RandomLayers {
     if (MayBeSmooth() && Chance(15)) {
       Smooth();
       // Between the layer with weights and this one relu and kwta alone change the steps; there are no negative ones.
-      FillTable(model_.layers.back(), {output_scale, 0});
+      FillSteps(model_.layers.back(), {output_scale, 0});
     }
   }
 

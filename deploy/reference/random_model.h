@@ -18,7 +18,7 @@ struct RandomModelOptions {
   bool quads = true;
   /// Values with several readers, joined by add, multiply and concat; int8 maps that hold values below 0.
   bool graphs = false;
-  /// Activations, in int8 and where sums need not be exact.
+  /// Activations and layer_norm, in int8 and where sums need not be exact.
   bool smooth = true;
   /// Of graphs: layers read any value before them, through windows of any size.
   bool tangled = false;

@@ -67,7 +67,9 @@ ReferenceRunI8 RunReferenceI8(const Model& model, std::span<const float> feature
     std::vector<Map<int32_t>> inputs = InputsOf(model, graph, i, run.input, run.layer_output);
     const std::span<const int32_t> values = graph.inputs(static_cast<int64_t>(i));
     for (size_t k = 0; k < inputs.size(); ++k) {
-      inputs[k].zero = steps[static_cast<size_t>(values[k] + 1)].zero;
+      const packed::Quantisation& of_input = steps[static_cast<size_t>(values[k] + 1)];
+      inputs[k].zero = of_input.zero;
+      inputs[k].scale = of_input.scale;
     }
     std::vector<int32_t> out(static_cast<size_t>(layer.output.elements()));
     packed::OperatorOf(layer.kind).run_i8(layer, inputs, out);

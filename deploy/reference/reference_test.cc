@@ -180,7 +180,7 @@ TEST(RandomI8Model, IsValidAndReachesEveryKindOfLayer) {
     last_conv += conv;
     pool_first += !model.layers.front().HasWeights();
   }
-  EXPECT_EQ(kinds.size(), 9u + packed::Activations().size());
+  EXPECT_EQ(kinds.size(), 10u + packed::Activations().size());
   EXPECT_GT(last_conv, 10);
   EXPECT_GT(pool_first, 10);
 }

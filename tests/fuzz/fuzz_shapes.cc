@@ -109,12 +109,15 @@ class Builder {
       largest_ *= 1;
     } else if (packed::OperatorOf(layer.kind).most_inputs > 1) {
       SetInputs(layer, i);
-    } else if (layer.kind == LayerKind::kAffine) {
+    } else if (layer.kind == LayerKind::kAffine || layer.kind == LayerKind::kLayerNorm) {
       if (!Fits(at_.channels)) return false;
       layer.weight_pnl = Zeros<float>(at_.channels);
       layer.bias_o = Zeros<float>(at_.channels);
     }
-    if (layer.kind == LayerKind::kAvgPool) largest_ = 0x1p30;
+    // Of whole numbers these make others.
+    if (layer.kind == LayerKind::kAvgPool || packed::OperatorOf(layer.kind).any_zero) {
+      largest_ = 0x1p30;
+    }
     if (layer.HasWeights() && !SetWeights(layer)) return false;
     at_ = layer.output;
     model_.layers.push_back(layer);
@@ -247,6 +250,7 @@ class Builder {
       const packed::Operator& op = packed::OperatorOf(layer.kind);
       const bool own = op.output_steps == packed::OutputSteps::kOwn && layer.scale_o.empty();
       if (own && negatives_read[i + 1]) layer.output_zero = packed::kSignedZero;
+      if (layer.kind == LayerKind::kLayerNorm) layer.output_scale = 0.5f;
       const size_t first = layer.inputs.empty() ? i : static_cast<size_t>(layer.inputs[0] + 1);
       if (op.most_inputs > 1) {
         layer.output_scale = values[first].scale;

@@ -96,6 +96,7 @@ std::vector<DeployedLayer> DeployedLayers(const NetworkConfig& network) {
     layer.output = config.output;
     layer.window = config.window;
     layer.kwta = config.kwta.rule;
+    if (kind == packed::LayerKind::kLayerNorm) layer.epsilon = static_cast<float>(config.epsilon);
     return layer;
   };
   int32_t input = -1;
@@ -173,7 +174,8 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
     if (deployed.config.HasWeights()) {
       BISPARSE_CHECK(next_weights < weights.size());
       AddWeights(deployed.config, weights[next_weights++], *storage, deployed.layer);
-    } else if (deployed.config.kind == LayerKind::kBatchNorm) {
+    } else if (deployed.config.kind == LayerKind::kBatchNorm ||
+               deployed.config.kind == LayerKind::kLayerNorm) {
       BISPARSE_CHECK(next_affine < affines.size());
       AddAffine(deployed.config, affines[next_affine++], *storage, deployed.layer);
     }
@@ -210,7 +212,8 @@ packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
   if (config.network.normalise_input) add_identity(config.network.input.channels);
   for (size_t i = 0; i < config.network.layers.size(); ++i) {
     const LayerConfig& layer = config.network.layers[i];
-    if (layer.kind == LayerKind::kBatchNorm && !FoldTarget(config.network, i)) {
+    if ((layer.kind == LayerKind::kBatchNorm && !FoldTarget(config.network, i)) ||
+        layer.kind == LayerKind::kLayerNorm) {
       add_identity(layer.input.channels);
     }
     if (!layer.HasWeights()) continue;

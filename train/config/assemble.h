@@ -22,7 +22,7 @@ struct LayerWeights {
   std::vector<float> bias_o;      ///< O, or empty = zeros
 };
 
-/// y = x·scale + shift for each channel: a batch_norm that has no weights to be folded into.
+/// y = x·scale + shift for each channel: a batch_norm that has no weights to be folded into, or a layer_norm's gain and bias.
 struct Affine {
   std::vector<float> scale_c, shift_c;
 };
@@ -43,8 +43,8 @@ void FoldBatchNorm(LayerWeights& layer, const BatchNormStatistics& statistics);
 packed::Packing StoredPacking(const LayerConfig& layer);
 
 /// `weights`: one per conv2d and linear, in order, batch norms folded already; `affines`: the one of
-/// the input where network.normalise_input, then one per batch_norm without a FoldTarget (graph.h), in
-/// order. Throws Error (kInternal)
+/// the input where network.normalise_input, then one per batch_norm without a FoldTarget (graph.h) and
+/// per layer_norm, in order. Throws Error (kInternal)
 /// where sizes differ or a weight is not zero that its owner doesn't allow, (kData) where a weight
 /// is not finite.
 packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> weights,

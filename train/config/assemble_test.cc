@@ -77,6 +77,32 @@ TEST(Assemble, LayersFollowTheConfigurationWithoutDropoutAndFoldedNorms) {
   EXPECT_EQ(model.provenance.config_text, kSmall);
 }
 
+TEST(Assemble, NormsThatStayTakeTheirNumbersInOrder) {
+  const Config config = ParseConfig(R"(
+data: {type: npy, train_x: x, train_y: y, input: [1, 1, 2], class_names: [a, b], normalise: column}
+network:
+  - layer_norm: {epsilon: 0.5}
+  - batch_norm
+  - linear: {units: 2}
+  - batch_norm
+  - layer_norm
+)",
+                                    "norms.yaml");
+  const std::vector<LayerWeights> weights = {{{1, 0, 0, 1}, {}, {}}};
+  const std::vector<Affine> affines = {
+      {{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}, {{9, 10}, {11, 12}}, {{13, 14}, {15, 16}}};
+  const packed::Model model = AssembleModel(config, weights, affines, {"a", "b"}, {});
+  ASSERT_EQ(model.layers.size(), 5u);
+  EXPECT_EQ(model.layers[1].kind, packed::LayerKind::kLayerNorm);
+  EXPECT_EQ(model.layers[1].epsilon, 0.5f);
+  EXPECT_THAT(model.layers[1].weight_pnl, testing::ElementsAre(5, 6));
+  EXPECT_THAT(model.layers[1].bias_o, testing::ElementsAre(7, 8));
+  EXPECT_EQ(model.layers[2].kind, packed::LayerKind::kAffine);
+  EXPECT_THAT(model.layers[2].weight_pnl, testing::ElementsAre(9, 10));
+  EXPECT_EQ(model.layers[4].epsilon, 1e-5f);
+  EXPECT_THAT(model.layers[4].weight_pnl, testing::ElementsAre(13, 14));
+}
+
 TEST(Assemble, AGraphNamesItsInputsByTheLayersThatAreDeployed) {
   const Config config = ParseConfig(R"(
 data: {type: npy, train_x: x, train_y: y, input: [6, 5, 2], class_names: [a, b, c], normalise: column}

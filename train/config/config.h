@@ -39,8 +39,9 @@ enum class LayerKind : uint8_t {
   kSigmoid,
   kHardSwish,
   kGelu,
+  kLayerNorm,
 };
-inline constexpr LayerKind kLastLayerKind = LayerKind::kGelu;
+inline constexpr LayerKind kLastLayerKind = LayerKind::kLayerNorm;
 /// The word of the YAML: "conv2d", "batch_norm", …
 const char* LayerKindName(LayerKind kind);
 
@@ -120,7 +121,7 @@ struct LayerConfig {
   PackingConfig packing;
   // convolutions, max_pool, avg_pool
   packed::Window window;
-  // batch_norm
+  // batch_norm, layer_norm (epsilon alone)
   double momentum = 0.1, epsilon = 1e-5;
   bool affine = true;
   // dropout
@@ -199,7 +200,7 @@ struct TrainConfig {
   double learning_rate = 1e-3;  ///< the peak
   ScheduleConfig schedule;
   double weight_decay =
-      0.01;  ///< on weights of conv2d and linear only (not biases, not batch_norm)
+      0.01;  ///< on weights of conv2d and linear only (not biases, not batch_norm or layer_norm)
   double label_smoothing = 0.0;
   double mixup = 0.0;          ///< α of mixup.h; 0 = none
   double ema_decay = 0.0;      ///< of weight_average.h, which evaluation and export use; 0 = none

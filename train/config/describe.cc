@@ -73,7 +73,8 @@ std::vector<LayerSummary> SummariseNetwork(const Config& config) {
     row.input_density = inputs[0].density;
     row.output_density = OperatorOf(layer.kind).density(layer, inputs);
     if (layer.HasWeights()) SummariseWeights(config, layer, row);
-    if (layer.kind == LayerKind::kBatchNorm && layer.affine) {
+    if ((layer.kind == LayerKind::kBatchNorm && layer.affine) ||
+        layer.kind == LayerKind::kLayerNorm) {
       row.parameters = 2 * int64_t{layer.input.channels};
     }
     rows.push_back(std::move(row));

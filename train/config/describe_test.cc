@@ -74,6 +74,9 @@ TEST(Describe, SaysWhetherInt8CanHoldTheNetwork) {
   EXPECT_THAT(text("batch_norm, " + rest, "column"),
               testing::HasSubstr("would refuse it: layer 'batch_norm1': kind = affine"));
   EXPECT_TRUE(text("linear: {units: 4}, linear: {units: classes}").ends_with(can));
+  EXPECT_TRUE(text("layer_norm, linear: {units: 4}, layer_norm, " + rest).ends_with(can));
+  EXPECT_THAT(text(rest + ", layer_norm"),
+              testing::HasSubstr("would refuse it: layer 'layer_norm1': kind = layer_norm"));
   EXPECT_THAT(text("linear: {name: a, units: 2}, linear: {from: input, units: 2}, add: {from: a}"),
               testing::HasSubstr("would refuse it: layer 'add1': kind = add"));
 }
@@ -91,6 +94,23 @@ network:
   EXPECT_DOUBLE_EQ(rows[1].output_density, 0.125);
   EXPECT_DOUBLE_EQ(rows[2].output_density, 0.5);
   EXPECT_DOUBLE_EQ(rows[4].input_density, 0.5);
+}
+
+TEST(Describe, ANormHasTwoParametersForEachChannel) {
+  const auto rows = SummariseNetwork(ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - conv2d: {channels: 32, kernel: 5}
+  - layer_norm
+  - batch_norm
+  - batch_norm: {affine: false}
+  - flatten
+  - linear: {units: classes}
+)",
+                                                 ""));
+  EXPECT_EQ(rows[1].parameters, 64);
+  EXPECT_EQ(rows[1].output_density, 1.0);
+  EXPECT_EQ(rows[2].parameters, 64);
+  EXPECT_EQ(rows[3].parameters, 0);
 }
 
 TEST(Describe, TheTableHasTotals) {

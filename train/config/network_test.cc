@@ -79,6 +79,31 @@ network:
   EXPECT_EQ(layers[4].output, (Shape{1, 1, 8}));
 }
 
+TEST(Network, LayerNormHasAnEpsilonAlone) {
+  const Config config = ParseConfig(R"(data: {words: [a, b, c]}
+network:
+  - conv2d: {channels: 8, kernel: 3}
+  - layer_norm
+  - flatten
+  - layer_norm: {name: units, epsilon: 0.25}
+  - linear: {units: classes}
+)",
+                                    "");
+  const std::vector<LayerConfig>& layers = config.network.layers;
+  EXPECT_EQ(layers[1].name, "layer_norm1");
+  EXPECT_EQ(layers[1].output, layers[0].output);
+  EXPECT_EQ(layers[1].epsilon, 1e-5);
+  EXPECT_EQ(layers[3].name, "units");
+  EXPECT_EQ(layers[3].epsilon, 0.25);
+  EXPECT_THAT(FaultsOf("  - layer_norm: {momentum: 0.1}\n"),
+              HasSubstr("c.yaml:3:18: layer_norm1.momentum"));
+  for (const char* epsilon : {"0", "-1.0e-5", "1.0e-13", "1.5", ".nan", ".inf"}) {
+    EXPECT_THAT(FaultsOf(std::string("  - layer_norm: {epsilon: ") + epsilon + "}\n"),
+                HasSubstr("c.yaml:3:27: layer_norm1.epsilon = "))
+        << epsilon;
+  }
+}
+
 TEST(Network, ImpossibleShapesAreTold) {
   EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 3, channels: 8}\n"), HasSubstr("channels"));
   EXPECT_THAT(FaultsOf("  - depthwise_conv2d: {kernel: 0}\n"), HasSubstr("1 … 4096"));

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "deploy/packed/limits.h"
+
 namespace bisparse::train {
 namespace {
 
@@ -146,6 +148,11 @@ void VisitBatchNorm(SchemaVisitor& v, LayerConfig& l) {
   v.Bool("affine", l.affine, "Whether a scale and a shift are learned.");
 }
 
+void VisitLayerNorm(SchemaVisitor& v, LayerConfig& l) {
+  v.Real("epsilon", l.epsilon, {packed::kLeastEpsilon, packed::kMostEpsilon},
+         "Added to the variance.");
+}
+
 void VisitPool(SchemaVisitor& v, LayerConfig& l) { VisitWindow(v, l.window, true); }
 
 void VisitDropout(SchemaVisitor& v, LayerConfig& l) {
@@ -242,6 +249,10 @@ constexpr Operator kOperators[] = {
      Deployed::kHardSwish, ShapeRule::kSame, VisitNothing, AsInput},
     {LayerKind::kGelu, "gelu", "gelu", "x · Φ(x), the exact one: Φ(x) = (1 + erf(x / √2)) / 2.",
      Deployed::kGelu, ShapeRule::kSame, VisitNothing, AsInput},
+    {LayerKind::kLayerNorm, "layer_norm", "layer_norm",
+     "Layer normalisation: at each position the channels are brought to mean 0 and variance 1, "
+     "then each is scaled and shifted as learned; of a flat value all units.",
+     Deployed::kLayerNorm, ShapeRule::kSame, VisitLayerNorm, All},
 };
 
 constexpr size_t kKinds = std::size(kOperators);

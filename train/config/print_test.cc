@@ -42,6 +42,7 @@ network:
            boost: {strength: 1.5, period_samples: 500, decay: 0.9, until: 0.8}}
   - dropout: {probability: 0.1}
   - flatten
+  - layer_norm: {epsilon: 1.0e-4}
   - linear: {units: 20}
   - kwta: {winners: 2, scope: global, chunk: 4}
   - linear: {units: classes}

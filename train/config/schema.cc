@@ -173,7 +173,8 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
     });
   });
   v.Real("weight_decay", t.weight_decay, kNotNegative,
-         "On the weights of convolutions and linear; biases and batch_norm are left alone.");
+         "On the weights of convolutions and linear; biases, batch_norm and layer_norm are left "
+         "alone.");
   v.Real("label_smoothing", t.label_smoothing, {0.0, 1.0, false, true},
          "Part of the target spread over all classes.");
   v.Real("mixup", t.mixup, kFraction,

@@ -114,6 +114,8 @@ packed::Model BuildModel(const Config& config, Network& network,
       weights.push_back({.weight_op = ToVector(layer.weight_op),
                          .owner_nr = layer.owner_nr,
                          .bias_o = ToVector(layer.bias_o)});
+    } else if (layer.config.kind == LayerKind::kLayerNorm) {
+      affines.push_back({ToVector(layer.scale_c), ToVector(layer.shift_c)});
     } else if (layer.config.kind == LayerKind::kBatchNorm) {
       const BatchNormStatistics statistics{.gamma = Values(layer.scale_c),
                                            .beta = Values(layer.shift_c),

@@ -166,6 +166,43 @@ TEST(Export, ResidualBlocksGoTheWholeWayInInt8) {
   EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
 }
 
+/// Layer norms of maps and of flat values; ranked by a k-WTA, read by a join, before and after a flatten.
+constexpr const char* kNormed = R"(
+data: {type: speech_commands, path: unused, words: [a, b, c], unknown: none, silence: none}
+front_end: {mels: 14, frames: 16, clip_samples: 8192}
+network:
+  - conv2d: {channels: 20, kernel: 3, stride: 2, padding: 1}
+  - layer_norm: {name: trunk}
+  - relu
+  - conv2d: {channels: 20, kernel: 3, padding: 1, packing: {set_size: 2, lanes: 2}}
+  - layer_norm: {epsilon: 1.0e-3}
+  - add: {from: trunk}
+  - kwta: {winners: 5, groups: 5}
+  - conv2d: {channels: 7, kernel: 1}
+  - flatten
+  - layer_norm
+  - linear: {units: 30}
+  - layer_norm
+  - relu
+  - linear: {units: classes}
+)";
+
+TEST(Export, LayerNormsGoTheWholeWay) {
+  Trained trained(256, kNormed);
+  EXPECT_EQ(Int8Fault(trained.config), "");
+  const packed::Model f32 = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
+  EXPECT_EQ(f32.layers[4].epsilon, 1e-3f);
+  EXPECT_NE(f32.layers[4].weight_pnl[0], 1.0f);
+  for (const Mode mode : {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse, Mode::kAuto}) {
+    const Verification v = VerifyModel(f32, trained.network, trained.x_bhwc, mode);
+    EXPECT_EQ(v.top1_differ, 0) << ModeName(mode);
+    EXPECT_LT(v.worst_difference, 1e-5) << ModeName(mode);
+    EXPECT_NO_THROW(RequireVerified(v)) << ModeName(mode);
+  }
+  const packed::Model i8 = QuantiseModel(f32, trained.x_bhwc);
+  EXPECT_NO_THROW(RequireDefinition(i8, trained.x_bhwc));
+}
+
 TEST(Export, RefusesAModelThatComputesSomethingElse) {
   Trained trained(256);
   packed::Model model = BuildModel(trained.config, trained.network, {"a", "b", "c"}, 0.5);
@@ -377,7 +414,7 @@ TEST(NearTies, LookAtEachGroupAndPosition) {
 
 /// The bound must hold: rounding in f32 against f64 stays below δ at every layer's end.
 TEST(NearTies, LogitsAgreeWithDoublePrecisionOnTheRest) {
-  for (const char* network : {kConfig, kGraph}) {
+  for (const char* network : {kConfig, kGraph, kNormed}) {
     Trained trained(128, network);
     const Shape& input = trained.config.network.input;
     const torch::Tensor x =

@@ -104,6 +104,24 @@ torch::Tensor OfActivation(const Traced& t) {
   return activation->slope * t.delta[0] + kLambda * kUnitRoundoff * (t.x[0].abs() + t.y.abs());
 }
 
+/// As if each channel's x were off by what it is off, by the rounding of x and by that of the mean.
+torch::Tensor OfLayerNorm(const Traced& t) {
+  const int64_t channels = t.layer.config.input.channels;
+  const double sums = std::sqrt(static_cast<double>(channels) + 4.0);
+  const auto mean = [](const torch::Tensor& values) { return values.mean({1}, true); };
+  const torch::Tensor& x = t.x[0];
+  const torch::Tensor distance = x - mean(x);
+  const torch::Tensor factor = (mean(distance.square()) + t.layer.config.epsilon).rsqrt();
+  const torch::Tensor normal = distance * factor;
+  const torch::Tensor gain = PerChannel(t.layer.scale_c.abs(), x);
+  const torch::Tensor delta =
+      t.delta[0] + kLambda * kUnitRoundoff * (x.abs() + sums * mean(x.abs()));
+  const torch::Tensor passed =
+      factor * (delta + mean(delta) + normal.abs() * mean(delta.square()).sqrt());
+  return gain * (passed + kLambda * kUnitRoundoff * sums * normal.abs()) +
+         kLambda * kUnitRoundoff * (t.y.abs() + PerChannel(t.layer.shift_c.abs(), x));
+}
+
 torch::Tensor OfConcat(const Traced& t) { return Concat(t.layer.config, t.delta, false); }
 
 /// δ of a layer's output by its kind.
@@ -126,6 +144,7 @@ constexpr Row kRows[] = {
     {LayerKind::kAdd, OfSum},
     {LayerKind::kMultiply, OfMultiply},
     {LayerKind::kConcat, OfConcat},
+    {LayerKind::kLayerNorm, OfLayerNorm},
 };
 
 /// Activations have no row.

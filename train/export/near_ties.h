@@ -8,6 +8,8 @@
 //   layer with weights  δ(y) = λ·u·√(n + 2)·(Σ|w_k·x_k| + |b|) + √(Σ w_k²·δ(x_k)²)
 //   add                 δ(y) = Σ δ(x_i) + λ·u·√(n − 1)·Σ|x_i|
 //   activation          δ(y) = slope·δ(x) + λ·u·(|x| + |y|), where x and 1 + erf(x) may cancel
+//   layer_norm          δ(y) = |gain|·(r·(δ' + mean δ' + |z|·√(mean δ'²)) + λ·u·√(C + 4)·|z|) + λ·u·(|y| + |bias|) with
+//                       r = 1/√(variance + epsilon), z = r·(x − mean), δ' = δ(x) + λ·u·(|x| + √(C + 4)·mean |x|)
 //   multiply            δ(y) = Π(|x_i| + δ(x_i)) − Π|x_i| + λ·u·√(n − 1)·|y|
 //
 // with u = 2⁻²⁴ and λ = 5. That is the probabilistic bound of Higham and Mary 2019 (theorem 2.4, rounding errors as

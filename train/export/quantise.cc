@@ -351,15 +351,18 @@ Model QuantiseModel(const Model& f32, std::span<const float> calibration_bi) {
     for (const int32_t value : values.graph().inputs(i)) {
       inputs.push_back(steps[Values::Entry(value)]);
     }
-    if (from.kind == LayerKind::kAffine) {  // stays in floats
+    if (from.kind == LayerKind::kAffine || from.kind == LayerKind::kLayerNorm) {  // stay in floats
       to.weight_pnl = Keep(storage->scales, from.weight_pnl);
       to.bias_o = Keep(storage->scales, from.bias_o);
-    } else if (from.HasWeights()) {
+    }
+    if (from.HasWeights()) {
       to = QuantiseLayer(from, inputs[0], output, f32.name, *storage);
-    } else if (const auto* activation = packed::FindActivation(from.kind)) {
+    } else if (values.OperatorOf(i).any_zero) {
       to.output_scale = output.scale;
       to.output_zero = output.zero;
-      to.table = Keep(storage->bytes, packed::ActivationTable(*activation, inputs[0], output));
+      if (const auto* activation = packed::FindActivation(from.kind)) {
+        to.table = Keep(storage->bytes, packed::ActivationTable(*activation, inputs[0], output));
+      }
     } else if (values.HasOwnSteps(i)) {
       to = QuantiseJoin(from, inputs, output, f32.name);
     }

@@ -7,6 +7,7 @@
 //   weight  W[o][p] ≈ step[o]·w[o][p],  step[o] = output_scale·2^−shift[o] / scale of its input,
 //           the largest shift with |w| ≤ 64; in the last layer step[o] = max |W[o]| / 64
 //   bias    in units of step[o]·scale of its input, less what the zero of its input adds
+// The floats of an affine and of a layer_norm stay as they are.
 //
 // A value that an add, concat or multiply reads or gives has a power of two as scale, so that shifts bring them together.
 //

@@ -72,7 +72,7 @@ Values::Values(const Model& f32)
     const packed::Activation* const activation = packed::FindActivation(op.kind);
     const bool negative = activation != nullptr ? activation->lowest < 0
                           : op.most_inputs == 1
-                              ? op.has_weights || is_signed_[Entry(inputs[0])]
+                              ? own || is_signed_[Entry(inputs[0])]
                               : std::any_of(inputs.begin(), inputs.end(), [&](int32_t value) {
                                   return is_signed_[Entry(value)];
                                 });
@@ -107,7 +107,7 @@ std::vector<Range> FindRanges(const Model& f32, const Values& values,
   std::vector<std::vector<Range*>> ranges_of(f32.layers.size());  // that a layer's map belongs to
   ranges.reserve(f32.layers.size() + 1);
   for (int32_t i = 0; i < values.count(); ++i) {
-    const bool any_zero = values.OperatorOf(i).has_table;
+    const bool any_zero = values.OperatorOf(i).any_zero;
     ranges.emplace_back(!values.is_signed(i) ? Zero::kNone
                         : any_zero           ? Zero::kFree
                                              : Zero::kSigned,

@@ -300,6 +300,35 @@ std::vector<double> JoinBounds(const Layer& layer, const std::vector<const Map*>
   return bounds;
 }
 
+/// With σ of either format: the centred x and σ are each off by at most what x is, see near_ties.h.
+std::vector<double> NormBounds(const Layer& layer, const Map& in) {
+  const auto channels = static_cast<size_t>(layer.input.channels);
+  const auto count = static_cast<double>(channels);
+  std::vector<double> bounds;
+  for (size_t begin = 0; begin < in.f32.size(); begin += channels) {
+    double mean = 0, variance = 0, mean_bound = 0, square_bound = 0;
+    for (size_t i = begin; i < begin + channels; ++i) {
+      mean += in.f32[i] / count;
+      mean_bound += in.bound[i] / count;
+      square_bound += in.bound[i] * in.bound[i] / count;
+    }
+    for (size_t i = begin; i < begin + channels; ++i) {
+      variance += (in.f32[i] - mean) * (in.f32[i] - mean) / count;
+    }
+    const double factor = 1 / std::sqrt(variance + double{layer.epsilon});
+    for (size_t c = 0; c < channels; ++c) {
+      // |z' − z| ≤ r · (δ + mean δ) + |z'| · r · √(mean δ²), where |z'| is at most √C.
+      const double passed = factor * (in.bound[begin + c] + mean_bound);
+      const double normal = std::abs(in.f32[begin + c] - mean) * factor;
+      const double part = factor * std::sqrt(square_bound);
+      const double most =
+          std::min(part < 1 ? (normal + passed) / (1 - part) : INFINITY, std::sqrt(count));
+      bounds.push_back(std::abs(layer.weight_pnl[c]) * (passed + most * part) + 1e-5);
+    }
+  }
+  return bounds;
+}
+
 /// Follows one sample through both formats; false where winners within rounding part their ways.
 bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float> features) {
   const ReferenceRun theirs = RunReference(f32, features);
@@ -323,7 +352,7 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
     const double scale = steps[i + 1].scale, zero = steps[i + 1].zero;
     Map out;
     bool own = true;
-    const bool any_zero = packed::OperatorOf(from.kind).has_table;
+    const bool any_zero = packed::OperatorOf(from.kind).any_zero;
     if (from.HasWeights()) {
       out.bound = SumBounds(from, to, steps[first].scale, in);
       if (!to.scale_o.empty()) {
@@ -336,6 +365,8 @@ bool StaysWithinBounds(const Model& f32, const Model& i8, std::span<const float>
       out.bound = JoinBounds(from, inputs, shapes);
     } else if (const auto* activation = packed::FindActivation(from.kind)) {
       for (const double bound : in.bound) out.bound.push_back(activation->slope * bound + 1e-12);
+    } else if (from.kind == LayerKind::kLayerNorm) {
+      out.bound = NormBounds(from, in);
     } else {
       own = false;
       if (from.kind == LayerKind::kMaxPool || from.kind == LayerKind::kAvgPool) {

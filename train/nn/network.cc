@@ -30,6 +30,8 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
       stage.kwta = register_module(layer.name, Kwta(layer.kwta, layer.input.channels, positions));
     } else if (layer.kind == LayerKind::kBatchNorm) {
       stage.norm = register_module(layer.name, BatchNorm(layer));
+    } else if (layer.kind == LayerKind::kLayerNorm) {
+      stage.layer_norm = register_module(layer.name, LayerNorm(layer));
     } else {
       stage.function = FunctionOf(layer.kind);
     }
@@ -44,6 +46,7 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
 torch::Tensor NetworkImpl::RunStage(Stage& stage, Inputs x) {
   if (stage.weights) return stage.weights->forward(x[0]);
   if (stage.norm) return stage.norm->forward(x[0]);
+  if (stage.layer_norm) return stage.layer_norm->forward(x[0]);
   if (stage.kwta) return stage.kwta->forward(x[0]);
   return stage.function(stage.config, x, is_training());
 }
@@ -104,6 +107,10 @@ std::vector<TrainedLayer> NetworkImpl::TrainedLayers() const {
       layer.mean_c = OnCpu(stage.norm->running_mean);
       layer.variance_c = OnCpu(stage.norm->running_var);
     }
+    if (stage.layer_norm) {
+      layer.scale_c = OnCpu(stage.layer_norm->weight);
+      layer.shift_c = OnCpu(stage.layer_norm->bias);
+    }
     layers.push_back(std::move(layer));
   }
   return layers;
@@ -121,8 +128,11 @@ std::vector<torch::Tensor> NetworkImpl::OtherParameters() const {
   std::vector<torch::Tensor> others;
   for (const Stage& stage : stages_) {
     if (stage.weights && stage.weights->bias.defined()) others.push_back(stage.weights->bias);
-    if (!stage.norm) continue;
-    for (const torch::Tensor& parameter : stage.norm->parameters()) others.push_back(parameter);
+    const auto add_all = [&others](const torch::nn::Module& norm) {
+      for (const torch::Tensor& parameter : norm.parameters()) others.push_back(parameter);
+    };
+    if (stage.norm) add_all(*stage.norm);
+    if (stage.layer_norm) add_all(*stage.layer_norm);
   }
   return others;
 }

@@ -20,6 +20,7 @@
 #include "train/config/config.h"
 #include "train/nn/batch_norm.h"
 #include "train/nn/kwta.h"
+#include "train/nn/layer_norm.h"
 #include "train/nn/operators.h"
 #include "train/nn/packed_weight.h"
 
@@ -32,7 +33,7 @@ struct TrainedLayer {
   torch::Tensor weight_op;           ///< layers with weights: [O][P], masked ones exactly +0
   torch::Tensor bias_o;              ///< layers with weights and bias
   std::vector<uint8_t> owner_nr;     ///< packed layers
-  torch::Tensor scale_c, shift_c;    ///< batch_norm with affine: γ, β
+  torch::Tensor scale_c, shift_c;    ///< batch_norm with affine, layer_norm: γ, β
   torch::Tensor mean_c, variance_c;  ///< batch_norm: running statistics (epsilon: config.epsilon)
 };
 
@@ -92,6 +93,7 @@ class NetworkImpl : public torch::nn::Module {
     LayerConfig config;
     PackedWeight weights{nullptr};
     BatchNorm norm{nullptr};
+    LayerNorm layer_norm{nullptr};
     Kwta kwta{nullptr};
     Function function = nullptr;
     std::vector<size_t>

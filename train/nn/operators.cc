@@ -50,6 +50,7 @@ constexpr Row kRows[] = {
     {LayerKind::kSigmoid, Sigmoid},
     {LayerKind::kHardSwish, HardSwish},
     {LayerKind::kGelu, Gelu},
+    {LayerKind::kLayerNorm, nullptr},
 };
 static_assert(std::size(kRows) == kKinds);
 static_assert([] {

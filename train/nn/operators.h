@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What LibTorch computes of the layers that have no state; the others are modules: packed_weight.h, batch_norm.h, kwta.h.
+// What LibTorch computes of the layers that have no state; the others are modules: packed_weight.h, batch_norm.h,
+// layer_norm.h, kwta.h.
 //
 //   y = f(x_0, x_1, …)      x: the values that the layer reads, in the order of LayerConfig::inputs
 //

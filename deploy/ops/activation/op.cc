@@ -26,15 +26,11 @@ constexpr Activation kActivations[] = {
 };
 
 void Check(const LayerCheck& check) {
-  const Layer& layer = check.layer;
-  check.CheckOutput(layer.input);
+  check.CheckOutput(check.layer.input);
   CheckNoParameters(check);
   if (check.format != NumberFormat::kI8) return check.CheckNoI8();
   check.CheckNoShifts();
-  if (!IsScale(layer.output_scale)) {
-    check.Refuse("output_scale = {} is not a finite number above 0", layer.output_scale);
-  }
-  check.CheckRange("output_zero", layer.output_zero, 0, 255);
+  check.CheckAnySteps();
 }
 
 Size CountWork(const Layer& layer) { return WorkOf(layer, kWorkOfFunction); }
@@ -58,6 +54,7 @@ std::array<Operator, std::size(kActivations)> MakeOperators() {
     operators[i] = {.kind = kActivations[i].kind,
                     .name = kActivations[i].name,
                     .has_table = true,
+                    .any_zero = true,
                     .output_steps = OutputSteps::kOwn,
                     .check = Check,
                     .work = CountWork,

@@ -35,12 +35,9 @@ class Affine final : public Elementwise {
   }
   std::unique_ptr<Step> Prepare(const Node& node, const Use&,
                                 LayerSummary& summary) const override {
-    const Layer& layer = *node.layer;
-    summary.nonzeros = summary.weights_dense = layer.input.channels;
-    summary.weight_bytes = int64_t{layer.input.channels} * 8;
-    summary.macs_dense = summary.macs_executed = layer.input.elements();
+    TellChannels(*node.layer, summary);
     if (node.format == packed::NumberFormat::kI8) return nullptr;
-    return std::make_unique<AffineStep>(layer);
+    return std::make_unique<AffineStep>(*node.layer);
   }
 };
 

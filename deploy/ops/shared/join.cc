@@ -26,13 +26,9 @@ void CheckRepeats(const LayerCheck& check) {
 }
 
 void CheckNoParameters(const LayerCheck& check) {
-  const Layer& layer = check.layer;
   check.CheckNoF32();
   check.CheckNoOwners();
-  check.CheckSize("weight_i8_pnl", layer.weight_i8_pnl, 0);
-  check.CheckSize("bias_i32_o", layer.bias_i32_o, 0);
-  check.CheckSize("shift_o", layer.shift_o, 0);
-  check.CheckSize("scale_o", layer.scale_o, 0);
+  check.CheckNoI8Weights();
 }
 
 void CheckOutputSteps(const LayerCheck& check, double scale) {

@@ -70,6 +70,12 @@ void Tell(const Held& held, LayerSummary& summary) {
   summary.active_inputs = held.active_inputs;
 }
 
+void TellChannels(const Layer& layer, LayerSummary& summary) {
+  summary.nonzeros = summary.weights_dense = layer.input.channels;
+  summary.weight_bytes = int64_t{layer.input.channels} * 8;
+  summary.macs_dense = summary.macs_executed = layer.input.elements();
+}
+
 DenseRows::DenseRows(const packed::Layout& layout, const Layer& layer) {
   const int64_t pitch = Size(layout.shape.outputs).RoundUp(16).value();
   bytes = (layout.positions + 1) * pitch * 4;

@@ -38,6 +38,8 @@ struct Held {
   int64_t macs_executed = 0, weight_bytes = 0, active_inputs = 0;
 };
 void Tell(const Held& held, LayerSummary& summary);
+/// The counts of a layer with two floats for each channel, a factor and a sum.
+void TellChannels(const packed::Layer& layer, LayerSummary& summary);
 
 /// f32 weights as the dense kernels read them: rows of outputs padded to 16, weight_po[p][o]; in place where the model has
 /// that form (S = 1, L = 16).
