@@ -1,175 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading and writing recordings through libsndfile and libsamplerate.
+// Whole recordings: read by recording.h, written through libsndfile.
 // Read first: audio.h. Tested in: audio_test.cc.
 #include "data/audio.h"
 
-#include <fcntl.h>
-#include <samplerate.h>
 #include <sndfile.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <memory>
-#include <mutex>
 #include <utility>
 
-#include "data/recording_length.h"
+#include "data/recording.h"
 #include "deploy/base/check.h"
 
 namespace bisparse::data {
 namespace {
 
-struct CloseSound {
-  void operator()(SNDFILE* file) const { sf_close(file); }
-};
-using SoundFile = std::unique_ptr<SNDFILE, CloseSound>;
-
 constexpr int64_t kMaxSeconds = 3600;
-constexpr int64_t kMaxPipeBytes = int64_t{1} << 30;
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(number_, other.number_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int get() const { return number_; }
 
- private:
-  int number_;
-};
-
-[[noreturn]] void FailToRead(const std::string& path, int error) {
-  Fail(ErrorKind::kData, path, "not a readable recording: {}", std::strerror(error));
-}
-
-/// A copy in memory that can be sought and written, of what is left in `source`.
-Descriptor CopyToMemory(const std::string& path, const Descriptor& source) {
-  Descriptor copy(::memfd_create("recording", MFD_CLOEXEC));
-  if (copy.get() < 0) FailToRead(path, errno);
-  std::vector<char> block(1 << 16);
-  for (int64_t total = 0;;) {
-    const ssize_t count = ::read(source.get(), block.data(), block.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) FailToRead(path, errno);
-    if (count == 0) break;
-    for (ssize_t done = 0; done < count;) {
-      const ssize_t written = ::write(copy.get(), block.data() + done, count - done);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) FailToRead(path, errno);
-      done += written;
-    }
-    total += count;
-    if (total > kMaxPipeBytes) Fail(ErrorKind::kData, path, "a pipe of more than 1 GiB");
-  }
-  return copy;
-}
-
-/// libsndfile seeks, so what is no regular file is copied.
-Descriptor OpenSeekable(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status = {};
-  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) FailToRead(path, errno);
-  if (S_ISDIR(status.st_mode)) FailToRead(path, EISDIR);
-  return S_ISREG(status.st_mode) ? std::move(file) : CopyToMemory(path, file);
-}
-
-/// libsndfile keeps the reason why a file could not be opened in one variable of the process, and closes the descriptor of
-/// such a file even where it is told not to: it gets one of its own, so that no other thread's is closed after.
-SoundFile Open(const std::string& path, const Descriptor& source, SF_INFO& format) {
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  ::lseek(source.get(), 0, SEEK_SET);
-  format = {};
-  const int own = ::fcntl(source.get(), F_DUPFD_CLOEXEC, 0);
-  if (own < 0) FailToRead(path, errno);
-  SoundFile file(sf_open_fd(own, SFM_READ, &format, /*close_desc=*/1));
-  if (file == nullptr) {
-    Fail(ErrorKind::kData, path, "not a readable recording: {}", sf_strerror(nullptr));
-  }
-  return file;
-}
-
-struct Mono {
-  std::vector<float> samples;
-  double peak = 0.0;
-  double power = 0.0;          ///< of the mix, summed over samples
-  std::vector<double> powers;  ///< of each channel
-};
-
-/// The mean of all channels, or channel `only` (from 0). A header's frame count is a claim: reads
-/// what is there, block by block.
-Mono Decode(const std::string& path, SNDFILE* file, const SF_INFO& format, int32_t only = -1) {
-  constexpr sf_count_t kBlockFrames = 16384;
-  std::vector<float> block(kBlockFrames * format.channels);
-  Mono mono;
-  mono.powers.resize(format.channels);
-  for (;;) {
-    const sf_count_t frames = sf_readf_float(file, block.data(), kBlockFrames);
-    if (frames <= 0) break;
-    for (sf_count_t frame = 0; frame < frames; ++frame) {
-      double sum = 0.0;
-      for (int channel = 0; channel < format.channels; ++channel) {
-        const double sample = block[frame * format.channels + channel];
-        mono.powers[channel] += sample * sample;
-        if (only < 0 || only == channel) sum += sample;
-      }
-      if (!std::isfinite(sum)) {
-        Fail(ErrorKind::kData, path, "sample {} is not finite", mono.samples.size());
-      }
-      const double mix = only < 0 ? sum / format.channels : sum;
-      mono.power += mix * mix;
-      mono.peak = std::max(mono.peak, std::abs(mix));
-      mono.samples.push_back(static_cast<float>(std::clamp(mix, -1.0, 1.0)));
-    }
-    if (static_cast<int64_t>(mono.samples.size()) > kMaxSeconds * format.samplerate) {
+void ReadAll(const std::string& path, Recording& recording, std::vector<float>& samples) {
+  samples.clear();
+  for (auto block = recording.Next(); !block.empty(); block = recording.Next()) {
+    samples.insert(samples.end(), block.begin(), block.end());
+    if (std::ssize(samples) > kMaxSeconds * recording.sample_rate_hz()) {
       Fail(ErrorKind::kData, path, "longer than {} seconds", kMaxSeconds);
     }
   }
-  if (sf_error(file) != SF_ERR_NO_ERROR) {
-    Fail(ErrorKind::kData, path, "broken after sample {}: {}", mono.samples.size(),
-         sf_strerror(file));
-  }
-  return mono;
-}
-
-/// Channels in antiphase: the mean of two microphones with crossed wires is silence. 30 dB less than
-/// the loudest channel is more than different voices can lose.
-bool Cancels(const Mono& mono, int channels) {
-  return channels > 1 &&
-         mono.power < 1e-3 * *std::max_element(mono.powers.begin(), mono.powers.end()) / channels;
-}
-
-std::vector<float> Resample(const std::string& path, const std::vector<float>& samples,
-                            int32_t from_hz, int32_t to_hz) {
-  const double ratio = static_cast<double>(to_hz) / from_hz;
-  if (src_is_valid_ratio(ratio) == 0) {
-    Fail(ErrorKind::kData, path,
-         "sample rate {} Hz cannot be resampled to {} Hz (at most 256-fold)", from_hz, to_hz);
-  }
-  // One more frame than the exact length: the converter rounds up at some ratios.
-  std::vector<float> resampled(static_cast<size_t>(std::ceil(samples.size() * ratio)) + 1);
-  SRC_DATA conversion = {};
-  conversion.data_in = samples.data();
-  conversion.data_out = resampled.data();
-  conversion.input_frames = static_cast<long>(samples.size());
-  conversion.output_frames = static_cast<long>(resampled.size());
-  conversion.src_ratio = ratio;
-  if (const int error = src_simple(&conversion, SRC_SINC_BEST_QUALITY, 1); error != 0) {
-    Fail(ErrorKind::kData, path, "resampling from {} Hz to {} Hz failed: {}", from_hz, to_hz,
-         src_strerror(error));
-  }
-  resampled.resize(conversion.output_frames_gen);
-  return resampled;
 }
 
 /// Container or codec numbers that libsndfile enumerates.
@@ -188,70 +43,51 @@ std::vector<int> Listed(int count_command, int command) {
 }  // namespace
 
 Audio ReadAudio(const std::string& path, int32_t target_rate_hz) {
-  Descriptor source = OpenSeekable(path);
-  SF_INFO format = {};
-  SoundFile file = Open(path, source, format);
-  if (const int64_t length = UnfinishedWavLength(source.get()); format.frames == 0 && length >= 0) {
-    ::lseek(source.get(), 0, SEEK_SET);
-    source = CopyToMemory(path, source);
-    constexpr unsigned char kToTheEnd[] = {0xff, 0xff, 0xff, 0xff};
-    if (::pwrite(source.get(), kToTheEnd, sizeof kToTheEnd, length) != sizeof kToTheEnd) {
-      FailToRead(path, errno);
-    }
-    file = Open(path, source, format);
+  Recording recording(path, target_rate_hz);
+  Audio audio{.sample_rate_hz = recording.sample_rate_hz()};
+  ReadAll(path, recording, audio.samples);
+  audio.only_channel = recording.LoudestOfCancelling();
+  if (audio.only_channel > 0) {
+    recording.Restart(audio.only_channel);
+    ReadAll(path, recording, audio.samples);
   }
-  if (format.samplerate <= 0 || format.channels <= 0) {
-    Fail(ErrorKind::kData, path, "{} channels at {} Hz", format.channels, format.samplerate);
-  }
-  Audio audio;
-  audio.sample_rate_hz = format.samplerate;
-  Mono mono = Decode(path, file.get(), format);
-  if (const std::string missing =
-          MissingSound(file.get(), format, source.get(), std::ssize(mono.samples));
-      !missing.empty()) {
-    Fail(ErrorKind::kData, path, "is cut short, {}", missing);
-  }
-  if (mono.samples.empty()) Fail(ErrorKind::kData, path, "holds no samples");
-  if (Cancels(mono, format.channels)) {
-    const auto loudest = std::max_element(mono.powers.begin(), mono.powers.end());
-    audio.only_channel = static_cast<int32_t>(loudest - mono.powers.begin()) + 1;
-    file = Open(path, source, format);
-    mono = Decode(path, file.get(), format, audio.only_channel - 1);
-  }
-  audio.peak = mono.peak;
-  audio.samples = std::move(mono.samples);
-  if (target_rate_hz != 0 && target_rate_hz != audio.sample_rate_hz) {
-    audio.samples = Resample(path, audio.samples, audio.sample_rate_hz, target_rate_hz);
-    audio.sample_rate_hz = target_rate_hz;
-    if (audio.samples.empty()) Fail(ErrorKind::kData, path, "too short to resample");
-  }
+  audio.peak = recording.peak();
   return audio;
 }
 
 std::vector<std::string> Remarks(const Audio& audio) {
+  return Remarks(audio.peak, audio.only_channel);
+}
+
+std::vector<std::string> Remarks(double peak, int32_t only_channel) {
   std::vector<std::string> remarks;
-  if (audio.peak > 1.0) {
+  if (peak > 1.0) {
     remarks.push_back(
         fmt::format("peaks at {:.4g} times full scale and is clipped (hint: floats belong into "
                     "[-1, 1])",
-                    audio.peak));
+                    peak));
   }
-  if (audio.only_channel > 0) {
+  if (only_channel > 0) {
     remarks.push_back(
         fmt::format("has channels that cancel each other out, channel {} alone is "
                     "heard",
-                    audio.only_channel));
+                    only_channel));
   }
   return remarks;
 }
 
 std::vector<int16_t> ToPcm16(std::span<const float> samples) {
-  std::vector<int16_t> pcm(samples.size());
+  std::vector<int16_t> pcm;
+  ToPcm16(samples, pcm);
+  return pcm;
+}
+
+void ToPcm16(std::span<const float> samples, std::vector<int16_t>& pcm) {
+  pcm.resize(samples.size());
   for (size_t i = 0; i < samples.size(); ++i) {
     const float scaled = std::nearbyint(samples[i] * 32768.0f);
     pcm[i] = static_cast<int16_t>(std::clamp(scaled, -32768.0f, 32767.0f));
   }
-  return pcm;
 }
 
 void ToFloats(std::span<const int16_t> pcm, std::vector<float>& samples) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads recordings (WAV, FLAC, MP3, Ogg and whatever else libsndfile opens) as mono at a stated
-// rate. A file is opened once: what its header promises is what libsndfile read there, and is
-// compared with what came out of the same descriptor. Channels are mixed down by their mean, other
-// rates resampled by libsamplerate (best sinc converter). Tested in: audio_test.cc.
+// Reads whole recordings (WAV, FLAC, MP3, Ogg and whatever else libsndfile opens) as mono at a stated rate. Channels are
+// mixed down by their mean, other rates resampled (resampler.h). Long ones are better read by blocks (recording.h).
+// Tested in: audio_test.cc.
 #ifndef BISPARSE_DATA_AUDIO_H_
 #define BISPARSE_DATA_AUDIO_H_
 
@@ -30,10 +29,12 @@ Audio ReadAudio(const std::string& path, int32_t target_rate_hz);
 /// What was done to a recording and its user should know, a clause each, e.g. "peaks at 4 times full
 /// scale and is clipped"; empty for nearly all.
 std::vector<std::string> Remarks(const Audio& audio);
+std::vector<std::string> Remarks(double peak, int32_t only_channel);
 
 /// 16 bits a sample, those outside [-1, 1) clipped. Training, evaluation and classification hear
 /// recordings so: 16-bit recordings are kept exactly, others rounded, −98 dB of full scale.
 std::vector<int16_t> ToPcm16(std::span<const float> samples);
+void ToPcm16(std::span<const float> samples, std::vector<int16_t>& pcm);
 
 /// The same samples as floats in [-1, 1).
 void ToFloats(std::span<const int16_t> pcm, std::vector<float>& samples);

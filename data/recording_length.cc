@@ -18,6 +18,8 @@ namespace {
 /// A file may lack so much of what its header promises: writers count padding or the header itself
 /// (44 to 104 bytes) into the data. 4 ms at 16 kHz and 16 bits.
 constexpr int64_t kExcessBytes = 128;
+/// More after the sound than names and pictures take.
+constexpr int64_t kMostChunkBytes = 16 << 20;
 /// Who writes to a pipe does not know the length and promises this or more.
 constexpr int64_t kUnknownBytes = 0x7F00'0000;
 
@@ -98,11 +100,26 @@ std::string MissingSound(SNDFILE* file, const SF_INFO& format, int descriptor, i
     const int64_t there = NumberAfter(rest, "(should be ");
     return there < 0 ? "" : bytes(NumberAfter(rest, ":"), there);
   };
+  // Two and four GiB less a little are what writers to a pipe promise; what comes after is not read.
+  const auto uncounted = [&](int64_t promised) -> std::string {
+    struct stat status = {};
+    const bool unknown =
+        (promised >= kUnknownBytes && promised <= 0x8000'0000) || promised >= 0xFFFF'0000;
+    const int64_t rest = ::fstat(descriptor, &status) == 0 ? status.st_size - promised : 0;
+    if (!unknown || rest < kMostChunkBytes) return "";
+    return fmt::format(
+        "its header counts {} bytes and {} more are there (hint: WAV ends at 4 GiB; RF64, W64 and "
+        "FLAC do not)",
+        promised, rest);
+  };
   if (log.find("truncated") != std::string_view::npos) return "its end is missing";  // MAT, VOC
   std::string missing;
   switch (format.format & SF_FORMAT_TYPEMASK) {
     case SF_FORMAT_WAV:
     case SF_FORMAT_WAVEX:
+      missing = uncounted(NumberAfter(log, "\ndata :"));
+      if (!missing.empty()) break;
+      [[fallthrough]];
     case SF_FORMAT_CAF:
       missing = mended("\ndata :");
       break;

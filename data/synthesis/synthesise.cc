@@ -3,7 +3,6 @@
 #include "data/synthesis/synthesise.h"
 
 #include <fcntl.h>
-#include <samplerate.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "data/audio.h"
+#include "data/resampler.h"
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
 #include "deploy/base/file.h"
@@ -126,18 +126,8 @@ int RunEspeak(const Clip& clip, const std::string& wav) {
 /// ReadAudio's converter would take as long as espeak-ng takes to speak; this one takes a third of that, and what it leaves
 /// out lies 120 dB below or above 7.2 kHz.
 std::vector<float> ToClipRate(const std::vector<float>& samples) {
-  std::vector<float> resampled(samples.size() * kRateHz / kEspeakHz + 1);
-  SRC_DATA conversion = {};
-  conversion.data_in = samples.data();
-  conversion.data_out = resampled.data();
-  conversion.input_frames = static_cast<long>(samples.size());
-  conversion.output_frames = static_cast<long>(resampled.size());
-  conversion.src_ratio = static_cast<double>(kRateHz) / kEspeakHz;
-  if (const int error = src_simple(&conversion, SRC_SINC_MEDIUM_QUALITY, 1); error != 0) {
-    Fail(ErrorKind::kInternal, "synthesis", "resampling failed: {}", src_strerror(error));
-  }
-  resampled.resize(static_cast<size_t>(conversion.output_frames_gen));
-  return resampled;
+  return data::Resampled("synthesis", samples, kEspeakHz, kRateHz,
+                         data::ResamplingQuality::kMedium);
 }
 
 /// The word without the silence around it, somewhere in a second of near-silence.
