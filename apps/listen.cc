@@ -8,27 +8,32 @@
 
 #include "apps/support/hearing.h"
 #include "apps/support/program.h"
+#include "apps/support/stop.h"
 #include "bisparse/engine.h"
-#include "data/audio.h"
 #include "deploy/base/check.h"
-#include "deploy/base/print.h"
-#include "deploy/base/show.h"
 
 int main(int argc, char** argv) {
+  using namespace bisparse;
   CLI::App app("Tells the words in sound: recordings of any length and format, or a pipe.",
                "bisparse-listen");
   app.footer(
-      bisparse::apps::Footer("bisparse-listen models/gsc_fast_int8.bisparse talk.wav") +
-      "\n`-` reads raw 16-bit little-endian mono samples at the model's rate from stdin, of a "
-      "microphone:\n  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
+      apps::Footer("bisparse-listen models/gsc_fast_int8.bisparse talk.wav") +
+      "\nCtrl-C ends in order: the last word is told, then how long it took.\n\n`-` reads raw "
+      "samples, of a microphone:\n"
+      "  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
       "models/gsc_fast_int8.bisparse -\n");
-  std::string model_path;
-  std::vector<std::string> files;
-  bisparse::apps::HearingOptions options;
-  std::vector<std::string> thresholds;
+  std::string model_path, pipe_format = "s16";
+  std::vector<std::string> files, thresholds;
+  apps::HearingOptions options;
+  apps::PipeFormat pipe;
   double average_ms = 0, least_ms = 0, refractory_ms = 0, gate_db = 0;
   app.add_option("MODEL", model_path, "A .bisparse file with a front end")->required();
   app.add_option("FILE", files, "Recordings, or - for raw sound from stdin")->required();
+  app.add_option("--pipe-format", pipe_format, "Of a pipe: 16-bit integers or 32-bit floats")
+      ->check(CLI::IsMember({"s16", "f32"}))
+      ->capture_default_str();
+  app.add_option("--pipe-rate", pipe.rate_hz, "Samples a second of a pipe; else the model's")
+      ->check(CLI::Range(1, 1 << 20));
   app.add_option("--hop-frames", options.stream.hop_frames,
                  "Frames of the front end from one window to the next")
       ->check(CLI::Range(1, 1 << 20))
@@ -44,29 +49,29 @@ int main(int argc, char** argv) {
       app.add_option("--refractory-ms", refractory_ms, "After a word none is heard for so long");
   const auto* gate =
       app.add_option("--gate-db", gate_db, "Quieter windows hold no word; -200: no gate");
-  app.add_flag("--json", options.json, "A line of JSON for each event");
-  return bisparse::apps::RunProgram(app, argc, argv, [&] {
-    const bisparse::Engine engine = bisparse::Engine::Load(model_path);
+  app.add_flag("--json", options.json, "A line of JSON for each event, and one at the end");
+  bool no_live = false;
+  app.add_flag("--no-live", no_live, "No line of what is heard now on a terminal");
+  return apps::RunProgram(app, argc, argv, [&] {
+    const Engine engine = Engine::Load(model_path);
     options.detection = engine.detection();
     if (average->count() > 0) options.detection.average_ms = average_ms;
     if (least->count() > 0) options.detection.least_ms = least_ms;
     if (refractory->count() > 0) options.detection.refractory_ms = refractory_ms;
     if (gate->count() > 0) options.detection.gate_db = gate_db;
     for (const std::string& threshold : thresholds) {
-      bisparse::apps::SetThreshold(threshold, options.detection);
+      apps::SetThreshold(threshold, options.detection);
     }
-    bisparse::apps::Hearing hearing(engine, options);
+    options.live = !no_live;
+    apps::Hearing hearing(engine, options);
+    pipe.floats = pipe_format == "f32";
+    if (pipe.rate_hz == 0) pipe.rate_hz = engine.sample_rate_hz();
+    apps::StopOnSignals();
     for (const std::string& file : files) {
-      if (file == "-") {
-        hearing.HearPipe(STDIN_FILENO);
-        continue;
-      }
-      const auto audio = bisparse::data::ReadAudio(file, engine.sample_rate_hz());
-      for (const std::string& remark : bisparse::data::Remarks(audio)) {
-        bisparse::PrintRemark(stderr, "{} {}\n", bisparse::Shown(file), remark);
-      }
-      hearing.HearRecording(file, bisparse::data::ToPcm16(audio.samples));
+      if (apps::StopRequested()) break;
+      file == "-" ? apps::HearPipe(hearing, STDIN_FILENO, pipe)
+                  : apps::HearRecording(hearing, file);
     }
-    return 0;
+    return apps::StopRequested() ? apps::kExitStopped : 0;
   });
 }

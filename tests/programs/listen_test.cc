@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-listen: the same events from a recording, from a pipe and from the API; its flags; pipes that end anywhere.
+// bisparse-listen: the same events from a recording, from a pipe and from the API; its flags; wrong input; signals,
+// terminals and memory. It passes 400 lines because all of these share one sound and the events that are in it.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <iterator>
+#include <limits>
 #include <numbers>
 #include <set>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "bisparse/detector.h"
 #include "bisparse/stream.h"
 #include "data/audio.h"
+#include "data/resampler.h"
 #include "tests/programs/json_page.h"
 
 namespace bisparse {
@@ -46,15 +54,24 @@ class ListenProgram : public Programs {
     return ints;
   }
 
-  /// Lines of JSON, without the file's name.
+  /// Lines of JSON with a word, without the file's name.
   static std::vector<Json> Events(const std::string& out) {
     std::vector<Json> events;
     std::istringstream lines(out);
     for (std::string line; std::getline(lines, line);) {
-      events.push_back(Json::parse(line));
-      events.back().erase("file");
+      Json json = Json::parse(line);
+      json.erase("file");
+      if (json.contains("word")) events.push_back(std::move(json));
     }
     return events;
+  }
+  /// The last line.
+  static Json Summary(const std::string& out) {
+    return Json::parse(out.substr(out.rfind('\n', out.size() - 2) + 1));
+  }
+
+  static std::string Bytes(const std::vector<float>& samples) {
+    return {reinterpret_cast<const char*>(samples.data()), samples.size() * sizeof(float)};
   }
 
   std::vector<Json> Expected(const std::vector<int16_t>& sound,
@@ -91,8 +108,19 @@ TEST_F(ListenProgram, HearsTheSameInARecordingAPipeAndTheApi) {
   std::set<std::string> keys;
   AddKeys(Json::parse(recording.out.substr(0, recording.out.find('\n'))), "", keys);
   EXPECT_EQ(keys, KeysOnPage("bisparse-listen --json"));
+  const Json summary = Summary(recording.out);
+  keys.clear();
+  AddKeys(summary, "", keys);
+  EXPECT_EQ(keys, KeysOnPage("bisparse-listen --json, the last line"));
+  EXPECT_EQ(summary["file"], "a.wav");
+  EXPECT_EQ(summary["sound_s"], 2);
+  EXPECT_EQ(summary["windows"], (16'000 - 2048) / 256 + 1);
+  EXPECT_GT(summary["real_time_factor"], 0);
+  EXPECT_EQ(summary["streams_per_core"],
+            static_cast<int64_t>(1 / summary["real_time_factor"].get<double>()));
+  EXPECT_EQ(summary["overruns"], 0);
   EXPECT_THAT(recording.err, HasSubstr("a.wav: 2.0 s of sound, "));
-  EXPECT_THAT(recording.err, HasSubstr(" of real time"));
+  EXPECT_THAT(recording.err, HasSubstr(" of real time on one core, which "));
   const Result piped = Run("bisparse-listen", flags + "- <a.raw");
   EXPECT_EQ(Events(piped.out), expected);
   // Two recordings know nothing of one another.
@@ -136,7 +164,7 @@ TEST_F(ListenProgram, APipeMayEndAnywhereAndComeInAnyPieces) {
   EXPECT_THAT(slow.err, HasSubstr("ends in the middle of a sample"));
   const Result nothing = Run("bisparse-listen", flags + " </dev/null");
   EXPECT_EQ(nothing.code, 0);
-  EXPECT_EQ(nothing.out, "");
+  EXPECT_EQ(Summary(nothing.out)["windows"], 0);
   ExpectError("bisparse-listen", flags + " <.", 3, "stdin: cannot be read: Is a directory");
 }
 
@@ -159,6 +187,218 @@ TEST_F(ListenProgram, WaitsForAPipeWhoseReadsDoNot) {
   ::close(ends[0]);
   ASSERT_EQ(heard.code, 0) << heard.err;
   EXPECT_EQ(Events(heard.out), Expected(sound, kOptions));
+}
+
+TEST_F(ListenProgram, TakesAPipeOfFloatsAndOfOtherRates) {
+  const std::vector<int16_t> sound = WriteSound();
+  std::vector<float> floats;
+  data::ToFloats(sound, floats);
+  WriteText("f32.raw", Bytes(floats));
+  const std::string flags = std::string("model.bisparse - --json ") + kFlags;
+  EXPECT_EQ(Events(Run("bisparse-listen", flags + " --pipe-format f32 <f32.raw").out),
+            Expected(sound, kOptions));
+  const std::vector<int16_t> half = data::ToPcm16(data::Resampled("half", floats, 16'000, 8000));
+  const std::vector<Json> expected = Expected(half, kOptions);
+  EXPECT_NE(expected, Expected(sound, kOptions));
+  EXPECT_EQ(Events(Run("bisparse-listen", flags + " --pipe-rate 16000 <a.raw").out), expected);
+  data::WriteWav(Path("half.wav"), floats, 16'000);
+  EXPECT_EQ(
+      Events(Run("bisparse-listen", "model.bisparse half.wav --json " + std::string(kFlags)).out),
+      expected);
+  ExpectError("bisparse-listen", flags + " --pipe-rate 1 <a.raw", 3,
+              "stdin: sample rate 1 Hz cannot be resampled to 8000 Hz");
+}
+
+// Wrong input: the right result, or an error that says what is wrong.
+
+TEST_F(ListenProgram, TellsWhatIsReadableOfABrokenRecording) {
+  const std::vector<int16_t> sound = WriteSound();
+  const auto events_until = [&](size_t samples) {
+    return Expected({sound.begin(), sound.begin() + static_cast<std::ptrdiff_t>(samples)},
+                    kOptions);
+  };
+  fs::resize_file(Path("a.wav"), 44 + 2 * 12'000);
+  const std::string flags = std::string(" --json ") + kFlags;
+  const Result cut = Run("bisparse-listen", "model.bisparse a.wav" + flags);
+  EXPECT_EQ(cut.code, 3);
+  EXPECT_EQ(Events(cut.out), events_until(12'000));
+  EXPECT_EQ(Summary(cut.out)["sound_s"], 1.5);
+  EXPECT_THAT(cut.err, HasSubstr("bisparse-listen: a.wav: is cut short, 8000 of 32000 bytes are "
+                                 "missing\n"));
+  std::vector<float> floats;
+  data::ToFloats(sound, floats);
+  for (const float wrong :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    floats[10'000] = wrong;
+    WriteFloatWav("nan.wav", floats, 8000);
+    const Result nan = Run("bisparse-listen", "model.bisparse nan.wav" + flags);
+    EXPECT_EQ(nan.code, 3);
+    EXPECT_EQ(Events(nan.out), events_until(10'000));
+    EXPECT_THAT(nan.err, HasSubstr("nan.wav: sample 10000 is not finite"));
+  }
+}
+
+TEST_F(ListenProgram, RefusesAPipeOfWhatIsNoNumberOrIsAFile) {
+  const std::vector<int16_t> sound = WriteSound();
+  std::vector<float> floats;
+  data::ToFloats(sound, floats);
+  floats[9000] = -std::numeric_limits<float>::infinity();
+  WriteText("f32.raw", Bytes(floats));
+  const Result nan =
+      Run("bisparse-listen",
+          std::string("model.bisparse - --json --pipe-format f32 ") + kFlags + " <f32.raw");
+  EXPECT_EQ(nan.code, 3);
+  EXPECT_THAT(nan.err, HasSubstr("bisparse-listen: stdin: sample 9000 is not finite"));
+  ExpectError(
+      "bisparse-listen", "model.bisparse - <a.wav", 3,
+      "stdin: begins as a WAV file does; raw samples are read from a pipe (hint: arecord -t raw");
+  EXPECT_EQ(Run("bisparse-listen", "model.bisparse /dev/stdin <a.wav").code, 0);
+}
+
+TEST_F(ListenProgram, ClipsWhatIsLouderThanFullScaleAndSaysSo) {
+  std::vector<float> floats;
+  data::ToFloats(WriteSound(), floats);
+  for (float& sample : floats) sample *= 10;
+  WriteText("f32.raw", Bytes(floats));
+  WriteFloatWav("loud.wav", floats, 8000);
+  const std::vector<Json> expected = Expected(data::ToPcm16(floats), kOptions);
+  const std::string flags = std::string(" --json ") + kFlags;
+  const Result recording = Run("bisparse-listen", "model.bisparse loud.wav" + flags);
+  EXPECT_EQ(Events(recording.out), expected);
+  EXPECT_THAT(recording.err, HasSubstr("loud.wav peaks at 3 times full scale and is clipped"));
+  const Result piped =
+      Run("bisparse-listen", "model.bisparse - --pipe-format f32" + flags + " <f32.raw");
+  EXPECT_EQ(Events(piped.out), expected);
+  EXPECT_THAT(piped.err, HasSubstr("stdin peaks at 3 times full scale and is clipped"));
+}
+
+TEST_F(ListenProgram, HearsNoWordInSilenceADirectCurrentOrASquareWave) {
+  for (const auto& [name, low, high] : {std::tuple{"silence", 0, 0},
+                                        {"direct current", 12'000, 12'000},
+                                        {"clipped", -32'768, 32'767}}) {
+    SCOPED_TRACE(name);
+    std::string raw;
+    for (int i = 0; i < 3 * 16'000; ++i) {
+      const int sample = i / 40 % 2 == 0 ? low : high;
+      raw += {static_cast<char>(sample & 0xFF), static_cast<char>(sample >> 8 & 0xFF)};
+    }
+    WriteText("a.raw", raw);
+    const Result result = Run("bisparse-listen",
+                              BISPARSE_SOURCE_DIR "/models/gsc_fast_int8.bisparse - --json <a.raw");
+    EXPECT_EQ(result.code, 0) << result.err;
+    for (const Json& event : Events(result.out)) {
+      EXPECT_GT(event["end_s"], 3) << event;  // from a direct current to silence is a click
+    }
+    EXPECT_EQ(Summary(result.out)["sound_s"], 3);
+  }
+}
+
+TEST_F(ListenProgram, RefusesARateThatIsNone) {
+  WriteFloatWav("slow.wav", std::vector<float>(100), 1);
+  ExpectError("bisparse-listen", "model.bisparse slow.wav", 3,
+              "slow.wav: sample rate 1 Hz cannot be resampled to 8000 Hz (at most 256-fold)");
+}
+
+// A stop, a terminal, a long time.
+
+TEST_F(ListenProgram, EndsInOrderAtASignal) {
+  const std::vector<int16_t> sound = WriteSound();
+  const Result result = Shell(fmt::format(
+      "mkfifo p; bisparse-listen model.bisparse - {} --json <p >events & exec 3>p; cat a.raw >&3; "
+      "until [ -s events ]; do sleep 0.05; done; kill -TERM $!; wait $!; code=$?; exec 3>&-; "
+      "cat events; exit $code",
+      kFlags));
+  EXPECT_EQ(result.code, 130) << result.err;
+  ASSERT_FALSE(Events(result.out).empty());
+  EXPECT_EQ(Events(result.out)[0], Expected(sound, kOptions)[0]);
+  EXPECT_GT(Summary(result.out)["windows"], 0);
+  EXPECT_THAT(result.err, HasSubstr(" s of sound, "));
+}
+
+TEST_F(ListenProgram, ShowsALineOnATerminalAlone) {
+  WriteSound();
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(terminal, 0);
+  ASSERT_EQ(::grantpt(terminal), 0);
+  ASSERT_EQ(::unlockpt(terminal), 0);
+  const std::string name = ::ptsname(terminal);
+  const int other_end = ::open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);  // it stays open
+  ASSERT_GE(other_end, 0);
+  const auto shown = [&](const std::string& flags) {
+    const std::string command =
+        fmt::format("bisparse-listen model.bisparse a.wav {} {} 2>{}", kFlags, flags, name);
+    EXPECT_EQ(Shell(command).code, 0);
+    std::string text;
+    pollfd more = {.fd = terminal, .events = POLLIN, .revents = 0};
+    while (::poll(&more, 1, /*ms=*/300) > 0) {
+      std::array<char, 4096> part;
+      const ssize_t got = ::read(terminal, part.data(), part.size());
+      if (got <= 0) break;
+      text.append(part.data(), static_cast<size_t>(got));
+    }
+    return text;
+  };
+  // Cleared before anything else is written.
+  EXPECT_THAT(shown(""), AllOf(StartsWith("\r["), ContainsRegex(" dB  [a-z]+ [0-9]+ %"),
+                               HasSubstr("\x1b[K\r\x1b[Ka.wav: 2.0 s of sound")));
+  EXPECT_THAT(shown("--no-live"), StartsWith("a.wav: 2.0 s of sound"));
+  EXPECT_THAT(shown("--json"), StartsWith("\r["));
+  EXPECT_THAT(shown("--json >" + name), StartsWith("{"));
+  ::close(other_end);
+  ::close(terminal);
+}
+
+/// Of a program that has heard something and waits for more, by /proc: peak and present memory.
+class ListenMemory : public ListenProgram {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "a sanitizer has memory of its own";
+#endif
+    ListenProgram::SetUp();
+    WriteSound();
+    WriteText("memory", "grep -E 'VmHWM|VmRSS' /proc/$1/status | tr -dc '0-9\\n'\n");
+  }
+  /// Peak and present in kB, once for each time that `script` says `sh memory $!`.
+  std::vector<int> Memory(const std::string& script) const {
+    const Result result = Shell(script);
+    EXPECT_EQ(result.code, 0) << result.err;
+    std::istringstream numbers(result.out);
+    return {std::istream_iterator<int>(numbers), {}};
+  }
+  static constexpr int kSlackKb = 1024;
+  /// The bar of 20 MB for a model of 30 KB, and room for libraries that differ between machines.
+  static constexpr int kMostKb = 32 << 10;
+};
+
+TEST_F(ListenMemory, OfTwentyMinutesFromAPipeIsThatOfOne) {
+  const std::vector<int> memory = Memory(
+      "mkfifo p; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do cat a.raw a.raw; done >minute; "
+      "bisparse-listen model.bisparse - <p >/dev/null & exec 3>p; cat minute >&3; sh memory $!; "
+      "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do cat minute >&3; done; "
+      "sh memory $!; exec 3>&-; wait $!");
+  ASSERT_EQ(memory.size(), 4u);
+  EXPECT_LE(memory[2], memory[0] + kSlackKb);
+  EXPECT_LE(memory[3], memory[1] + kSlackKb);
+  EXPECT_LE(memory[2], kMostKb);
+}
+
+TEST_F(ListenMemory, OfALongRecordingIsThatOfAShortOne) {
+  // At another rate, so that it is resampled, too.
+  const auto peak_kb = [&](int minutes) {
+    std::vector<float> samples(static_cast<size_t>(minutes * 60 * 4000));
+    for (size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<float>(i % 97) / 200;
+    data::WriteWav(Path("long.wav"), samples, 4000);
+    const std::vector<int> memory = Memory(
+        "mkfifo -m 600 q; bisparse-listen model.bisparse long.wav - <q >/dev/null 2>log & exec "
+        "3>q; "
+        "until grep -q 'long.wav: ' log; do sleep 0.05; done; sh memory $!; exec 3>&-; wait $!; rm "
+        "q");
+    return memory.empty() ? 0 : memory[0];
+  };
+  const int brief = peak_kb(1), extended = peak_kb(10);
+  EXPECT_GT(brief, 0);
+  EXPECT_LE(extended, brief + kSlackKb);
 }
 
 TEST_F(ListenProgram, RefusesWhatItCannotUse) {
