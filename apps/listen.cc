@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-listen: the words in recordings, or in raw sound from a pipe as it comes.
+// bisparse-listen: the words in recordings, in raw sound from a pipe, or of a microphone, as they come.
 #include <unistd.h>
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/support/hearing.h"
+#include "apps/support/microphone.h"
 #include "apps/support/program.h"
 #include "apps/support/stop.h"
 #include "bisparse/engine.h"
@@ -14,21 +15,31 @@
 
 int main(int argc, char** argv) {
   using namespace bisparse;
-  CLI::App app("Tells the words in sound: recordings of any length and format, or a pipe.",
-               "bisparse-listen");
-  app.footer(
-      apps::Footer("bisparse-listen models/gsc_fast_int8.bisparse talk.wav") +
-      "\nCtrl-C ends in order: the last word is told, then how long it took.\n\n`-` reads raw "
-      "samples, of a microphone:\n"
-      "  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
-      "models/gsc_fast_int8.bisparse -\n");
+  CLI::App app(
+      "Tells the words in sound: recordings of any length and format, a pipe, a microphone.",
+      "bisparse-listen");
+  app.footer(apps::Footer("bisparse-listen models/gsc_fast_int8.bisparse talk.wav") +
+             "\nA device that is not there or is lost: 3. Ctrl-C ends in order: the last word is "
+             "told, then how long it took.\n\nA microphone, and the same through a pipe:\n"
+             "  bisparse-listen models/gsc_fast_int8.bisparse --device default\n"
+             "  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
+             "models/gsc_fast_int8.bisparse -\n");
   std::string model_path, pipe_format = "s16";
   std::vector<std::string> files, thresholds;
   apps::HearingOptions options;
+  apps::MicrophoneOptions microphone;
   apps::PipeFormat pipe;
   double average_ms = 0, least_ms = 0, refractory_ms = 0, gate_db = 0;
   app.add_option("MODEL", model_path, "A .bisparse file with a front end")->required();
-  app.add_option("FILE", files, "Recordings, or - for raw sound from stdin")->required();
+  app.add_option("FILE", files, "Recordings, or - for raw sound from stdin");
+  app.add_option("--device", microphone.device,
+                 "Listen to this microphone: its number, its name, part of its name, or default");
+  app.add_flag("--reconnect", microphone.reconnect,
+               "Wait for a microphone that is not there or is lost")
+      ->needs("--device");
+  apps::AddTextFlag(
+      app, "--list-devices", [] { return apps::DeviceTable(apps::MakeSoundSystem()->Devices()); },
+      "The microphones that are there");
   app.add_option("--pipe-format", pipe_format, "Of a pipe: 16-bit integers or 32-bit floats")
       ->check(CLI::IsMember({"s16", "f32"}))
       ->capture_default_str();
@@ -53,6 +64,12 @@ int main(int argc, char** argv) {
   bool no_live = false;
   app.add_flag("--no-live", no_live, "No line of what is heard now on a terminal");
   return apps::RunProgram(app, argc, argv, [&] {
+    if (files.empty() == microphone.device.empty()) {
+      Fail(ErrorKind::kConfiguration, "flags",
+           "{} (hint: bisparse-listen MODEL FILE, bisparse-listen MODEL - or bisparse-listen MODEL "
+           "--device default)",
+           files.empty() ? "nothing to listen to" : "FILE and --device exclude each other");
+    }
     const Engine engine = Engine::Load(model_path);
     options.detection = engine.detection();
     if (average->count() > 0) options.detection.average_ms = average_ms;
@@ -67,6 +84,10 @@ int main(int argc, char** argv) {
     pipe.floats = pipe_format == "f32";
     if (pipe.rate_hz == 0) pipe.rate_hz = engine.sample_rate_hz();
     apps::StopOnSignals();
+    if (!microphone.device.empty()) {
+      apps::HearMicrophone(hearing, *apps::MakeSoundSystem(), microphone,
+                           [](int timeout_ms) { return apps::WaitOrStop(-1, timeout_ms); });
+    }
     for (const std::string& file : files) {
       if (apps::StopRequested()) break;
       file == "-" ? apps::HearPipe(hearing, STDIN_FILENO, pipe)

@@ -410,6 +410,21 @@ TEST_F(ListenProgram, RefusesWhatItCannotUse) {
   ExpectError("bisparse-listen", "model.bisparse a.wav --average-ms 70000", 2,
               "average_ms = 70000, allowed are 0 to 60000");
   ExpectError("bisparse-listen", "model.bisparse absent.wav", 3, "absent.wav: ");
+  ExpectError("bisparse-listen", "model.bisparse", 2, "flags: nothing to listen to (hint: ");
+  ExpectError("bisparse-listen", "model.bisparse a.wav --device default", 2,
+              "FILE and --device exclude each other");
+  ExpectError("bisparse-listen", "model.bisparse a.wav --reconnect", 2, "--device");
+#if BISPARSE_HAS_PORTAUDIO
+  ExpectError("bisparse-listen", "model.bisparse --device 'no such microphone'", 3,
+              "--device: 'no such microphone' ");
+  const Result devices = Run("bisparse-listen", "--list-devices");
+  EXPECT_EQ(devices.code, 0) << devices.err;
+  EXPECT_NE(devices.out, "");
+#else
+  ExpectError("bisparse-listen", "model.bisparse --device default", 2,
+              "built without PortAudio (hint: cmake/install_packages.sh --microphone");
+  ExpectError("bisparse-listen", "--list-devices", 2, "built without PortAudio");
+#endif
   packed::Model deaf = packed::MakeExampleModel(1);
   deaf.front_end.reset();
   packed::WriteModel(deaf, Path("deaf.bisparse"));
