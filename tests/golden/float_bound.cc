@@ -28,8 +28,8 @@ template <typename Visit>
 void ForEachTap(const Shape& in, const Shape& out, const packed::Window& w, const Visit& visit) {
   for (int64_t q = 0; q < int64_t{out.height} * out.width; ++q) {
     for (int64_t t = 0; t < int64_t{w.kernel_h} * w.kernel_w; ++t) {
-      const int64_t y = q / out.width * w.stride_h + t / w.kernel_w - w.pad_h;
-      const int64_t x = q % out.width * w.stride_w + t % w.kernel_w - w.pad_w;
+      const int64_t y = q / out.width * w.stride_h + t / w.kernel_w * w.dilation_h - w.pad_h;
+      const int64_t x = q % out.width * w.stride_w + t % w.kernel_w * w.dilation_w - w.pad_w;
       if (y < 0 || y >= in.height || x < 0 || x >= in.width) continue;
       visit(q, t, (y * in.width + x) * in.channels);
     }

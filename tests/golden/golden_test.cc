@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // small.bisparse is MakeExampleModel(1) as a file, small.txt a sample and the logits of its
 // definition; small_int8 the same of an int8 network, whose logits are one set of bits everywhere; small_graph_int8 of one
-// with branches and signed maps (format version 3).
+// with branches and signed maps (format version 3), small_dilated_int8 with a dilation (version 4).
 // They are kept: a program that no longer reads them, or gives other logits, breaks
-// every file in the field. Written anew, where that is meant, by
-//   BISPARSE_WRITE_GOLDEN=1 build/release/bin/golden_test
+// every file in the field. One is written anew, where that is meant, by
+//   BISPARSE_WRITE_GOLDEN=small_int8 build/release/bin/golden_test
 // Then what may happen to a file on its way: cut anywhere, any bit altered, once as it is (the
 // checksum tells) and once with the checksum made right again (verifier and ValidateModel hold).
 #include <gmock/gmock.h>
@@ -37,7 +37,8 @@ constexpr size_t kHeaderBytes = 64;
 constexpr uint64_t kI8Seed = 149;  // convolutions, both scopes of k-WTA, linear layers; below 20 kB
 constexpr uint64_t kGraphSeed =
     2305;  // add, multiply, concat, k-WTA, pools, depthwise, maps below 0
-constexpr const char* kNames[] = {"small", "small_int8", "small_graph_int8"};
+constexpr uint64_t kDilatedSeed = 1510;  // a convolution of winners and a depthwise one
+constexpr const char* kNames[] = {"small", "small_int8", "small_graph_int8", "small_dilated_int8"};
 
 std::string ModelPath(const std::string& name) {
   return BISPARSE_GOLDEN_DIR "/" + name + ".bisparse";
@@ -47,9 +48,11 @@ std::string SamplePath(const std::string& name) { return BISPARSE_GOLDEN_DIR "/"
 /// Networks for new files. A random one may be drawn otherwise by now than when its file was written.
 packed::Model MakeGolden(const std::string& name) {
   if (name == "small") return packed::MakeExampleModel(1);
-  return name == "small_int8"
-             ? MakeRandomI8Model(kI8Seed, {.quads = false, .smooth = false})
-             : MakeRandomI8Model(kGraphSeed, {.quads = false, .graphs = true, .smooth = false});
+  if (name == "small_int8") {
+    return MakeRandomI8Model(kI8Seed, {.quads = false, .smooth = false});
+  }
+  return MakeRandomI8Model(name == "small_graph_int8" ? kGraphSeed : kDilatedSeed,
+                           {.quads = false, .graphs = true, .smooth = false});
 }
 
 struct Sample {
@@ -99,8 +102,7 @@ std::vector<uint8_t> GoldenBytes(const std::string& name) {
 class Golden : public testing::TestWithParam<const char*> {
  protected:
   static void SetUpTestSuite() {
-    if (std::getenv("BISPARSE_WRITE_GOLDEN") == nullptr) return;
-    for (const char* name : kNames) WriteGolden(name);
+    if (const char* name = std::getenv("BISPARSE_WRITE_GOLDEN")) WriteGolden(name);
   }
 };
 
