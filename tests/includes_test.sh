@@ -22,7 +22,9 @@ forbid '#include "(data|train|apps)/' deploy
 forbid '#include "(train|apps)/' data
 forbid '#include "apps/' train
 forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd deploy/reference
-forbid '#include "deploy/(ops|simd)/' deploy/base deploy/frontend
+forbid '#include "deploy/ops/' deploy/base deploy/simd deploy/frontend
+forbid '#include "deploy/simd/' deploy/base
+forbid '#include "deploy/(frontend|packed)/' deploy/base deploy/simd
 # What an operator is belongs to the model; its kernels do not.
 found=$(grep -rnE --include='*.h' --include='*.cc' '#include "deploy/(ops|simd)/' deploy/packed |
         grep -vE '"deploy/ops/(operator\.h|[a-z0-9_]+/op\.h)"')

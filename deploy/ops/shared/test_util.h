@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What kernel tests share: every instruction set in turn, guarded buffers, seeded random numbers.
+// What kernel tests share: every instruction set in turn (for_each_isa.h), guarded buffers, seeded random numbers.
 #ifndef BISPARSE_DEPLOY_OPS_SHARED_TEST_UTIL_H_
 #define BISPARSE_DEPLOY_OPS_SHARED_TEST_UTIL_H_
 
@@ -9,23 +9,11 @@
 #include <cstdint>
 #include <limits>
 #include <random>
-#include <string>
 #include <vector>
 
-#include "deploy/simd/cpu.h"
+#include "deploy/simd/for_each_isa.h"
 
 namespace bisparse::kernels {
-
-/// Calls `check` once for each instruction set of this CPU, then returns to the best.
-template <class Check>
-void ForEachIsa(const Check& check) {
-  for (const std::string& isa : AvailableIsas()) {
-    SCOPED_TRACE(isa);
-    ForceIsa(isa);
-    check();
-  }
-  ForceIsa("");
-}
 
 /// Calls `check` once in each mode of floats that a host may set: every rounding, then with subnormal numbers flushed.
 /// `check` computes; what it got is compared afterwards, in the standard mode.
