@@ -12,7 +12,8 @@ packages=(
   g++ cmake ninja-build ccache pkg-config               # build
   libtorch-dev libopenblas0-pthread                     # training, and the BLAS that makes it 2.4 times faster
   libgloo-dev                                           # training in several processes
-  libtbb-dev libhwy-dev libeigen3-dev libkissfft-dev    # engine and front end
+  libtbb-dev libhwy-dev                                 # engine and front end
+  libeigen3-dev                                         # one of the benchmark's peers
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file
   libsndfile1-dev libsamplerate0-dev nettle-dev # data
@@ -33,7 +34,7 @@ for flag in "$@"; do
       peers=true ;;
     --aarch64)
       packages+=(g++-aarch64-linux-gnu qemu-user-static)
-      for library in libhwy-dev libtbb-dev libfmt-dev libxxhash-dev libflatbuffers-dev libkissfft-dev libgtest-dev libgmock-dev; do
+      for library in libhwy-dev libtbb-dev libfmt-dev libxxhash-dev libflatbuffers-dev libgtest-dev libgmock-dev; do
         packages+=("$library:arm64")
       done
       arm=true ;;

@@ -29,9 +29,10 @@ struct Stream::Impl {
         kept(static_cast<size_t>(2 * int64_t{front_end.clip_samples})),
         ring_m(static_cast<size_t>(InnerCount() * front_end.mel_count)),
         frame_of_ring(static_cast<size_t>(InnerCount())),
-        edge_m(static_cast<size_t>(front_end.mel_count)),
+        new_mn(static_cast<size_t>(the_engine.plan.input_elements)),
         features(static_cast<size_t>(the_engine.plan.input_elements)),
         logits(static_cast<size_t>(the_engine.plan.output_elements)) {
+    new_t.reserve(static_cast<size_t>(front_end.frame_count));
     Reset();
   }
 
@@ -43,6 +44,10 @@ struct Stream::Impl {
   }
 
   int64_t InnerCount() const { return int64_t{inner.end} - inner.begin; }
+  bool IsInner(int32_t t) const { return inner.begin <= t && t < inner.end; }
+  /// The place in the stream of frame t of the next window, and where the ring keeps that frame.
+  int64_t FrameOf(int32_t t) const { return next_window * hop_frames + t; }
+  size_t SlotOf(int32_t t) const { return static_cast<size_t>(FrameOf(t) % InnerCount()); }
   int64_t WindowBegin() const { return next_window * hop_frames * front_end.hop_samples; }
 
   /// `convert` makes a float of one sample of the piece.
@@ -119,22 +124,23 @@ struct Stream::Impl {
     const std::span<const float> window =
         std::span(kept).subspan(static_cast<size_t>(WindowBegin() - kept_begin),
                                 static_cast<size_t>(front_end.clip_samples));
-    const auto mels = static_cast<size_t>(front_end.mel_count);
+    new_t.clear();
     for (int32_t t = 0; t < front_end.frame_count; ++t) {
-      std::span<float> frame_m = edge_m;
-      if (inner.begin <= t && t < inner.end) {
-        const int64_t frame = next_window * hop_frames + t;
-        const auto slot = static_cast<size_t>(frame % InnerCount());
-        frame_m = std::span(ring_m).subspan(slot * mels, mels);
-        if (frame_of_ring[slot] != frame) log_mel.ComputeFrame(window, t, *workspace, frame_m);
-        frame_of_ring[slot] = frame;
-      } else {
-        log_mel.ComputeFrame(window, t, *workspace, frame_m);
-      }
-      for (size_t m = 0; m < mels; ++m) {
-        features[m * static_cast<size_t>(front_end.frame_count) + static_cast<size_t>(t)] =
-            frame_m[m];
-      }
+      if (!IsInner(t) || frame_of_ring[SlotOf(t)] != FrameOf(t)) new_t.push_back(t);
+    }
+    log_mel.ComputeFrames(window, new_t, *workspace, new_mn);
+    const auto mels = static_cast<size_t>(front_end.mel_count);
+    const auto frames = static_cast<size_t>(front_end.frame_count);
+    for (size_t n = 0; n < new_t.size(); ++n) {
+      const int32_t t = new_t[n];
+      const bool keep = IsInner(t);
+      float* to = keep ? ring_m.data() + SlotOf(t) * mels : features.data() + t;
+      for (size_t m = 0; m < mels; ++m) to[keep ? m : m * frames] = new_mn[m * new_t.size() + n];
+      if (keep) frame_of_ring[SlotOf(t)] = FrameOf(t);
+    }
+    for (int32_t t = inner.begin; t < inner.end; ++t) {
+      const float* frame_m = ring_m.data() + SlotOf(t) * mels;
+      for (size_t m = 0; m < mels; ++m) features[m * frames + static_cast<size_t>(t)] = frame_m[m];
     }
     log_mel.Finish(features);
   }
@@ -151,7 +157,9 @@ struct Stream::Impl {
   int64_t power_samples = 0;
   std::vector<float> ring_m;  ///< [inner frames][mels]
   std::vector<int64_t> frame_of_ring;
-  std::vector<float> edge_m, features, logits;
+  std::vector<int32_t> new_t;  ///< frames that the next window computes: all others are in the ring
+  std::vector<float> new_mn;   ///< [mels][new_t.size()]
+  std::vector<float> features, logits;
   StreamStats stats;
 };
 

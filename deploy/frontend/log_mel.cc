@@ -1,33 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log-mel front end on KissFFT (spectra) and Eigen (filter bank and statistics).
+// The log-mel front end: which samples a frame sees, tables, statistics. Frames are computed in log_mel_frames.cc.
+// Compiled with -ffp-contract=off, so that statistics have the same bits on every machine.
 // Read first: log_mel.h. Tested in: log_mel_test.cc.
 #include "deploy/frontend/log_mel.h"
 
-#include <kissfft/kiss_fftr.h>
-
-#include <Eigen/Core>
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstdlib>
-#include <new>
 #include <numbers>
 
+#include "deploy/base/aligned_buffer.h"
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
 #include "deploy/base/finite.h"
 #include "deploy/base/loan_pool.h"
+#include "deploy/frontend/log_mel_frames.h"
 
 namespace bisparse {
 namespace {
 
 double MelOfHz(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
 double HzOfMel(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0); }
-
-/// One row of the filter bank: weights of the bins [begin, begin + weights.size()).
-struct MelBand {
-  int64_t begin = 0;
-  Eigen::VectorXf weights;
-};
 
 /// Triangle m rises from corner m to m+1 and falls to m+2; corners are equally spaced in mel.
 std::vector<MelBand> MelBands(const FrontEnd& front_end) {
@@ -40,7 +33,7 @@ std::vector<MelBand> MelBands(const FrontEnd& front_end) {
   std::vector<MelBand> bands(front_end.mel_count);
   for (int m = 0; m < front_end.mel_count; ++m) {
     const double left = corner_hz(m), peak = corner_hz(m + 1), right = corner_hz(m + 2);
-    std::vector<float> weights;
+    std::vector<float>& weights = bands[m].weights;
     for (int64_t f = 0; f < bin_count; ++f) {
       const double hz = f * bin_hz;
       const double weight = std::min((hz - left) / (peak - left), (right - hz) / (right - peak));
@@ -48,7 +41,6 @@ std::vector<MelBand> MelBands(const FrontEnd& front_end) {
       if (weights.empty()) bands[m].begin = f;
       weights.push_back(static_cast<float>(weight));
     }
-    bands[m].weights = Eigen::Map<Eigen::VectorXf>(weights.data(), weights.size());
   }
   return bands;
 }
@@ -67,52 +59,63 @@ int64_t FftWork(int32_t fft_samples) {
 // A few seconds on one core. The most frames, 2^16, of 1024 samples take 0.3 of it.
 constexpr int64_t kMaxFftWork = int64_t{1} << 31;
 
+/// Frames that are prepared at once: as many as the widest vector has lanes.
+constexpr int32_t kFramesAtOnce = 16;
+
 }  // namespace
 
-/// What one caller needs to compute frames. A kiss_fftr plan holds a work buffer, so two callers can't share it.
+/// What one caller works in.
 class LogMel::Workspace {
  public:
-  explicit Workspace(int32_t fft_samples)
-      : plan(kiss_fftr_alloc(fft_samples, /*inverse_fft=*/0, nullptr, nullptr), std::free),
-        frame(fft_samples),
-        spectrum(fft_samples / 2 + 1),
-        power(fft_samples / 2 + 1) {
-    if (plan == nullptr) throw std::bad_alloc();
-  }
-  std::unique_ptr<std::remove_pointer_t<kiss_fftr_cfg>, void (*)(void*)> plan;
-  std::vector<float> frame;            // [fft_samples]
-  std::vector<kiss_fft_cpx> spectrum;  // [fft_samples/2 + 1]
-  Eigen::VectorXf power;               // [fft_samples/2 + 1]
+  explicit Workspace(const LogMelTables& tables)
+      : kernel(static_cast<size_t>(LogMelFramesWork(tables))),
+        edge_nw(static_cast<size_t>(kFramesAtOnce * tables.window_samples)) {}
+  AlignedBuffer<float> kernel;
+  AlignedBuffer<float>
+      edge_nw;  ///< [kFramesAtOnce][window_samples]: frames that see zeros outside the clip
 };
 
 namespace {
 
-using MapRows = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
-
-/// In double: of a clip of silence the f32 mean would differ from every feature by a rounding
-/// error, which kClipMeanStd would then blow up.
-template <typename Features>
-float MeanOf(const Features& features) {
-  return static_cast<float>(features.template cast<double>().mean());
+/// Element i goes to sum i % 8, so that the order does not depend on the machine. In double: of a clip of silence the f32
+/// mean would differ from every feature by a rounding error, which kClipMeanStd would then blow up.
+template <class Term>
+float MeanOf(std::span<const float> values, const Term& term) {
+  std::array<double, 8> sum{};
+  size_t i = 0;
+  for (; i + 8 <= values.size(); i += 8) {
+    for (size_t part = 0; part < 8; ++part) sum[part] += term(values[i + part]);
+  }
+  for (size_t part = 0; i < values.size(); ++i, ++part) sum[part] += term(values[i]);
+  const double total =
+      ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+  return static_cast<float>(total / static_cast<double>(values.size()));
 }
 
-void Normalise(FeatureNorm norm, MapRows& features_mt) {
+void SubtractMean(std::span<float> values) {
+  const float mean = MeanOf(values, [](float x) { return static_cast<double>(x); });
+  for (float& value : values) value -= mean;
+}
+
+void Normalise(FeatureNorm norm, size_t frame_count, std::span<float> features_mt) {
   switch (norm) {
     case FeatureNorm::kNone:
       break;
     case FeatureNorm::kBandMean:
-      for (Eigen::Index m = 0; m < features_mt.rows(); ++m) {
-        features_mt.row(m).array() -= MeanOf(features_mt.row(m));
+      for (size_t i = 0; i < features_mt.size(); i += frame_count) {
+        SubtractMean(features_mt.subspan(i, frame_count));
       }
       break;
     case FeatureNorm::kClipMean:
-      features_mt.array() -= MeanOf(features_mt);
+      SubtractMean(features_mt);
       break;
     case FeatureNorm::kClipMeanStd: {
-      features_mt.array() -= MeanOf(features_mt);
-      const float variance = MeanOf(features_mt.array().square());
+      SubtractMean(features_mt);
+      const float variance =
+          MeanOf(features_mt, [](float x) { return static_cast<double>(x * x); });
       // The floor keeps digital silence at zero instead of dividing by zero.
-      features_mt /= std::sqrt(std::max(variance, 1e-6f));
+      const float deviation = std::sqrt(std::max(variance, 1e-6f));
+      for (float& value : features_mt) value /= deviation;
       break;
     }
   }
@@ -175,7 +178,7 @@ std::vector<std::string> FrontEndFaults(const FrontEnd& f) {
   }
   const std::vector<MelBand> bands = MelBands(f);
   for (int m = 0; m < f.mel_count; ++m) {
-    if (bands[m].weights.size() > 0) continue;
+    if (!bands[m].weights.empty()) continue;
     fault(fmt::format(
         "mel band {} of {} holds no FFT bin (hint: a larger fft_samples or fewer bands)", m,
         f.mel_count));
@@ -198,40 +201,46 @@ int64_t ClipStart(ClipAlign align, int64_t sample_count, int64_t clip_samples) {
 }
 
 struct LogMel::Impl {
-  explicit Impl(int callers) : workspaces(static_cast<size_t>(std::max(callers, UsableCores()))) {}
+  Impl(const FrontEnd& the_front_end, std::span<const float> window, int callers)
+      : front_end(the_front_end),
+        tables(front_end.fft_samples, window, MelBands(front_end), front_end.log_floor),
+        workspaces(static_cast<size_t>(std::max(callers, UsableCores()))) {}
 
-  /// Frame t of a clip whose sample 0 is samples[start]: give(m, log(power + log_floor)) for each band.
-  template <class Give>
-  void ComputeFrame(std::span<const float> samples, int64_t start, int64_t t, Workspace& workspace,
-                    const Give& give) const {
-    const FrontEnd& f = front_end;
-    const int64_t left = (f.fft_samples - f.window_samples) / 2;
-    // Window sample j is clip sample `first + j`; only those inside both the clip and the recording
-    // are not zero.
-    const int64_t first = t * f.hop_samples - f.window_samples / 2;
-    const int64_t begin = std::max({int64_t{0}, -first, -first - start});
-    const int64_t end = std::min({int64_t{f.window_samples}, f.clip_samples - first,
-                                  static_cast<int64_t>(samples.size()) - start - first});
-    std::fill(workspace.frame.begin(), workspace.frame.end(), 0.0f);
-    for (int64_t j = begin; j < end; ++j) {
-      workspace.frame[left + j] = window[j] * samples[start + first + j];
-    }
-    kiss_fftr(workspace.plan.get(), workspace.frame.data(), workspace.spectrum.data());
-    for (Eigen::Index bin = 0; bin < workspace.power.size(); ++bin) {
-      const kiss_fft_cpx z = workspace.spectrum[bin];
-      workspace.power[bin] = z.r * z.r + z.i * z.i;
-    }
-    for (int m = 0; m < f.mel_count; ++m) {
-      const MelBand& band = bands[m];
-      const float power =
-          band.weights.dot(workspace.power.segment(band.begin, band.weights.size()));
-      give(m, std::log(power + f.log_floor));
+  /// Frames t_of(0), t_of(1) … of a clip whose sample 0 is samples[start]: out[m · count + n] of each band.
+  template <class FrameOf>
+  void ComputeFrames(std::span<const float> samples, int64_t start, int64_t count,
+                     const FrameOf& t_of, Workspace& workspace, float* out) const {
+    std::array<const float*, kFramesAtOnce> frame_n;
+    for (int64_t n = 0; n < count; n += kFramesAtOnce) {
+      const int64_t now = std::min<int64_t>(count - n, kFramesAtOnce);
+      for (int64_t i = 0; i < now; ++i) {
+        float* edge_w = workspace.edge_nw.data() + i * front_end.window_samples;
+        frame_n[static_cast<size_t>(i)] = Frame(samples, start, t_of(n + i), edge_w);
+      }
+      LogMelFramesF32(tables, frame_n.data(), now, workspace.kernel.data(), out + n, count);
     }
   }
 
+  /// The samples of frame t: where they lie, or in edge_w where some of them are zeros outside the clip.
+  const float* Frame(std::span<const float> samples, int64_t start, int64_t t,
+                     float* edge_w) const {
+    // Window sample j is clip sample `first + j`; only those inside both the clip and the recording
+    // are not zero.
+    const int64_t window = front_end.window_samples;
+    const int64_t first = t * front_end.hop_samples - window / 2;
+    const int64_t begin = std::max({int64_t{0}, -first, -first - start});
+    const int64_t end = std::min({window, front_end.clip_samples - first,
+                                  static_cast<int64_t>(samples.size()) - start - first});
+    if (begin == 0 && end == window) return samples.data() + (start + first);
+    std::fill_n(edge_w, window, 0.0f);
+    if (begin < end) {
+      std::copy_n(samples.data() + (start + first + begin), end - begin, edge_w + begin);
+    }
+    return edge_w;
+  }
+
   FrontEnd front_end;
-  std::vector<float> window;  // [window_samples]
-  std::vector<MelBand> bands;
+  LogMelTables tables;
   LoanPool<Workspace> workspaces;
 };
 
@@ -242,16 +251,14 @@ LogMel::LogMel(const FrontEnd& front_end, int callers) {
     for (size_t i = 1; i < faults.size(); ++i) all.append("; ").append(faults[i]);
     Fail(ErrorKind::kConfiguration, "front_end", "{}", all);
   }
-  auto impl = std::make_unique<Impl>(callers);
-  impl->front_end = front_end;
-  impl->window.resize(front_end.window_samples);
+  std::vector<float> window(static_cast<size_t>(front_end.window_samples));
   for (int j = 0; j < front_end.window_samples; ++j) {
     const double phase = 2.0 * std::numbers::pi * j / front_end.window_samples;
-    impl->window[j] = static_cast<float>(0.5 - 0.5 * std::cos(phase));
+    window[static_cast<size_t>(j)] = static_cast<float>(0.5 - 0.5 * std::cos(phase));
   }
-  impl->bands = MelBands(front_end);
+  auto impl = std::make_unique<Impl>(front_end, window, callers);
   for (int caller = 0; caller < callers; ++caller) {
-    impl->workspaces.Keep(std::make_unique<Workspace>(front_end.fft_samples));
+    impl->workspaces.Keep(std::make_unique<Workspace>(impl->tables));
   }
   impl_ = std::move(impl);
 }
@@ -272,27 +279,25 @@ void LogMel::Compute(std::span<const float> samples, std::span<float> features_m
     Fail(ErrorKind::kData, "LogMel", "samples[{}] is {}, not in [-{}, {}]", i, samples[i],
          kLargestSample, kLargestSample);
   }
-  LoanPool<Workspace>::Loan workspace(impl_->workspaces,
-                                      [&f] { return std::make_unique<Workspace>(f.fft_samples); });
+  LoanPool<Workspace>::Loan workspace(
+      impl_->workspaces, [this] { return std::make_unique<Workspace>(impl_->tables); });
   const int64_t start = ClipStart(f.align, static_cast<int64_t>(samples.size()), f.clip_samples);
-  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
-  for (int32_t t = 0; t < f.frame_count; ++t) {
-    impl_->ComputeFrame(samples, start, t, *workspace,
-                        [&](int m, float value) { features(m, t) = value; });
-  }
+  impl_->ComputeFrames(
+      samples, start, f.frame_count, [](int64_t n) { return n; }, *workspace, features_mt.data());
   Finish(features_mt);
 }
 
 std::unique_ptr<LogMel::Workspace, LogMel::DeleteWorkspace> LogMel::MakeWorkspace() const {
-  return std::unique_ptr<Workspace, DeleteWorkspace>(new Workspace(impl_->front_end.fft_samples));
+  return std::unique_ptr<Workspace, DeleteWorkspace>(new Workspace(impl_->tables));
 }
 
 void LogMel::DeleteWorkspace::operator()(Workspace* workspace) const noexcept { delete workspace; }
 
-void LogMel::ComputeFrame(std::span<const float> samples, int32_t t, Workspace& workspace,
-                          std::span<float> frame_m) const noexcept {
-  impl_->ComputeFrame(samples, 0, t, workspace,
-                      [&](int m, float value) { frame_m[static_cast<size_t>(m)] = value; });
+void LogMel::ComputeFrames(std::span<const float> samples, std::span<const int32_t> t_n,
+                           Workspace& workspace, std::span<float> features_mn) const noexcept {
+  impl_->ComputeFrames(
+      samples, 0, std::ssize(t_n), [t_n](int64_t n) { return t_n[static_cast<size_t>(n)]; },
+      workspace, features_mn.data());
 }
 
 LogMel::Frames LogMel::InnerFrames() const {
@@ -310,9 +315,8 @@ LogMel::Frames LogMel::InnerFrames() const {
 
 void LogMel::Finish(std::span<float> features_mt) const noexcept {
   const FrontEnd& f = impl_->front_end;
-  MapRows features(features_mt.data(), f.mel_count, f.frame_count);
-  Normalise(f.norm, features);
-  features.array() = (features.array() - f.offset) * f.scale;
+  Normalise(f.norm, static_cast<size_t>(f.frame_count), features_mt);
+  for (float& feature : features_mt) feature = (feature - f.offset) * f.scale;
 }
 
 }  // namespace bisparse

@@ -55,9 +55,11 @@ class LogMel {
     void operator()(Workspace* workspace) const noexcept;
   };
   std::unique_ptr<Workspace, DeleteWorkspace> MakeWorkspace() const;
-  /// Frame t of the clip that `samples` are (clip_samples of them): log(power + log_floor) of each band. Throws nothing.
-  void ComputeFrame(std::span<const float> samples, int32_t t, Workspace& workspace,
-                    std::span<float> frame_m) const noexcept;
+  /// Frames t_n of the clip that `samples` are (clip_samples of them), side by side: features_mn[m][n] is
+  /// log(power + log_floor) of band m in frame t_n[n]. A frame has the same bits whichever are computed with it.
+  /// Throws nothing.
+  void ComputeFrames(std::span<const float> samples, std::span<const int32_t> t_n,
+                     Workspace& workspace, std::span<float> features_mn) const noexcept;
   /// The frames [begin, end) whose windows lie inside a clip: they see the same samples in every clip that holds those.
   struct Frames {
     int32_t begin = 0, end = 0;

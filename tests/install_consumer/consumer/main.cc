@@ -4,8 +4,7 @@
 #include <bisparse/engine.h>
 
 // What the library's dependencies define for themselves is not for consumers.
-#if defined(kiss_fft_scalar) || defined(KISS_FFT_SHARED) || defined(FMT_SHARED) || \
-    defined(HWY_SHARED_DEFINE)
+#if defined(FMT_SHARED) || defined(HWY_SHARED_DEFINE)
 #error "a definition of a dependency reached a consumer"
 #endif
 
