@@ -44,7 +44,9 @@ int main(int argc, char** argv) {
   app.add_option("--peer-model", peer_model,
                  "What the peers run instead of MODEL: another .bisparse file or CONFIG.yaml")
       ->needs("--peers");
-  app.add_option("--seconds", options.seconds, "Timed work for each mode and peer")
+  app.add_flag("--pcm", options.pcm,
+               "Also time the front end, the network and both, for a clip and for a stream's hop");
+  app.add_option("--seconds", options.seconds, "Timed work for each mode and peer, and for --pcm")
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();
   app.add_option("--data", data.path,

@@ -10,17 +10,14 @@
 #include "apps/peers/peer.h"
 #include "apps/peers/turn.h"
 #include "apps/support/model_source.h"
+#include "apps/support/quantile.h"
+#include "deploy/base/check.h"
 #include "deploy/base/cores.h"
 #include "deploy/base/show.h"
 #include "deploy/engine/engine_access.h"
 
 namespace bisparse::apps {
 namespace {
-
-double Quantile(const std::vector<double>& sorted_us, double fraction) {
-  const double at = fraction * static_cast<double>(sorted_us.size() - 1);
-  return sorted_us[static_cast<size_t>(at + 0.5)];
-}
 
 /// Inputs of call number `call`: a different batch each time, so that no branch or cache learns one
 /// sample.
@@ -170,6 +167,10 @@ std::vector<std::pair<int, int64_t>> SweepRuns() {
 
 BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions& options,
                              const std::vector<float>& inputs_bi, const std::string& inputs_name) {
+  if (options.pcm && !model.front_end) {
+    Fail(ErrorKind::kConfiguration, "--pcm",
+         "the model has no front end (hint: one that was trained on recordings has)");
+  }
   Mode peer_mode = options.modes.back();
   const std::vector<Mode> modes =
       options.peers.empty() ? options.modes : WithPeerMode(options.modes, peer_mode);
@@ -226,6 +227,7 @@ BenchmarkResult RunBenchmark(const packed::Model& model, const BenchmarkOptions&
                                : CompareWithOurs(peer, lanes[lane++], lanes[ours], options.batch));
   }
   result.layers = TimeLayers(engines.back(), ring);
+  if (options.pcm) result.pcm = TimePcm(engines.back(), *model.front_end, options.seconds);
   return result;
 }
 
@@ -273,6 +275,7 @@ std::string FormatBenchmark(const BenchmarkResult& result) {
                         layer.summary.macs_executed, layer.summary.active_inputs);
   }
   text += fmt::format("workspace {} bytes a thread\n", result.workspace_bytes);
+  if (result.pcm) text += FormatPcm(*result.pcm);
   return text;
 }
 
@@ -309,6 +312,7 @@ nlohmann::ordered_json BenchmarkJson(const BenchmarkResult& result) {
                               {"kernel", layer.summary.kernel},
                               {"active_inputs", layer.summary.active_inputs}});
   }
+  if (result.pcm) json["pcm"] = PcmJson(*result.pcm);
   return json;
 }
 

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "apps/support/benchmark_pcm.h"
 #include "bisparse/engine.h"
 #include "deploy/packed/model.h"
 
@@ -20,6 +22,7 @@ struct BenchmarkOptions {
   std::vector<Mode> modes = {Mode::kDense, Mode::kSparseDense, Mode::kSparseSparse};
   int threads = 1;
   int64_t batch = 1;
+  bool pcm = false;                ///< also the front end: the model must have one
   double seconds = 2.0;            ///< of timed work for each mode and peer
   std::vector<std::string> peers;  ///< other engines, of peers::PeerEngines()
   /// The network that peers run instead of the model's own, on random inputs of its shape; null: the
@@ -59,6 +62,7 @@ struct BenchmarkResult {
   Mode layer_mode =
       Mode::kSparseSparse;  ///< the mode that `layers` were timed in, one sample at a time
   std::vector<LayerTiming> layers;
+  std::optional<PcmTiming> pcm;  ///< in layer_mode
 };
 
 /// inputs_bi: any number of samples back to back, used in turn.

@@ -24,7 +24,7 @@ class JsonPage : public Programs {
 TEST_F(JsonPage, HasWhatBenchWrites) {
   const std::string run = "model.bisparse --seconds 0.01 --json a.json";
   std::vector<Json> files = {
-      Read("bisparse-bench", run, "a.json"),
+      Read("bisparse-bench", run, "a.json"), Read("bisparse-bench", run + " --pcm", "a.json"),
       Read("bisparse-bench", run + " --peers eigen --peer-model model.bisparse", "a.json"),
       // A program that finds no programs has no such peer.
       Read("bisparse-bench", run + " --peers onnxruntime", "a.json", "PATH=/absent")};
