@@ -138,7 +138,7 @@ void RandomLayers::Conv() {
   }
   const bool quads = options_.quads && IsI8() && Chance(40);
   if (quads) {
-    w.kernel_w = Chance(30) ? 1 : 1 + 2 * Int(0, 2);
+    w.kernel_w = Chance(40) ? 1 : 1 + 2 * Int(0, 2);
     w.stride_h = w.stride_w = 1;
   }
   while (packed::WindowOutput(at_, w, 1).height < 1) ++w.pad_h;
@@ -158,15 +158,24 @@ void RandomLayers::Conv() {
   int32_t outputs = Int(1, 4) * Int(1, 9);
   const bool sets = quads && packing.set_size > 1 && packing.set_size < 5 && w.kernel_w == 1;
   if (IsI8() && Chance(40)) outputs = 16 * Int(1, 4);  // groups of whole registers
-  if (sets) {
+  if (sets) {  // owners of whole quads, and as many of them as that kernel wants
     packing.lanes = 16;
+    packing.run.channels = std::min(4 * last_group_, at_.channels);
     outputs = 64 * packing.set_size - Int(0, 1) * Int(0, 15);
+    const int32_t quads_of_row = (at_.channels + 3) / 4;
+    w.kernel_h = std::max(w.kernel_h, (7 + quads_of_row) / quads_of_row);
+    while (packed::WindowOutput(at_, w, 1).height < 1) ++w.pad_h;
   }
   if (at_.elements() < 2000 && Chance(8)) outputs = Int(64, 512);
   Layer& layer = Add(LayerKind::kConv2d, packed::WindowOutput(at_, w, outputs));
   layer.window = w;
   layer.packing = packing;
   FillWeights(layer);
+  // What packed convolutions in f32 can do too.
+  if (!IsI8() && packing.set_size > 1 && std::min(at_.height, at_.width) > 1 && Chance(30)) {
+    const packed::Window two{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+    Add(LayerKind::kMaxPool, packed::WindowOutput(at_, two, at_.channels)).window = two;
+  }
 }
 
 void RandomLayers::Linear() {
