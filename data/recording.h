@@ -21,7 +21,7 @@ class Recording {
   Recording(Recording&&) noexcept;
   ~Recording();
 
-  /// The next samples in [-1, 1], until the next call; empty at the end. Throws Error (kData) where the file is broken, cut
+  /// The next samples, until the next call; empty at the end. They lie in [-1, 1], resampled ones a little beyond. Throws Error (kData) where the file is broken, cut
   /// short, not finite or empty, after all that could be read before that.
   std::span<const float> Next();
   /// From the beginning; the mean of the channels, or one alone (from 1).

@@ -227,8 +227,8 @@ void Hearing::TellTime(const StreamStats& stats, double cpu_s, const SoundLoss& 
 
 void HearRecording(Hearing& hearing, const std::string& path) {
   data::Recording recording(path, hearing.sample_rate_hz());
-  const int32_t only_channel = recording.RestartWithoutCancelling();
   hearing.Begin(path, hearing.sample_rate_hz());
+  const int32_t only_channel = recording.RestartWithoutCancelling();
   hearing.Heading(Shown(path) + ":\n");
   const auto next = [&] {
     try {
@@ -238,8 +238,11 @@ void HearRecording(Hearing& hearing, const std::string& path) {
       throw;
     }
   };
+  std::vector<float> clipped;  // resampling overshoots what is loud
   for (auto block = next(); !block.empty() && !StopRequested(); block = next()) {
-    hearing.Push(block);
+    clipped.assign(block.begin(), block.end());
+    for (float& sample : clipped) sample = std::clamp(sample, -1.0f, 1.0f);
+    hearing.Push(clipped);
   }
   for (const std::string& remark : data::Remarks(recording.peak(), only_channel)) {
     hearing.Remark(fmt::format("{} {}\n", Shown(path), remark));
@@ -285,14 +288,11 @@ void PushSamples(Hearing& hearing, std::span<const uint8_t> bytes, bool floats) 
   }
 }
 
-}  // namespace
-
-void HearPipe(Hearing& hearing, int file, const PipeFormat& format) {
-  hearing.Begin("-", format.rate_hz);
+/// looked: its beginning is that of samples.
+void PushPipe(Hearing& hearing, int file, const PipeFormat& format, bool& looked) {
   const size_t sample_bytes = format.floats ? 4 : 2;
   std::array<uint8_t, kPipeBytes> bytes;
   size_t have = 0;
-  bool looked = false;
   while (WaitOrStop(file, -1)) {
     const ssize_t got = ::read(file, bytes.data() + have, bytes.size() - have);
     // EAGAIN: whoever made the pipe does not wait on it, and another reader was faster.
@@ -315,6 +315,19 @@ void HearPipe(Hearing& hearing, int file, const PipeFormat& format) {
   if (have > whole && !StopRequested()) {
     hearing.Remark(fmt::format("stdin: ends in the middle of a sample; its first {} are left out\n",
                                have - whole == 1 ? "byte" : fmt::format("{} bytes", have - whole)));
+  }
+}
+
+}  // namespace
+
+void HearPipe(Hearing& hearing, int file, const PipeFormat& format) {
+  hearing.Begin("-", format.rate_hz);
+  bool looked = false;
+  try {
+    PushPipe(hearing, file, format, looked);
+  } catch (const Error&) {
+    if (looked) hearing.End();  // what came before the fault is heard and told
+    throw;
   }
   hearing.End();
 }

@@ -41,7 +41,8 @@ InputDevice PickAgain(std::span<const InputDevice> devices, const std::string& w
   for (const InputDevice& device : devices) {
     if (device.name == before.name && device.driver == before.driver) return device;
   }
-  if (!std::all_of(wanted.begin(), wanted.end(), ::isdigit)) return PickDevice(devices, wanted);
+  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  if (!std::all_of(wanted.begin(), wanted.end(), is_digit)) return PickDevice(devices, wanted);
   Fail(ErrorKind::kData, "--device", "'{}' is not there", Shown(before.name));
 }
 
@@ -84,7 +85,12 @@ bool HearUntilLost(Hearing& hearing, const OpenDevice& open, const Wait& wait) {
       told = true;
     }
     const int timeout_ms = count > 0 ? 0 : kPollMs;
-    if (!wait(timeout_ms)) return true;
+    if (!wait(timeout_ms)) {
+      for (size_t rest = open.ring->Read(block); rest > 0; rest = open.ring->Read(block)) {
+        hearing.Push(std::span<const int16_t>(block).first(rest));
+      }
+      return true;
+    }
     nothing_ms = count > 0 ? 0 : nothing_ms + timeout_ms;
   }
 }
@@ -109,8 +115,8 @@ InputDevice PickDevice(std::span<const InputDevice> devices, const std::string& 
   const auto name = [](const InputDevice& device) { return Lower(device.name); };
   const std::function<bool(const InputDevice&)> fits[] = {
       [&](const InputDevice& device) { return device.number == number; },
-      [&](const InputDevice& device) { return name(device) == part; },
       [&](const InputDevice& device) { return part == "default" && device.is_default; },
+      [&](const InputDevice& device) { return name(device) == part; },
       [&](const InputDevice& device) { return name(device).starts_with(part); },
       [&](const InputDevice& device) { return name(device).find(part) != std::string::npos; }};
   for (const auto& fit : fits) {
@@ -138,7 +144,15 @@ void HearMicrophone(Hearing& hearing, SoundSystem& system, const MicrophoneOptio
                     const Wait& wait) {
   std::optional<InputDevice> before;
   SoundLoss loss;
-  while (std::optional<OpenDevice> open = Open(hearing, system, options, before, wait)) {
+  const auto open_again = [&] {
+    try {
+      return Open(hearing, system, options, before, wait);
+    } catch (const Error&) {
+      if (before) hearing.End(loss);
+      throw;
+    }
+  };
+  while (std::optional<OpenDevice> open = open_again()) {
     const int32_t rate_hz = open->input->sample_rate_hz();
     const std::string name = Shown(open->device.name);
     before ? hearing.Gap(rate_hz) : hearing.Begin(open->device.name, rate_hz);

@@ -167,9 +167,11 @@ Layer ReadLayer(const schema::Layer& stored, const std::string& model_location) 
   layer.input = ToShape(*stored.input());
   layer.output = ToShape(*stored.output());
   if (const schema::Window* w = stored.window()) {
-    layer.window = {w->kernel_h(), w->kernel_w(), w->stride_h(),       w->stride_w(),
-                    w->pad_h(),    w->pad_w(),    stored.dilation_h(), stored.dilation_w()};
+    layer.window = {w->kernel_h(), w->kernel_w(), w->stride_h(),
+                    w->stride_w(), w->pad_h(),    w->pad_w()};
   }
+  layer.window.dilation_h = stored.dilation_h();
+  layer.window.dilation_w = stored.dilation_w();
   if (const schema::Packing* p = stored.packing()) {
     const RunTaps taps = ToEnum(p->run_taps(), RunTaps::kAll, "run.taps", location);
     layer.packing = {p->set_size(), p->lanes(), {p->run_channels(), taps}};

@@ -206,6 +206,8 @@ const Refusal kWindowRefusals[] = {
      [](B& m) { m.At("conv1").window.dilation_h = 0; }},
     {"ConvDilationW", "layer 'conv1': dilation_w = 4097 is not in [1, 4096]",
      [](B& m) { m.At("conv1").window.dilation_w = 4097; }},
+    {"DilationWithoutAWindow", "layer 'relu2': dilation = 1x2, relu has no window",
+     [](B& m) { m.At("relu2").window.dilation_w = 2; }},
     {"PoolDilation", "layer 'pool1': dilation_w = 2 is not in [1, 1]",
      [](B& m) { m.At("pool1").window.dilation_w = 2; }},
     {"DilatedConvThatDoesNotFit",

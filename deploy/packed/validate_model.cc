@@ -131,6 +131,10 @@ void CheckLayers(const Model& model, const std::string& location) {
                    Text(check.inputs[0].shape));
     }
     check.CheckShape("output", layer.output);
+    if (layer.window.IsDilated() && !OperatorOf(layer.kind).has_window) {
+      check.Refuse("dilation = {}x{}, {} has no window", layer.window.dilation_h,
+                   layer.window.dilation_w, LayerKindName(layer.kind));
+    }
     const bool has_table = i8 && OperatorOf(layer.kind).has_table;
     check.CheckSize("table", layer.table, has_table ? kTableSize : 0);
     OperatorOf(layer.kind).check(check);

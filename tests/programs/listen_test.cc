@@ -249,6 +249,7 @@ TEST_F(ListenProgram, RefusesAPipeOfWhatIsNoNumberOrIsAFile) {
           std::string("model.bisparse - --json --pipe-format f32 ") + kFlags + " <f32.raw");
   EXPECT_EQ(nan.code, 3);
   EXPECT_THAT(nan.err, HasSubstr("bisparse-listen: stdin: sample 9000 is not finite"));
+  EXPECT_THAT(nan.out, HasSubstr("real_time_factor")) << "what came before is told to the end";
   ExpectError(
       "bisparse-listen", "model.bisparse - <a.wav", 3,
       "stdin: begins as a WAV file does; raw samples are read from a pipe (hint: arecord -t raw");
@@ -270,6 +271,12 @@ TEST_F(ListenProgram, ClipsWhatIsLouderThanFullScaleAndSaysSo) {
       Run("bisparse-listen", "model.bisparse - --pipe-format f32" + flags + " <f32.raw");
   EXPECT_EQ(Events(piped.out), expected);
   EXPECT_THAT(piped.err, HasSubstr("stdin peaks at 3 times full scale and is clipped"));
+  // Resampling overshoots what is clipped: that is no news.
+  WriteFloatWav("other_rate.wav", floats, 11025);
+  const std::string err = Run("bisparse-listen", "model.bisparse other_rate.wav" + flags).err;
+  const size_t first = err.find("peaks at");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_EQ(err.find("peaks at", first + 1), std::string::npos) << err;
 }
 
 TEST_F(ListenProgram, HearsNoWordInSilenceADirectCurrentOrASquareWave) {

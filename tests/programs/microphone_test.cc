@@ -36,6 +36,15 @@ std::string Refusal(const std::function<void()>& action, ErrorKind kind) {
   return "";
 }
 
+TEST(PickDevice, TheWordDefaultIsTheSystemsChoiceWhateverOthersAreCalled) {
+  std::vector<InputDevice> devices(std::begin(kDevices), std::end(kDevices));
+  devices.insert(devices.begin(),
+                 {.number = 11, .name = "default", .driver = "ALSA", .default_rate_hz = 44100});
+  EXPECT_EQ(PickDevice(devices, "default").number, 7);
+  devices[3].is_default = devices[4].is_default = false;
+  EXPECT_EQ(PickDevice(devices, "default").number, 11);
+}
+
 TEST(PickDevice, TakesANumberANameOrAPartThatFitsOneAlone) {
   for (const auto& [wanted, number] : {std::pair{"3", 3},
                                        {"USB Microphone (hw:1,0)", 3},

@@ -68,7 +68,8 @@ void AddQuads(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& con
   }
 }
 
-/// Entries of any four; what is missing to the last four is read from the plane of zeros.
+/// Entries of any four; what is missing to the last four is read from the plane of zeros. Places of a layer whose scratch is
+/// refused afterwards may be cut off.
 void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& conv) {
   for (size_t first = 0; first < rows.size(); first += 4) {
     for (size_t i = first; i < first + 4; ++i) {
@@ -77,7 +78,7 @@ void AddGathered(const std::vector<RowOfSlots>& rows, int64_t set, ConvQuadsI8& 
           static_cast<int32_t>(row.slot * conv.plane() + conv.RowAt(row.row, conv.row_w())));
       conv.row_ej.push_back(row.row * conv.lanes / 2);
     }
-    conv.quad_e.push_back(static_cast<int32_t>(first) / 4 * conv.row_w());
+    conv.quad_e.push_back(static_cast<int32_t>(static_cast<int64_t>(first / 4) * conv.row_w()));
     conv.weight_e.push_back(static_cast<int32_t>(set));
   }
 }
