@@ -26,14 +26,15 @@ void MakeColumns(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t c, __mmask
   const int32_t in_h = s.in_h, in_w = s.in_w, channels = s.channels, fours = d.fours;
   const __m512i zero = _mm512_set1_epi8(static_cast<char>(d.zero));
   auto* to = reinterpret_cast<__m512i*>(a.scratch);
+  const int64_t down = s.dilation_h;
   for (int64_t column = 0; column < columns; ++column) {
     const int64_t x = column - s.pad_w;
+    int64_t row = y;
     for (int32_t four = 0; four < fours; ++four, to += 4) {
       __m512i r[4] = {zero, zero, zero, zero};
       if (x >= 0 && x < in_w) {
-        HWY_UNROLL(4) for (int i = 0; i < 4; ++i) {
+        HWY_UNROLL(4) for (int i = 0; i < 4; ++i, row += down) {
           // A row past the kernel's last has weights of 0.
-          const int64_t row = y + int64_t{4 * four + i} * s.dilation_h;
           if (row < 0 || row >= in_h) continue;
           r[i] = _mm512_maskz_loadu_epi8(exists, a.x_yxc + (row * in_w + x) * channels + c);
         }
@@ -48,8 +49,8 @@ void MakeColumns(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t c, __mmask
   }
 }
 
-/// Output row yo of a chunk from its columns. kSteps: kernel_w of kernels of one four, whose weights then stay in registers;
-/// 0: any kernel.
+/// Output row yo of a chunk from its columns. kSteps: kernel_w of kernels of one four without a dilation in width, whose
+/// weights then stay in registers; 0: any kernel.
 template <int kSteps>
 void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 exists) {
   const DepthwiseColumnsI8& d = *a.conv;
@@ -65,17 +66,17 @@ void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 e
   }
   const auto* from = reinterpret_cast<const __m512i*>(a.scratch);
   const int64_t step = int64_t{s.stride_w} * d.fours * 4;
-  const int64_t tap = int64_t{s.dilation_w} * d.fours * 4;  // to the column of the next kx
   uint8_t* y = a.y_yxc + yo * out_w * channels + chunk * 64;
   for (int64_t xo = 0; xo < out_w; ++xo, from += step, y += channels) {
     __m512i sum[4] = {start[0], start[1], start[2], start[3]};
     if constexpr (kSteps > 0) {
       HWY_UNROLL(5) for (int i = 0; i < kSteps; ++i) {
         HWY_UNROLL(4) for (int q = 0; q < 4; ++q) {
-          sum[q] = _mm512_dpbusd_epi32(sum[q], from[i * tap + q], w[i][q]);
+          sum[q] = _mm512_dpbusd_epi32(sum[q], from[4 * i + q], w[i][q]);
         }
       }
     } else {
+      const int64_t tap = int64_t{s.dilation_w} * d.fours * 4;  // to the column of the next kx
       const __m512i* w_i = weight;
       for (int64_t kx = 0; kx < s.kernel_w; ++kx) {
         for (int64_t i = 0; i < d.fours; ++i, w_i += 4) {
@@ -95,7 +96,7 @@ void Row(const DepthwiseColumnsI8Args& a, int64_t yo, int64_t chunk, __mmask64 e
 void Run(const DepthwiseColumnsI8Args& a) {
   const DepthwiseColumnsI8& d = *a.conv;
   const int64_t out_h = d.shape.out_h(), chunks = d.chunks;
-  const bool three = d.shape.kernel_w == 3 && d.fours == 1;
+  const bool three = d.shape.kernel_w == 3 && d.shape.dilation_w == 1 && d.fours == 1;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t left = d.shape.channels - chunk * 64;
     const __mmask64 exists = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
