@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// The way from a trained network to the engine, in both number formats.
+// Past 400 lines: every test takes its own network the same way, by the helpers below.
 #include "train/export/export.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entries of the f32 convolution. Read first: deploy/ops/kernel.h, conv_packed.h, conv_dense_f32.h. Tested in:
 // deploy/engine/engine_test.cc, deploy/engine/choose_test.cc.
+// Past 400 lines: the entries of one operator share their helpers.
 #include <algorithm>
 #include <optional>
 #include <utility>

@@ -26,7 +26,8 @@ struct Taps {
 
 /// Of `taps` places from `first` on, `step` apart: how many lie before `end`.
 HWY_INLINE int64_t TapsBefore(int64_t end, int64_t first, int64_t step, int64_t taps) {
-  return first >= end ? 0 : std::min((end - first - 1) / step + 1, taps);
+  if (first >= end) return 0;
+  return std::min(step == 1 ? end - first : (end - first - 1) / step + 1, taps);
 }
 
 /// Channels [c, c + kVectors·Lanes(d)) of one output position.
@@ -59,10 +60,12 @@ HWY_ATTR void Depthwise(const DepthwiseF32Args& a) {
   const int64_t out_w = s.out_w(), channels = s.channels;
   for (int64_t yo = a.row_begin; yo < a.row_end; ++yo) {
     const int64_t y = yo * s.stride_h - s.pad_h;
+    const int64_t ky0 = TapsBefore(0, y, s.dilation_h, s.kernel_h);
+    const int64_t ky1 = TapsBefore(s.in_h, y, s.dilation_h, s.kernel_h);
     for (int64_t xo = 0; xo < out_w; ++xo) {
       const int64_t x = xo * s.stride_w - s.pad_w;
-      const Taps taps{.ky0 = TapsBefore(0, y, s.dilation_h, s.kernel_h),
-                      .ky1 = TapsBefore(s.in_h, y, s.dilation_h, s.kernel_h),
+      const Taps taps{.ky0 = ky0,
+                      .ky1 = ky1,
                       .kx0 = TapsBefore(0, x, s.dilation_w, s.kernel_w),
                       .kx1 = TapsBefore(s.in_w, x, s.dilation_w, s.kernel_w),
                       .x = a.x_yxc + (y * s.in_w + x) * channels,
