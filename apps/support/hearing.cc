@@ -238,11 +238,10 @@ void HearRecording(Hearing& hearing, const std::string& path) {
       throw;
     }
   };
-  std::vector<float> clipped;  // resampling overshoots what is loud
+  std::vector<int16_t> pcm;  // clipped: that resampling overshoots what is loud is no news
   for (auto block = next(); !block.empty() && !StopRequested(); block = next()) {
-    clipped.assign(block.begin(), block.end());
-    for (float& sample : clipped) sample = std::clamp(sample, -1.0f, 1.0f);
-    hearing.Push(clipped);
+    data::ToPcm16(block, pcm);
+    hearing.Push(pcm);
   }
   for (const std::string& remark : data::Remarks(recording.peak(), only_channel)) {
     hearing.Remark(fmt::format("{} {}\n", Shown(path), remark));

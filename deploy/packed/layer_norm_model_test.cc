@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "bisparse/error.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/packed/fault_of.h"
 #include "deploy/packed/limits.h"
 #include "deploy/packed/model.h"
 #include "deploy/packed/model_file.h"
@@ -57,16 +57,6 @@ struct WithNorm {
   WithNorm(const WithNorm&) = delete;
   Layer& norm() { return model.layers[0]; }
 };
-
-std::string FaultOf(const Model& model) {
-  try {
-    ValidateModel(model, "m.bisparse");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData);
-    return error.what();
-  }
-  return "";
-}
 
 using Change = std::function<void(WithNorm&)>;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bisparse/error.h"
+#include "deploy/packed/fault_of.h"
 #include "deploy/packed/graph.h"
 #include "deploy/packed/limits.h"
 #include "deploy/packed/model.h"
@@ -94,16 +95,6 @@ struct SmallGraph {
   }
   Layer& At(size_t i) { return model.layers[i]; }
 };
-
-std::string FaultOf(const Model& model) {
-  try {
-    ValidateModel(model, "m.bisparse");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData);
-    return error.what();
-  }
-  return "";
-}
 
 using Case = std::pair<std::function<void(SmallGraph&)>, const char*>;
 

@@ -10,6 +10,7 @@
 
 #include "bisparse/error.h"
 #include "deploy/packed/example_model.h"
+#include "deploy/packed/fault_of.h"
 #include "deploy/packed/model.h"
 #include "deploy/packed/model_file.h"
 #include "deploy/packed/pack.h"
@@ -98,16 +99,6 @@ struct SmallI8 {
     }
   }
 };
-
-std::string FaultOf(const Model& model) {
-  try {
-    ValidateModel(model, "m.bisparse");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData);
-    return error.what();
-  }
-  return "";
-}
 
 TEST(ModelI8, TheSmallOneIsValid) {
   SmallI8 small;
