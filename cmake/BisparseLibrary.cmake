@@ -1,7 +1,9 @@
-# bisparse_library(name SOURCES … [LINK …] [PRIVATE_LINK …] [TESTS …] [TEST_LINK …] [BENCHMARKS …])
+# bisparse_library(name SOURCES … [LINK …] [PRIVATE_LINK …] [TESTS …] [TEST_SHARDS n] [TEST_LINK …] [BENCHMARKS …])
 # makes the static library bisparse_<name>, its alias bisparse::<name>, its warnings, one test program
 # <name>_test from TESTS and, with BISPARSE_BENCHMARKS, one <name>_bench from BENCHMARKS.
 # LINK is what a user of the library's headers needs too; PRIVATE_LINK is not.
+# ctest runs each test in a process of its own, or with TEST_SHARDS all of them in n processes: a program with LibTorch
+# takes two seconds to start.
 
 function(bisparse_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor
@@ -21,7 +23,7 @@ function(bisparse_options target)
 endfunction()
 
 function(bisparse_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;PRIVATE_LINK;TESTS;TEST_LINK;BENCHMARKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TEST_SHARDS" "SOURCES;LINK;PRIVATE_LINK;TESTS;TEST_LINK;BENCHMARKS" ${ARGN})
   set(target bisparse_${name})
   add_library(${target} STATIC ${ARG_SOURCES})
   add_library(bisparse::${name} ALIAS ${target})
@@ -36,7 +38,16 @@ function(bisparse_library name)
     target_compile_definitions(${name}_test PRIVATE
                                BISPARSE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     bisparse_options(${name}_test)
-    gtest_discover_tests(${name}_test PROPERTIES LABELS ${name} DISCOVERY_TIMEOUT 60)
+    if(ARG_TEST_SHARDS)
+      foreach(shard RANGE 1 ${ARG_TEST_SHARDS})
+        math(EXPR index "${shard} - 1")
+        add_test(NAME ${name}_test_${shard}_of_${ARG_TEST_SHARDS} COMMAND ${name}_test)
+        set_tests_properties(${name}_test_${shard}_of_${ARG_TEST_SHARDS} PROPERTIES LABELS ${name} TIMEOUT 600
+          ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_TEST_SHARDS};GTEST_SHARD_INDEX=${index}")
+      endforeach()
+    else()
+      gtest_discover_tests(${name}_test PROPERTIES LABELS ${name} DISCOVERY_TIMEOUT 60)
+    endif()
   endif()
   if(BISPARSE_BENCHMARKS AND ARG_BENCHMARKS)
     add_executable(${name}_bench ${ARG_BENCHMARKS})

@@ -175,7 +175,10 @@ TEST_P(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
   std::vector<uint8_t> bytes = GoldenBytes(GetParam());
   const std::span<const uint8_t> payload = std::span(bytes).subspan(kHeaderBytes);
   int64_t refused = 0, ran = 0;
+  // One bit of each byte, another one in the next byte. With this variable all, which take ten minutes under ASan.
+  const bool all = std::getenv("BISPARSE_TEST_EVERY_BIT") != nullptr;
   for (size_t bit = 8 * kHeaderBytes; bit < 8 * bytes.size(); ++bit) {
+    if (!all && bit % 8 != 5 * (bit / 8) % 8) continue;
     const auto mask = static_cast<uint8_t>(1u << bit % 8);
     bytes[bit / 8] ^= mask;
     const uint64_t checksum = XxHash64(payload);
@@ -195,8 +198,8 @@ TEST_P(Golden, DoesNoHarmWhicheverBitIsAlteredUnderARightChecksum) {
     }
     bytes[bit / 8] ^= mask;
   }
-  EXPECT_GT(refused, 1000);
-  EXPECT_GT(ran, 1000);
+  EXPECT_GT(refused, 500);
+  EXPECT_GT(ran, 500);
   RecordProperty("refused", std::to_string(refused));
   RecordProperty("ran", std::to_string(ran));
 }
