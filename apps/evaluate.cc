@@ -20,6 +20,11 @@ void Remark(const data::Dataset& dataset) {
   for (const auto& note : dataset.counts().notes) PrintRemark(stderr, "{}\n", note);
 }
 
+void Remark(const apps::UnknownFolder& folder) {
+  for (const auto& warning : folder.warnings) PrintRemark(stderr, "{}\n", warning);
+  for (const auto& reason : folder.skipped) PrintRemark(stderr, "skipped {}\n", reason);
+}
+
 /// A line for each level, a column for each model.
 void SweepNoise(const std::vector<std::string>& paths, const apps::EvaluationData& data,
                 const EngineOptions& options, const std::string& json, const std::string& plot) {
@@ -70,7 +75,7 @@ int main(int argc, char** argv) {
       apps::Footer("bisparse-evaluate models/gsc_aligned.bisparse --data speech_commands_test "
                    "--json result.json"));
   std::vector<std::string> paths;
-  std::string json, predictions, plot, mode = "auto", split = "auto";
+  std::string json, predictions, plot, unknown, mode = "auto", split = "auto";
   bool noise = false;
   apps::EvaluationData data;
   EngineOptions options{.threads = 0};
@@ -96,6 +101,9 @@ int main(int argc, char** argv) {
       "Accuracy against white noise: the waveform A becomes (1 - a) A + a U[-1, 1], a = 0 to 0.5");
   app.add_option("--plot", plot, "With --noise: also draw the curves to this SVG file")
       ->needs(sweep);
+  app.add_option("--unknown", unknown,
+                 "A folder of other words, WORD/recordings: how many are taken for a word")
+      ->excludes(sweep);
   apps::TuningFlags tuning;
   app.add_option("--tune-file", tuning.file,
                  "Compute each layer as bisparse-inspect --tune found to be fastest");
@@ -124,9 +132,15 @@ int main(int argc, char** argv) {
     options.choices = apps::TunedChoices(model, tuning);
     const auto dataset = apps::OpenForModel(model, data);
     const Engine engine = EngineAccess::FromModel(model, options);
-    const apps::Evaluation evaluation =
+    std::optional<apps::UnknownFolder> others;
+    if (!unknown.empty()) others = apps::ScoreUnknownFolder(engine, unknown, data.strict);
+    apps::Evaluation evaluation =
         apps::Evaluate(engine, *dataset, data.split, apps::TakenWhole(model, data));
+    evaluation.open_set =
+        apps::OpenSetOf(evaluation.class_names, evaluation.labels, evaluation.predictions,
+                        evaluation.word_scores, others ? &*others : nullptr);
     Remark(*dataset);
+    if (others) Remark(*others);
     if (const std::string told = apps::MayHoldTrainingData(model, data); !told.empty()) {
       PrintRemark(stderr, "{}\n", Shown(told));
     }

@@ -9,7 +9,8 @@
 # networks are alike: taught by gsc_dense of the same seed, and of the last epoch.
 # Variables: CONFIGS, the networks; TAUGHT, those that are taught, or by the run TEACHER; NOISE, those of the noise curves,
 # all seeds; MAX_LOSS (5), points that int8 may lose on validation (what it loses is in the table); THREADS (0: all cores);
-# BIN (build/release/bin), where the programs are; TRAIN=no takes the runs that are finished and trains none; BENCH=no
+# OTHER (DATA/other_words, where that is there), a folder of other words for the column "other words accepted"; BIN
+# (build/release/bin), where the programs are; TRAIN=no takes the runs that are finished and trains none; BENCH=no
 # leaves the timing out, which wants a machine with
 # nothing else to do.
 set -euo pipefail
@@ -18,6 +19,8 @@ mkdir -p "${2:?usage: tools/train_results.sh DATA RUNS [SEEDS…]}"
 runs=$(realpath "$2")
 shift 2
 [[ -n ${TEACHER:-} ]] && TEACHER=$(realpath -e "$TEACHER")
+other=()
+[[ -d ${OTHER:-$data/other_words} ]] && other=(--unknown "$(realpath -e "${OTHER:-$data/other_words}")")
 seeds=("${@:-1}")
 cd "$(dirname "$0")/.."
 bin=${BIN:-build/release/bin}
@@ -36,7 +39,7 @@ evaluate_all() { # f32 model, int8 model, folder
   evaluate "$1" "$3/validation" --data "$data/speech_commands" --split validation
   evaluate "$1" "$3/perturbed" --data "$data/speech_commands" --split perturbed
   [[ -e $2 ]] || return 0
-  evaluate "$2" "$3/test_int8" --data "$data/speech_commands_test"
+  evaluate "$2" "$3/test_int8" --data "$data/speech_commands_test" "${other[@]}"
   evaluate "$2" "$3/validation_int8" --data "$data/speech_commands" --split validation
 }
 

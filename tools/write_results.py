@@ -23,7 +23,7 @@ import sys
 
 from results_predictions import CLASSES, Predictions, SPLITS
 from results_statistics import ClipSet, apart, binomial_error, binomial_interval, correlation, difference, interval, over_seeds, seeds_apart
-from results_table import ROOT, block, find_block, folders_by_name, merge_runs, read_json, replace_block
+from results_table import ROOT, block, find_block, folders_by_name, mean_text, merge_runs, put_mean, read_json, replace_block
 
 ORDER = ["gsc_dense", "gsc_small_dense", "gsc_ds_cnn", "gsc_sparse_dense", "gsc_paper", "gsc_aligned", "gsc_sparser", "gsc_pooled", "gsc_fast",
          "gsc_resnet", "gsc_resnet_sparse", "gsc_mobilenet", "gsc_bc_resnet", "gsc_coarse"]
@@ -33,6 +33,8 @@ ACCURACIES = {"validation": ("validation", "validation"), "validation_int8": ("v
               "validation_perturbed": ("perturbed", "perturbed"), "test": ("test_f32", "test"), "test_int8": ("test_int8", "test_int8")}
 TITLES = {"validation": "validation %", "validation_int8": "int8 %", "validation_perturbed": "perturbed %", "test": "test %",
           "test_int8": "test int8 %"}
+# Key of a row: key of `open_set.at_90_found` in test_int8.json.
+ACCEPTED = {"unknown_accepted_int8": "unknown_accepted", "folder_accepted_int8": "folder_accepted"}
 COPIES = 5
 PEERS = {"onednn_int8": "oneDNN", "onnxruntime_int8": "ONNX Runtime"}
 
@@ -61,6 +63,7 @@ def read_row(folder, runs):
     if not (summary and summary["finished"]) or row["validation"] is None or row["test"] is None:
         return None
     row.update({key: summary.get(key) for key in ("nonzeros", "minutes", "threads", "epochs", "clips_per_second", "machine_load")})
+    row.update(read_accepted(folder))
     row["time_shares"] = read_shares(folder)
     row["learning_rate"], teachers = read_config(folder)
     known = {teacher["run"]: teacher["digest"] for teacher in summary.get("teachers", [])}
@@ -72,6 +75,12 @@ def read_row(folder, runs):
     row["keep"] = "last"  # what tools/train_results.sh exports
     row["digest"] = hashlib.sha256(json.dumps([row["teachers"], row["code"], row["keep"]]).encode()).hexdigest()[:16]
     return row
+
+
+def read_accepted(folder):
+    """Other words that are taken for a word where 90 % of the words are found; per cent, without what the run does not say."""
+    at = ((read_json(folder / "test_int8.json") or {}).get("open_set") or {}).get("at_90_found") or {}
+    return {key: 100 * at[name] for key, name in ACCEPTED.items() if at.get(name) is not None}
 
 
 def read_runs(runs, predictions):
@@ -250,14 +259,23 @@ def accuracy_table(figures, names):
     return lines
 
 
+def accepted_text(rows, key):
+    """Mean over the runs that say so, and its standard deviation."""
+    entry = {}
+    put_mean(entry, key, [row[key] for row in rows.values() if row.get(key) is not None])
+    return mean_text(entry, key)
+
+
 def felt_table(figures, names):
-    lines = ["| network | words recognised % | unknown words rejected % | recall of all classes % | most frequent confusions, % of the true class | of |", "|---|---|---|---|---|---|"]
+    lines = ["| network | words recognised % | unknown words rejected % | recall of all classes % | unknown accepted % | other words accepted % | most frequent confusions, % of the true class | of |",
+             "|---|---|---|---|---|---|---|---|"]
     for name in names:
         if figures.felt("words", name) is None:
             continue
         confusions = ", ".join(f"{a} → {b} {share:.0f}" for a, b, share in figures.confusions(name))
         of = "one file°" if figures.is_earlier(name) else f"{len(figures.table[name])} seeds" if len(figures.table[name]) > 1 else "1 seed"
-        lines.append(f"| `{name}` | {pm(figures.felt('words', name))} | {pm(figures.felt('unknown', name))} | {pm(figures.felt('macro', name))} | {confusions.replace('_', chr(92) + '_')} | {of} |")
+        lines.append(f"| `{name}` | {pm(figures.felt('words', name))} | {pm(figures.felt('unknown', name))} | {pm(figures.felt('macro', name))} | "
+                     f"{' | '.join(accepted_text(figures.table[name], key) for key in ACCEPTED)} | {confusions.replace('_', chr(92) + '_')} | {of} |")
     return lines
 
 
@@ -471,6 +489,8 @@ def summarise(figures, name):
     entry["difference"] = {key: figures.difference(key, name) for key in TITLES if name != REFERENCE}
     rounded = json.loads(json.dumps(entry), parse_float=lambda x: round(float(x), 2))
     rows = figures.table[name]
+    for key in ACCEPTED:
+        put_mean(rounded, key, [row[key] for row in rows.values() if row.get(key) is not None])
     return {**rounded, "confusions": [[a, b, round(s, 1)] for a, b, s in figures.confusions(name)], "nonzeros": round(statistics.mean(r["nonzeros"] for r in rows.values())),
             "seeds": sorted(rows), "earlier": figures.is_earlier(name)}
 
@@ -513,7 +533,9 @@ def page(figures, table, names, runs, text):
         lines += ["° Rows of earlier runs, whose answers were not kept: the interval is from the spread over seeds and the binomial error of the clips; "
                   "the epoch is the best on validation, teachers as decisions 0007 to 0010 say.", ""]
     lines += ["## What a user feels", "", "Of the int8 files on the test. Words recognised: mean recall of the eight words. Unknown words rejected: part of the clips of other words that are "
-              "not taken for one of the eight." + (" °: the network's file in models/, one seed." if earlier else ""), "", *felt_table(figures, names), "",
+              "not taken for one of the eight. Unknown accepted, other words accepted: part of the clips of other words (of the test; of the folder OTHER that "
+              "`tools/train_results.sh` was given) whose score reaches the threshold at which 90 % of the words' clips are found ([json.md](json.md), `open_set`); mean ± standard deviation over the "
+              "seeds, – where no run says so." + (" °: the network's file in models/, one seed." if earlier else ""), "", *felt_table(figures, names), "",
               "## Differences", "", f"Each network minus `{REFERENCE}` in points, ± half the 95 % interval. Clips are drawn for both networks together, seeds of each independently." +
               (" °: seeds and clips as if the two networks were independent, which is too wide." if earlier else ""), "", *difference_table(figures, names), "",
               "## Recipes", "", "All networks have the data, augmentation, batch size, optimiser and schedule of `configs/gsc_dense.yaml`. What differs stands here. "

@@ -13,6 +13,7 @@
 #include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
 #include "deploy/base/show.h"
+#include "deploy/packed/detection.h"
 #include "train/config/load.h"
 
 namespace bisparse::apps {
@@ -183,6 +184,8 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
   engine.RunBatch(x_bi, samples, logits_bo);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   evaluation.samples_per_second = static_cast<double>(samples) / elapsed.count();
+  const std::vector<std::string>& names = evaluation.class_names;
+  const bool words = !std::all_of(names.begin(), names.end(), packed::IsNoWord);
   for (int64_t b = 0; b < samples; ++b) {
     const auto row = logits_bo.begin() + b * static_cast<int64_t>(classes);
     const auto predicted =
@@ -191,6 +194,9 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
     evaluation.clips.push_back(dataset.Describe(split, b, 0));
     evaluation.labels.push_back(static_cast<int32_t>(label));
     evaluation.predictions.push_back(static_cast<int32_t>(predicted));
+    if (words)
+      evaluation.word_scores.push_back(
+          WordScoreOf({row, row + static_cast<int64_t>(classes)}, names));
     ++evaluation.confusion[label][predicted];
     evaluation.correct += label == predicted ? 1 : 0;
   }
@@ -308,6 +314,7 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
     for (const int64_t count : evaluation.confusion[c]) matrix += fmt::format("{:>6}", count);
     matrix += '\n';
   }
+  if (evaluation.open_set) matrix += "\n" + FormatOpenSet(*evaluation.open_set);
   return text + matrix;
 }
 
@@ -330,6 +337,7 @@ nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation) {
   json["recordings"] = evaluation.recordings;
   json["recordings_in_folder"] = evaluation.recordings_in_folder;
   json["silence_made"] = evaluation.silence_made;
+  if (evaluation.open_set) json["open_set"] = OpenSetJson(*evaluation.open_set);
   return json;
 }
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/support/open_set.h"
 #include "bisparse/engine.h"
 #include "data/dataset.h"
 #include "deploy/packed/model.h"
@@ -47,7 +48,10 @@ struct Evaluation {
   int64_t silence_made = 0;                  ///< samples of _silence_ that are no recordings of it
   std::vector<std::string> clips;            ///< names of the samples' recordings
   std::vector<int32_t> labels, predictions;  ///< classes, one a sample
-  double samples_per_second = 0;             ///< of the engine alone, features ready
+  /// One a sample, of models with words and with a name for each class; else empty.
+  std::vector<WordScore> word_scores;
+  std::optional<OpenSet> open_set;  ///< Evaluate leaves it empty
+  double samples_per_second = 0;    ///< of the engine alone, features ready
 
   double accuracy() const {
     return samples == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(samples);

@@ -50,12 +50,13 @@ TEST_F(JsonPage, HasWhatEvaluateWrites) {
   packed::WriteModel(unknown, Path("unknown.bisparse"));
   WriteTestSet("open");
   fs::rename(Path("open/no"), Path("open/_unknown_"));
+  WriteTone("others/cup/1.wav", 350);
   const Json closed_set =
       Read("bisparse-evaluate", "model.bisparse --data test --json a.json --predictions b.json",
            "a.json");
   const Json predictions = Json::parse(ReadTextFile(Path("b.json")));
-  const Json open_set =
-      Read("bisparse-evaluate", "unknown.bisparse --data open --json a.json", "a.json");
+  const Json open_set = Read(
+      "bisparse-evaluate", "unknown.bisparse --data open --unknown others --json a.json", "a.json");
   EXPECT_EQ(KeysIn({closed_set, open_set}), KeysOnPage("bisparse-evaluate --json"));
   EXPECT_EQ(KeysIn({predictions}), KeysOnPage("bisparse-evaluate --predictions"));
   EXPECT_EQ(KeysIn({Read("bisparse-evaluate", "model.bisparse --data test --noise --json a.json",
