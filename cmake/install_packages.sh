@@ -16,7 +16,7 @@ packages=(
   libeigen3-dev                                         # one of the benchmark's peers
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file
-  libsndfile1-dev libsamplerate0-dev nettle-dev # data
+  libsndfile1-dev libsamplerate0-dev nettle-dev libpng-dev libjpeg-dev # data
   espeak-ng                                             # synthesised recordings, run as a program
   gnuplot-nox                                           # plots, run as a program
   graphviz                                              # drawings of networks, run as a program
