@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <utility>
 
 #include "data/recording.h"
 #include "deploy/base/check.h"
+#include "deploy/base/file.h"
 
 namespace bisparse::data {
 namespace {
@@ -26,6 +28,38 @@ void ReadAll(const std::string& path, Recording& recording, std::vector<float>& 
     }
   }
 }
+
+/// What libsndfile writes, kept until it is whole.
+struct Memory {
+  std::string bytes;
+  size_t at = 0;
+
+  static Memory& Of(void* memory) { return *static_cast<Memory*>(memory); }
+  static sf_count_t Size(void* memory) { return std::ssize(Of(memory).bytes); }
+  static sf_count_t Tell(void* memory) { return static_cast<sf_count_t>(Of(memory).at); }
+  static sf_count_t Seek(sf_count_t offset, int whence, void* memory) {
+    const sf_count_t from = whence == SEEK_CUR   ? Tell(memory)
+                            : whence == SEEK_END ? Size(memory)
+                                                 : 0;
+    Of(memory).at = static_cast<size_t>(std::max<sf_count_t>(0, from + offset));
+    return Tell(memory);
+  }
+  static sf_count_t Read(void* to, sf_count_t count, void* memory) {
+    Memory& file = Of(memory);
+    if (file.at >= file.bytes.size()) return 0;
+    const size_t got = file.bytes.copy(static_cast<char*>(to), static_cast<size_t>(count), file.at);
+    file.at += got;
+    return static_cast<sf_count_t>(got);
+  }
+  static sf_count_t Write(const void* from, sf_count_t count, void* memory) {
+    Memory& file = Of(memory);
+    const auto size = static_cast<size_t>(count);
+    if (file.bytes.size() < file.at + size) file.bytes.resize(file.at + size);
+    file.bytes.replace(file.at, size, static_cast<const char*>(from), size);
+    file.at += size;
+    return count;
+  }
+};
 
 /// Container or codec numbers that libsndfile enumerates.
 std::vector<int> Listed(int count_command, int command) {
@@ -148,6 +182,28 @@ void WriteWav(const std::string& path, std::span<const float> samples, int32_t s
   if (sf_close(file) != 0 || written != count) {
     Fail(ErrorKind::kData, path, "{} of {} samples written: {}", written, count, reason);
   }
+}
+
+void WriteRecording(const std::string& path, std::span<const int16_t> pcm, int32_t sample_rate_hz) {
+  SF_INFO format = {};
+  format.samplerate = sample_rate_hz;
+  format.channels = 1;
+  format.format = (path.ends_with(".flac") ? SF_FORMAT_FLAC : SF_FORMAT_WAV) | SF_FORMAT_PCM_16;
+  Memory memory;
+  SF_VIRTUAL_IO io = {.get_filelen = Memory::Size,
+                      .seek = Memory::Seek,
+                      .read = Memory::Read,
+                      .write = Memory::Write,
+                      .tell = Memory::Tell};
+  SNDFILE* const file = sf_open_virtual(&io, SFM_WRITE, &format, &memory);
+  if (file == nullptr) Fail(ErrorKind::kData, path, "cannot be encoded: {}", sf_strerror(nullptr));
+  const auto count = static_cast<sf_count_t>(pcm.size());
+  const sf_count_t written = sf_write_short(file, pcm.data(), count);
+  const std::string reason = sf_strerror(file);
+  if (sf_close(file) != 0 || written != count) {
+    Fail(ErrorKind::kData, path, "{} of {} samples encoded: {}", written, count, reason);
+  }
+  WriteFileAtomically(path, memory.bytes);
 }
 
 }  // namespace bisparse::data

@@ -45,6 +45,9 @@ const std::vector<std::string>& RecordingExtensions();
 /// 16-bit mono WAV; samples outside [-1, 1] are clipped. Throws Error (kData).
 void WriteWav(const std::string& path, std::span<const float> samples, int32_t sample_rate_hz);
 
+/// 16-bit mono; a name that ends in .flac is FLAC, any other WAV. The file is whole or not there. Throws Error (kData).
+void WriteRecording(const std::string& path, std::span<const int16_t> pcm, int32_t sample_rate_hz);
+
 }  // namespace bisparse::data
 
 #endif  // BISPARSE_DATA_AUDIO_H_

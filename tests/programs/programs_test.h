@@ -38,9 +38,9 @@ using ::testing::MatchesRegex;
 using ::testing::StartsWith;
 using Json = nlohmann::ordered_json;
 
-inline const std::vector<std::string> kPrograms = {"bisparse-bench",    "bisparse-classify",
-                                                   "bisparse-evaluate", "bisparse-inspect",
-                                                   "bisparse-listen",   "bisparse-synthesise"};
+inline const std::vector<std::string> kPrograms = {
+    "bisparse-bench",   "bisparse-classify", "bisparse-compose",   "bisparse-evaluate",
+    "bisparse-inspect", "bisparse-listen",   "bisparse-synthesise"};
 
 struct Result {
   int code;
