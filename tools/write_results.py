@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/results.json, docs/results.md, docs/noise.svg and the README's tables from the runs' own files.
+"""Writes docs/results.json, docs/results.md, docs/noise.svg and the README's table from the runs' own files.
 
   tools/write_results.py RUNS
 
@@ -547,15 +547,7 @@ def page(figures, table, names, runs, text):
     return [*lines, *part("ablation", [])]
 
 
-def readme_tables(figures, names):
-    lines = ["| network, int8 | non-zero weights | test % | words recognised % | unknown words rejected % | seeds | µs |", "|---|---|---|---|---|---|---|"]
-    for name in names:
-        nonzeros = round(statistics.mean(row["nonzeros"] for row in figures.table[name].values()))
-        lines.append(f"| `{name}` | {nonzeros:,} | {pm(figures.accuracy('test_int8', name))} | {pm(figures.felt('words', name))} | "
-                     f"{pm(figures.felt('unknown', name))} | {seeds_text(figures, name)} | {latency_text(name)} |")
-    if any(figures.is_earlier(name) for name in names):
-        lines += ["", "° Earlier runs; words and unknown words are of the file in models/."]
-    replace_block(ROOT / "README.md", "results", lines)
+def readme_table(figures):
     alike = alike_table(figures)
     if alike:
         replace_block(ROOT / "README.md", "alike", [*alike, "", *alike_text(figures), "", *paper_text(figures)])
@@ -580,7 +572,7 @@ def main():
     json_path.write_text(json.dumps({**results, "speed": speed, **({"ablation": old["ablation"]} if "ablation" in old else {})}, indent=2) + "\n")
     text = document.read_text() if document.exists() else ""
     document.write_text("\n".join(page(figures, table, names, arguments[0], text)) + "\n")
-    readme_tables(figures, names)
+    readme_table(figures)
     for name, entry in results.items():
         print(name, json.dumps({key: entry[key] for key in TITLES}))
 
