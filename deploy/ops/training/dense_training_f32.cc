@@ -138,6 +138,21 @@ void WeightGradient(const Args& a, const float* dy, float* dweight, float* dbias
   }
 }
 
+template <class D>
+HWY_INLINE void AddColumn(D d, const float* dy, int64_t rows, int64_t width, float* sum_o) {
+  auto sum = hn::Zero(d);
+  for (int64_t q = 0; q < rows; ++q, dy += width) sum = hn::Add(sum, hn::LoadU(d, dy));
+  hn::StoreU(hn::Add(hn::LoadU(d, sum_o), sum), d, sum_o);
+}
+
+void AddRows(const float* dy_qo, int64_t rows, int64_t width, float* sum_o) {
+  const hn::CappedTag<float, 16> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t o = 0;
+  for (; o + lanes <= width; o += lanes) AddColumn(d, dy_qo + o, rows, width, sum_o + o);
+  for (; o < width; ++o) AddColumn(hn::CappedTag<float, 1>(), dy_qo + o, rows, width, sum_o + o);
+}
+
 void DenseForward(const Args& a, const float* weight, const float* bias, float* y) {
   if (a.lanes % 16 == 0) return Forward<hn::CappedTag<float, 16>>(a, weight, bias, y);
   if (a.lanes % 8 == 0) return Forward<hn::CappedTag<float, 8>>(a, weight, bias, y);
@@ -164,6 +179,7 @@ namespace bisparse::kernels {
 
 HWY_EXPORT(DenseForward);
 HWY_EXPORT(DenseGradient);
+HWY_EXPORT(AddRows);
 
 void DenseForwardF32(const DenseTrainingF32Args& args, const float* weight_pnl, const float* bias_o,
                      float* y) noexcept {
@@ -173,6 +189,10 @@ void DenseForwardF32(const DenseTrainingF32Args& args, const float* weight_pnl, 
 void DenseWeightGradientF32(const DenseTrainingF32Args& args, const float* dy, float* dweight_pnl,
                             float* dbias_o) noexcept {
   HWY_DYNAMIC_DISPATCH(DenseGradient)(args, dy, dweight_pnl, dbias_o);
+}
+
+void AddRowsF32(const float* dy_qo, int64_t rows, int64_t width, float* sum_o) noexcept {
+  HWY_DYNAMIC_DISPATCH(AddRows)(dy_qo, rows, width, sum_o);
 }
 
 }  // namespace bisparse::kernels

@@ -37,6 +37,9 @@ void DenseForwardF32(const DenseTrainingF32Args& args, const float* weight_pnl, 
 void DenseWeightGradientF32(const DenseTrainingF32Args& args, const float* dy, float* dweight_pnl,
                             float* dbias_o) noexcept;
 
+/// sum_o[o] += Σ over rows of dy_qo[q][o].
+void AddRowsF32(const float* dy_qo, int64_t rows, int64_t width, float* sum_o) noexcept;
+
 }  // namespace bisparse::kernels
 
 #endif  // BISPARSE_DEPLOY_OPS_TRAINING_DENSE_TRAINING_F32_H_

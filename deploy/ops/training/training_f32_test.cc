@@ -57,7 +57,8 @@ Case RandomCase(Random& random) {
 
 /// The lists of samples first … first + count of x; all: zeros too.
 struct Lists {
-  Lists(const float* x, int32_t samples, int32_t positions, int32_t channels, bool all) {
+  Lists(const int32_t* order_q, const float* x, int32_t samples, int32_t positions,
+        int32_t channels, bool all) {
     std::vector<int32_t> count(static_cast<size_t>(channels), samples * positions);
     if (!all) CountInputsF32(x, int64_t{samples} * positions, channels, count.data());
     begin_c.assign(1, 0);
@@ -67,7 +68,7 @@ struct Lists {
     position_e.resize(total);
     value_e.resize(total);
     std::vector<int32_t> next = begin_c;
-    ListInputsF32({x, samples, positions, channels, all, next.data(), sample_e.data(),
+    ListInputsF32({x, samples, positions, channels, all, order_q, next.data(), sample_e.data(),
                    position_e.data(), value_e.data()});
     for (int32_t c = 0; c < channels; ++c) {
       const auto at = static_cast<size_t>(c);
@@ -126,8 +127,9 @@ class TrainingKernels : public testing::Test {
                     const TrainingRef& ref, Random& random) {
     const int32_t positions = c.input.height * c.input.width, channels = c.input.channels;
     const int64_t y_size = static_cast<int64_t>(dy.size()), map = y_size / c.samples;
-    const Lists lists(x.data(), c.samples, positions, channels, false);
-    const Lists all(x.data(), c.samples, positions, channels, true);
+    const int32_t* const order = prepared.winners.order_q;
+    const Lists lists(order, x.data(), c.samples, positions, channels, false);
+    const Lists all(order, x.data(), c.samples, positions, channels, true);
 
     Guarded<float> y(y_size), y_all(y_size), y_single(map);
     const auto forward = [&](const Lists& of, int32_t samples, Guarded<float>& to) {
@@ -141,8 +143,8 @@ class TrainingKernels : public testing::Test {
     Compare(ref.y_sqo, y_all, "y of all");
     // A sample alone.
     const int32_t sample = random.Int(0, c.samples - 1);
-    const Lists one(x.data() + int64_t{sample} * positions * channels, 1, positions, channels,
-                    false);
+    const Lists one(order, x.data() + int64_t{sample} * positions * channels, 1, positions,
+                    channels, false);
     forward(one, 1, y_single);
     for (int64_t i = 0; i < map; ++i)
       ASSERT_EQ(y_single[i], y[sample * map + i]) << "element " << i;
@@ -220,6 +222,11 @@ class TrainingKernels : public testing::Test {
     Compare(ref.y_sqo, y, "y, dense");
     Compare(ref.dweight_pnl, dw, "dweight, dense");
     Compare(ref.dbias_o, db, "dbias");
+    Guarded<float> rows(width);
+    std::fill_n(rows.data(), width, 0.0f);
+    AddRowsF32(dy.data(), y_size / width, width, rows.data());
+    ASSERT_TRUE(rows.Intact());
+    Compare(ref.dbias_o, rows, "sum of rows");
     for (int64_t i = 0; i < slots; ++i) ASSERT_EQ(dw[i], dw_split[i]) << "slot " << i;
   }
 };
@@ -241,7 +248,8 @@ TEST_F(TrainingKernels, ListsHoldWhatIsNotZero) {
     }
     x.back() = std::numeric_limits<float>::quiet_NaN();
     ForEachIsa([&] {
-      const Lists lists(x.data(), 1, 3, channels, false);
+      const int32_t order[] = {0, 1, 2};
+      const Lists lists(order, x.data(), 1, 3, channels, false);
       size_t e = 0;
       for (int32_t c = 0; c < channels; ++c) {
         for (int32_t q = 0; q < 3; ++q) {

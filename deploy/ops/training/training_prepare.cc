@@ -2,7 +2,11 @@
 // Read first: training_prepare.h. Tested in: training_f32_test.cc.
 #include "deploy/ops/training/training_prepare.h"
 
+#include <algorithm>
 #include <limits>
+#include <map>
+#include <numeric>
+#include <utility>
 
 #include "deploy/base/check.h"
 
@@ -18,19 +22,55 @@ struct Axis {
   int32_t in, out, kernel, stride, pad, dilation;
 };
 
-/// Appends for each input row the taps that read it; returns where each row's begin, and the end.
-std::vector<int32_t> Reach(const Axis& a, int64_t row_step, int64_t output_step,
-                           std::vector<TapReach>& reach) {
-  std::vector<int32_t> begin = {0};
+/// Of one input row or column: the taps that read it, and how far each one's output is from the first one's.
+struct Reach {
+  std::vector<std::pair<int32_t, int32_t>> taps;
+  int32_t first = 0;  ///< output of the first tap
+};
+
+std::vector<Reach> ReachOf(const Axis& a) {
+  std::vector<Reach> reach(static_cast<size_t>(a.in));
   for (int32_t i = 0; i < a.in; ++i) {
+    Reach& r = reach[static_cast<size_t>(i)];
     for (int32_t k = 0; k < a.kernel; ++k) {
       const int32_t at = i + a.pad - k * a.dilation;
       if (at < 0 || at % a.stride != 0 || at / a.stride >= a.out) continue;
-      reach.push_back({ToInt32(k * row_step), ToInt32(at / a.stride * output_step)});
+      if (r.taps.empty()) r.first = at / a.stride;
+      r.taps.emplace_back(k, at / a.stride - r.first);
     }
-    begin.push_back(ToInt32(static_cast<int64_t>(reach.size())));
   }
-  return begin;
+  return reach;
+}
+
+/// Fills reach, reach_q and order_q. `width`: N·S·L.
+void ListReach(const std::vector<Reach>& rows, const std::vector<Reach>& columns, int32_t kernel_w,
+               int32_t sets, int64_t out_w, int64_t width, PreparedTraining& t) {
+  using Taps = std::vector<std::pair<int32_t, int32_t>>;
+  std::map<std::pair<Taps, Taps>, std::pair<int32_t, int32_t>> known;
+  for (const Reach& y : rows) {
+    for (const Reach& x : columns) {
+      const auto [entry, is_new] = known.try_emplace({y.taps, x.taps});
+      if (is_new) {
+        entry->second.first = ToInt32(static_cast<int64_t>(t.reach.size()));
+        for (const auto& [ky, oy] : y.taps) {
+          for (const auto& [kx, ox] : x.taps) {
+            t.reach.push_back({ToInt32((int64_t{ky} * kernel_w + kx) * sets),
+                               ToInt32((oy * out_w + ox) * width)});
+          }
+        }
+        entry->second.second = ToInt32(static_cast<int64_t>(t.reach.size()));
+      }
+      t.reach_q.push_back({entry->second.first, entry->second.second,
+                           ToInt32((y.first * out_w + x.first) * width)});
+    }
+  }
+  t.order_q.resize(t.reach_q.size());
+  std::iota(t.order_q.begin(), t.order_q.end(), 0);
+  std::stable_sort(t.order_q.begin(), t.order_q.end(), [&](int32_t a, int32_t b) {
+    const PositionReach &of_a = t.reach_q[static_cast<size_t>(a)],
+                        &of_b = t.reach_q[static_cast<size_t>(b)];
+    return of_a.end - of_a.begin < of_b.end - of_b.begin;
+  });
 }
 
 }  // namespace
@@ -47,16 +87,11 @@ PreparedTraining PrepareTraining(const packed::Layout& layout, const packed::Win
   ToInt32(width * output.height * output.width);
 
   PreparedTraining t;
-  const std::vector<int32_t> begin_y = Reach(
-      {input.height, output.height, k.kernel_h, window.stride_h, window.pad_h, window.dilation_h},
-      int64_t{k.kernel_w} * sets, output.width * width, t.reach_y);
-  const std::vector<int32_t> begin_x = Reach(
-      {input.width, output.width, k.kernel_w, window.stride_w, window.pad_w, window.dilation_w},
-      sets, width, t.reach_x);
-  for (int32_t y = 0; y < input.height; ++y) {
-    for (int32_t x = 0; x < input.width; ++x)
-      t.reach_q.push_back({begin_y[y], begin_y[y + 1], begin_x[x], begin_x[x + 1]});
-  }
+  ListReach(ReachOf({input.height, output.height, k.kernel_h, window.stride_h, window.pad_h,
+                     window.dilation_h}),
+            ReachOf({input.width, output.width, k.kernel_w, window.stride_w, window.pad_w,
+                     window.dilation_w}),
+            k.kernel_w, sets, output.width, width, t);
   t.block_pn.reserve(static_cast<size_t>(layout.positions * sets));
   layout.ForEachRow(owner_nr, [&](int64_t, int32_t, int64_t first, int64_t) {
     t.block_pn.push_back(ToInt32(first));
@@ -92,9 +127,9 @@ PreparedTraining PrepareTraining(const packed::Layout& layout, const packed::Win
                .lanes = lanes,
                .width = ToInt32(width),
                .block_pn = t.block_pn.data(),
-               .reach_y = t.reach_y.data(),
-               .reach_x = t.reach_x.data(),
-               .reach_q = t.reach_q.data()};
+               .reach = t.reach.data(),
+               .reach_q = t.reach_q.data(),
+               .order_q = t.order_q.data()};
   t.dense = {.lanes = lanes,
              .block_begin = 0,
              .block_end = sets * set_size,

@@ -26,8 +26,9 @@ struct PreparedTraining {
   int32_t padded_h = 1, padded_w = 1;
 
   std::vector<int32_t> block_pn;
-  std::vector<TapReach> reach_y, reach_x;
+  std::vector<TapReach> reach;
   std::vector<PositionReach> reach_q;
+  std::vector<int32_t> order_q;
   PackedLists lists;  ///< begin_b, input_e (into the padded map), weight_e
 };
 

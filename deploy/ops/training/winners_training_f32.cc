@@ -56,9 +56,10 @@ HWY_INLINE void List(const ListInputsF32Args& a, int32_t sample, int32_t q, int3
 void ListInputs(const ListInputsF32Args& a) {
   const hn::ScalableTag<float> d;
   const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-  const float* x = a.x_sqc;
   for (int32_t sample = 0; sample < a.samples; ++sample) {
-    for (int32_t q = 0; q < a.positions; ++q, x += a.channels) {
+    for (int32_t i = 0; i < a.positions; ++i) {
+      const int32_t q = a.order_q[i];
+      const float* const x = a.x_sqc + (int64_t{sample} * a.positions + q) * a.channels;
       int32_t c = 0;
       for (; !a.all && c + lanes <= a.channels; c += lanes) {
         const auto listed = IsListed(d, x + c);
@@ -77,32 +78,31 @@ void ListInputs(const ListInputsF32Args& a) {
   }
 }
 
-/// kOne: a row of L weights is one vector; otherwise whole vectors.
-template <class D, bool kOne>
+/// kOne: a row of L weights is one vector; otherwise whole vectors. kOneSet: N = 1.
+template <class D, bool kOne, bool kOneSet>
 void Forward(const Plan& plan, const ListedInputs& in, const float* weight, float* y_sqo) {
   const D d;
   const int32_t width = static_cast<int32_t>(hn::Lanes(d));
-  const int32_t sets = plan.sets, lanes = kOne ? width : plan.lanes;
+  const int32_t sets = kOneSet ? 1 : plan.sets, lanes = kOne ? width : plan.lanes;
   const int64_t map = int64_t{plan.outputs} * plan.width;
+  // Copies: for all the compiler knows, a store to outputs changes the plan.
+  const TapReach* const reach_t = plan.reach;
+  const int32_t* const block_pn = plan.block_pn;
   for (int32_t c = 0; c < plan.channels; ++c) {
     const int64_t first_row = int64_t{c} * plan.taps * sets;
     for (int32_t e = in.begin_c[c]; e < in.begin_c[c + 1]; ++e) {
       const PositionReach reach = plan.reach_q[in.position_e[e]];
-      float* const y_map = y_sqo + in.sample_e[e] * map;
+      float* const y_first = y_sqo + in.sample_e[e] * map + reach.output;
       const auto x = hn::Set(d, in.value_e[e]);
-      for (int32_t ky = reach.y_begin; ky < reach.y_end; ++ky) {
-        const int64_t y_row = first_row + plan.reach_y[ky].row;
-        float* const y_line = y_map + plan.reach_y[ky].output;
-        for (int32_t kx = reach.x_begin; kx < reach.x_end; ++kx) {
-          const int64_t row = y_row + plan.reach_x[kx].row;
-          const float* w = weight + row * lanes;
-          const int32_t* const block_n = plan.block_pn + row;
-          float* const y_position = y_line + plan.reach_x[kx].output;
-          for (int32_t n = 0; n < sets; ++n, w += lanes) {
-            float* const y = y_position + block_n[n];
-            for (int32_t l = 0; l < lanes; l += width) {
-              hn::StoreU(hn::MulAdd(x, hn::LoadU(d, w + l), hn::LoadU(d, y + l)), d, y + l);
-            }
+      for (int32_t t = reach.begin; t < reach.end; ++t) {
+        const int64_t row = first_row + reach_t[t].row;
+        const float* w = weight + row * lanes;
+        const int32_t* const block_n = block_pn + row;
+        float* const y_position = y_first + reach_t[t].output;
+        for (int32_t n = 0; n < sets; ++n, w += lanes) {
+          float* const y = y_position + block_n[n];
+          for (int32_t l = 0; l < lanes; l += width) {
+            hn::StoreU(hn::MulAdd(x, hn::LoadU(d, w + l), hn::LoadU(d, y + l)), d, y + l);
           }
         }
       }
@@ -110,39 +110,39 @@ void Forward(const Plan& plan, const ListedInputs& in, const float* weight, floa
   }
 }
 
-template <class D, bool kOne, bool kWeight, bool kInput>
+template <class D, bool kOne, bool kOneSet, bool kWeight, bool kInput>
 void Backward(const Plan& plan, const ListedInputs& in, const WinnersBackwardF32Args& a) {
   const D d;
   const int32_t width = static_cast<int32_t>(hn::Lanes(d));
-  const int32_t sets = plan.sets, lanes = kOne ? width : plan.lanes;
+  const int32_t sets = kOneSet ? 1 : plan.sets, lanes = kOne ? width : plan.lanes;
   const int64_t map = int64_t{plan.outputs} * plan.width;
+  const TapReach* const reach_t = plan.reach;
+  const int32_t* const block_pn = plan.block_pn;
+  const float* const weight_pnl = a.weight_pnl;
+  float* const dweight_pnl = a.dweight_pnl;
   for (int32_t c = a.channel_begin; c < a.channel_end; ++c) {
     const int64_t first_row = int64_t{c} * plan.taps * sets;
     for (int32_t e = in.begin_c[c]; e < in.begin_c[c + 1]; ++e) {
       const int32_t q = in.position_e[e];
       const PositionReach reach = plan.reach_q[q];
-      const float* const dy_map = a.dy_sqo + in.sample_e[e] * map;
+      const float* const dy_first = a.dy_sqo + in.sample_e[e] * map + reach.output;
       const auto x = hn::Set(d, in.value_e[e]);
       auto sum = hn::Zero(d);
-      for (int32_t ky = reach.y_begin; ky < reach.y_end; ++ky) {
-        const int64_t y_row = first_row + plan.reach_y[ky].row;
-        const float* const dy_line = dy_map + plan.reach_y[ky].output;
-        for (int32_t kx = reach.x_begin; kx < reach.x_end; ++kx) {
-          const int64_t row = y_row + plan.reach_x[kx].row;
-          const int32_t* const block_n = plan.block_pn + row;
-          const float* const dy_position = dy_line + plan.reach_x[kx].output;
-          int64_t at = row * lanes;
-          for (int32_t n = 0; n < sets; ++n, at += lanes) {
-            const float* const dy = dy_position + block_n[n];
-            for (int32_t l = 0; l < lanes; l += width) {
-              const auto gradient = hn::LoadU(d, dy + l);
-              if constexpr (kInput) {
-                sum = hn::MulAdd(gradient, hn::LoadU(d, a.weight_pnl + at + l), sum);
-              }
-              if constexpr (kWeight) {
-                float* const dw = a.dweight_pnl + at + l;
-                hn::StoreU(hn::MulAdd(x, gradient, hn::LoadU(d, dw)), d, dw);
-              }
+      for (int32_t t = reach.begin; t < reach.end; ++t) {
+        const int64_t row = first_row + reach_t[t].row;
+        const int32_t* const block_n = block_pn + row;
+        const float* const dy_position = dy_first + reach_t[t].output;
+        int64_t at = row * lanes;
+        for (int32_t n = 0; n < sets; ++n, at += lanes) {
+          const float* const dy = dy_position + block_n[n];
+          for (int32_t l = 0; l < lanes; l += width) {
+            const auto gradient = hn::LoadU(d, dy + l);
+            if constexpr (kInput) {
+              sum = hn::MulAdd(gradient, hn::LoadU(d, weight_pnl + at + l), sum);
+            }
+            if constexpr (kWeight) {
+              float* const dw = dweight_pnl + at + l;
+              hn::StoreU(hn::MulAdd(x, gradient, hn::LoadU(d, dw)), d, dw);
             }
           }
         }
@@ -155,14 +155,14 @@ void Backward(const Plan& plan, const ListedInputs& in, const WinnersBackwardF32
   }
 }
 
-template <class D, bool kOne>
+template <class D, bool kOne, bool kOneSet>
 void ChooseGradients(const Plan& plan, const ListedInputs& in, const WinnersBackwardF32Args& a) {
   if (a.dweight_pnl != nullptr && a.dx_sqc != nullptr) {
-    Backward<D, kOne, true, true>(plan, in, a);
+    Backward<D, kOne, kOneSet, true, true>(plan, in, a);
   } else if (a.dweight_pnl != nullptr) {
-    Backward<D, kOne, true, false>(plan, in, a);
+    Backward<D, kOne, kOneSet, true, false>(plan, in, a);
   } else if (a.dx_sqc != nullptr) {
-    Backward<D, kOne, false, true>(plan, in, a);
+    Backward<D, kOne, kOneSet, false, true>(plan, in, a);
   }
 }
 
@@ -183,10 +183,12 @@ void WinnersForward(const Plan& plan, const ListedInputs& inputs, int32_t sample
   }
   WithVector(plan.lanes, [&](auto d) HWY_ATTR {
     using D = decltype(d);
-    if (static_cast<int32_t>(hn::Lanes(d)) == plan.lanes) {
-      Forward<D, true>(plan, inputs, weight_pnl, y_sqo);
+    if (static_cast<int32_t>(hn::Lanes(d)) != plan.lanes) {
+      Forward<D, false, false>(plan, inputs, weight_pnl, y_sqo);
+    } else if (plan.sets > 1) {
+      Forward<D, true, false>(plan, inputs, weight_pnl, y_sqo);
     } else {
-      Forward<D, false>(plan, inputs, weight_pnl, y_sqo);
+      Forward<D, true, true>(plan, inputs, weight_pnl, y_sqo);
     }
   });
 }
@@ -195,10 +197,12 @@ void WinnersBackward(const Plan& plan, const ListedInputs& inputs,
                      const WinnersBackwardF32Args& args) {
   WithVector(plan.lanes, [&](auto d) HWY_ATTR {
     using D = decltype(d);
-    if (static_cast<int32_t>(hn::Lanes(d)) == plan.lanes) {
-      ChooseGradients<D, true>(plan, inputs, args);
+    if (static_cast<int32_t>(hn::Lanes(d)) != plan.lanes) {
+      ChooseGradients<D, false, false>(plan, inputs, args);
+    } else if (plan.sets > 1) {
+      ChooseGradients<D, true, false>(plan, inputs, args);
     } else {
-      ChooseGradients<D, false>(plan, inputs, args);
+      ChooseGradients<D, true, true>(plan, inputs, args);
     }
   });
 }

@@ -10,7 +10,7 @@
 // costs a load of weights, a load and a store of outputs and a multiply-add for each vector. The lists are by channel, so
 // that a channel's weights stay in L1 while its inputs pass by.
 //
-// An output is summed by channel, position, tap; a weight's gradient by sample, position, tap. Neither depends on how the
+// An output is summed by channel, position in the lists, tap; a weight's gradient by sample, position, tap. Neither depends on how the
 // samples or the channels are split, so any number of threads gives the same bits.
 // Read first: deploy/packed/layout.h. Lists and plans: training_prepare.h. Tested in: training_f32_test.cc.
 // Reference: training_ref.h.
@@ -21,15 +21,16 @@
 
 namespace bisparse::kernels {
 
-/// A tap of the kernel that reads an input row (or column), and the output row (or column) that it gives.
+/// A tap of the kernel at an input position: its row of weights and the output position that it gives.
 struct TapReach {
-  int32_t row;     ///< of weights: ky·kw·N, or kx·N
-  int32_t output;  ///< oy·out_w·(N·S·L), or ox·(N·S·L)
+  int32_t row;     ///< (ky·kw + kx)·N
+  int32_t output;  ///< ((oy - oy of the first tap)·out_w + ox - ox of the first tap)·(N·S·L)
 };
 
-/// Of an input position: the taps of its row are reach_y[y_begin … y_end), of its column reach_x[x_begin … x_end).
+/// The taps that meet an input position, reach[begin … end). Positions alike share them: those inside of a map are all alike.
 struct PositionReach {
-  int32_t y_begin, y_end, x_begin, x_end;
+  int32_t begin, end;
+  int32_t output;  ///< (oy·out_w + ox)·(N·S·L) of the first tap
 };
 
 /// What the kernels take; pointers into PreparedTraining.
@@ -39,12 +40,14 @@ struct WinnersTrainingPlan {
   int32_t taps = 1;                        ///< kh·kw
   int32_t sets = 1, lanes = 1, width = 0;  ///< N, L, N·S·L
   const int32_t* block_pn = nullptr;       ///< [P][N] the owner's first output, (n·S + s)·L
-  const TapReach* reach_y = nullptr;
-  const TapReach* reach_x = nullptr;
+  const TapReach* reach = nullptr;
   const PositionReach* reach_q = nullptr;  ///< [positions]
+  const int32_t* order_q =
+      nullptr;  ///< [positions] in the order of lists: by the number of their taps
 };
 
-/// Inputs of some samples, by channel; within it by sample, then position.
+/// Inputs of some samples, by channel; within it by sample, then in the plan's order of positions: the number of taps
+/// changes rarely, and the processor foresees where their loop ends.
 struct ListedInputs {
   const int32_t* begin_c = nullptr;     ///< [C + 1]
   const int32_t* sample_e = nullptr;    ///< of a listed input: its sample, from 0
@@ -59,8 +62,9 @@ void CountInputsF32(const float* x_qc, int64_t positions, int32_t channels,
 struct ListInputsF32Args {
   const float* x_sqc = nullptr;  ///< [samples][positions][channels]
   int32_t samples = 0, positions = 1, channels = 0;
-  bool all = false;           ///< zeros too
-  int32_t* next_c = nullptr;  ///< [C] where each channel's list begins; ends where it ends
+  bool all = false;                  ///< zeros too
+  const int32_t* order_q = nullptr;  ///< [positions]
+  int32_t* next_c = nullptr;         ///< [C] where each channel's list begins; ends where it ends
   int32_t* sample_e = nullptr;
   int32_t* position_e = nullptr;
   float* value_e = nullptr;
