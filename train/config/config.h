@@ -191,6 +191,9 @@ struct TeacherConfig {
   bool operator==(const TeacherConfig&) const = default;
 };
 
+/// By what layers that have two ways train (train/nn/ways.h): kAuto times both at the start.
+enum class Kernels : uint8_t { kAuto, kPacked, kMasked };
+
 struct TrainConfig {
   std::string from;  ///< run folder whose weights training begins with; empty: at random
   TeacherConfig teacher;
@@ -205,6 +208,7 @@ struct TrainConfig {
   double mixup = 0.0;          ///< α of mixup.h; 0 = none
   double ema_decay = 0.0;      ///< of weight_average.h, which evaluation and export use; 0 = none
   double gradient_clip = 0.0;  ///< largest L2 norm of all gradients together; 0 = no clipping
+  Kernels kernels = Kernels::kAuto;
   Device device = Device::kAuto;
   int32_t threads = 0;            ///< LibTorch's threads; 0 = one per core
   int32_t workers = 1;            ///< threads that load, augment and compute features

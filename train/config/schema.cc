@@ -22,6 +22,7 @@ constexpr const char* kExtraWords[] = {"none", "balanced"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
 constexpr const char* kDeviceWords[] = {"auto", "cpu", "cuda"};
+constexpr const char* kKernelsWords[] = {"auto", "packed", "masked"};
 constexpr const char* kKeepWords[] = {"auto", "last", "best"};
 
 void VisitExtra(SchemaVisitor& v, const char* key, data::ExtraClassConfig& extra,
@@ -183,6 +184,12 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
          "The weights' moving average over the steps is what is evaluated and exported; 0: none.");
   v.Real("gradient_clip", t.gradient_clip, kNotNegative,
          "Largest norm of all gradients together; 0: no clipping.");
+  v.Choice("kernels", t.kernels, kKernelsWords,
+           "How layers with owners and batch norms train. masked: dense weights times a mask, as "
+           "LibTorch "
+           "computes them; packed: only what is owned and not zero; auto: both are timed at the "
+           "start, the "
+           "faster one trains, and the run keeps the choice.");
   v.Choice("device", t.device, kDeviceWords, "auto: CUDA where there is one.");
   v.Int("threads", t.threads, {0, 1024}, "LibTorch's threads; 0: one per core.");
   v.Int("workers", t.workers, {0, 1024}, "Threads that load and augment; 0: the trainer's own.");

@@ -2,6 +2,8 @@
 // Read first: batch_norm.h. Tested in: network_test.cc.
 #include "train/nn/batch_norm.h"
 
+#include "train/nn/norm_pool.h"
+
 namespace bisparse::train {
 
 namespace F = torch::nn::functional;
@@ -31,6 +33,16 @@ torch::Tensor BatchNormImpl::forward(const torch::Tensor& x) {
                            .training(is_training())
                            .momentum(momentum_)
                            .eps(epsilon_));
+}
+
+bool BatchNormImpl::CanUseKernels(const torch::Tensor& x) const {
+  return is_training() && group_ == nullptr && x.is_cpu() && x.scalar_type() == torch::kFloat32 &&
+         x.numel() > x.size(1);  // LibTorch has the words for a single value
+}
+
+torch::Tensor BatchNormImpl::ForwardByKernels(const torch::Tensor& x, const packed::Window* pool) {
+  num_batches_tracked += 1;
+  return NormPool(x, {weight, bias, running_mean, running_var, momentum_, epsilon_}, pool);
 }
 
 }  // namespace bisparse::train

@@ -22,6 +22,9 @@ class BatchNormImpl : public torch::nn::Module {
   explicit BatchNormImpl(const LayerConfig& config);
 
   torch::Tensor forward(const torch::Tensor& x);
+  /// In training, by the kernels of norm_pool.h where CanUseKernels: batch norm, then the pool where it is not null.
+  torch::Tensor ForwardByKernels(const torch::Tensor& x, const packed::Window* pool);
+  bool CanUseKernels(const torch::Tensor& x) const;
 
   /// Statistics are then those of all processes together; null: of this one.
   void SetProcessGroup(const ProcessGroup* group) { group_ = group; }

@@ -9,9 +9,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <mutex>
 #include <vector>
 
 #include "deploy/base/check.h"
+#include "deploy/ops/kwta/kwta.h"
 
 namespace bisparse::train {
 namespace {
@@ -94,8 +96,81 @@ void SelectSample(const float* x_pc, float* y_pc, const float* boost_u, const Kw
   }
 }
 
+/// Whether the engine's kernel is faster: one winner of a few channels, or many candidates. Its units are single channels.
+bool TakesEngineKernel(const KwtaSizes& z) {
+  const bool one_of_few = !z.global && z.winners == 1 && z.units <= 32 &&
+                          std::has_single_bit(static_cast<uint64_t>(z.units));
+  return z.chunk == 1 && (one_of_few || z.candidates() >= 64);
+}
+
+/// What SelectByEngine needs, kept from sample to sample.
+struct EngineRoom {
+  explicit EngineRoom(const KwtaSizes& z)
+      : args{.positions = static_cast<int32_t>(z.positions),
+             .channels = static_cast<int32_t>(z.channels()),
+             .winners = static_cast<int32_t>(z.winners * z.groups),
+             .groups = static_cast<int32_t>(z.groups),
+             .global = z.global},
+        count(kernels::KwtaCountF32(args)),
+        index_k(static_cast<size_t>(count + kernels::kKwtaSlack)),
+        value_k(index_k.size()),
+        scratch(static_cast<size_t>(kernels::KwtaScratchFloats(args))),
+        score_pc(static_cast<size_t>(z.positions * z.channels())) {
+    args.index_k = index_k.data();
+    args.value_k = value_k.data();
+    args.scratch = scratch.data();
+  }
+  kernels::KwtaF32Args args;
+  int64_t count;
+  std::vector<int32_t> index_k;
+  std::vector<float> value_k, scratch, score_pc;
+};
+
+bool HasNan(const float* x, int64_t n) {
+  bool found = false;
+  for (int64_t i = 0; i < n; ++i) found |= std::isnan(x[i]);
+  return found;
+}
+
+/// As SelectSample, for samples without NaN.
+void SelectByEngine(const float* x_pc, float* y_pc, const float* boost_u, const KwtaSizes& z,
+                    EngineRoom& room) {
+  const int64_t channels = z.channels();
+  room.args.x = x_pc;
+  if (boost_u != nullptr) {
+    room.args.x = room.score_pc.data();
+    float* score = room.score_pc.data();
+    const float* x = x_pc;
+    for (int64_t p = 0; p < z.positions; ++p, x += channels, score += channels) {
+      for (int64_t c = 0; c < channels; ++c) score[c] = (x[c] > 0.0f ? x[c] : 0.0f) * boost_u[c];
+    }
+  }
+  kernels::KwtaF32(room.args);
+  for (int64_t i = 0; i < room.count; ++i) {
+    const int32_t at = room.index_k[static_cast<size_t>(i)];
+    y_pc[at] = Relu(x_pc[at]);
+  }
+}
+
+/// Adds the winners above zero of one sample.
+void CountWins(const float* y_pc, const KwtaSizes& z, const EngineRoom& room, bool by_engine,
+               std::vector<int64_t>& wins_u) {
+  const int64_t channels = z.channels();
+  if (by_engine) {
+    for (int64_t i = 0; i < room.count; ++i) {
+      const int32_t at = room.index_k[static_cast<size_t>(i)];
+      wins_u[static_cast<size_t>(at % channels)] += y_pc[at] > 0.0f;
+    }
+    return;
+  }
+  for (int64_t p = 0; p < z.positions; ++p) {
+    for (int64_t c = 0; c < channels; ++c)
+      wins_u[static_cast<size_t>(c)] += y_pc[p * channels + c] > 0.0f;
+  }
+}
+
 torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
-                             const torch::Tensor& boost_bu) {
+                             const torch::Tensor& boost_bu, torch::Tensor* wins_u) {
   const KwtaSizes z = SizesOf(x, kwta);
   const torch::Tensor x_bpc =
       x.dim() == 4 ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x.contiguous();
@@ -107,13 +182,32 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
   const float* x_data = x_bpc.data_ptr<float>();
   float* y_data = y_bpc.data_ptr<float>();
   const int64_t sample = z.positions * z.channels();
+  const bool counts = wins_u != nullptr && z.chunk == 1;
+  torch::Tensor wins;
+  if (counts) wins = torch::zeros({z.channels()}, torch::kInt64);
+  std::mutex mutex;
   at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
+    const bool engine = TakesEngineKernel(z);
     std::vector<uint64_t> keys;
+    EngineRoom room(z);
+    std::vector<int64_t> wins_here(static_cast<size_t>(z.channels()));
     for (int64_t b = begin; b < end; ++b) {
       const float* row = boost_data == nullptr ? nullptr : boost_data + b * boost_step;
-      SelectSample(x_data + b * sample, y_data + b * sample, row, z, keys);
+      const float* const x_pc = x_data + b * sample;
+      float* const y_pc = y_data + b * sample;
+      const bool by_engine = engine && !HasNan(x_pc, sample);
+      if (by_engine) {
+        SelectByEngine(x_pc, y_pc, row, z, room);
+      } else {
+        SelectSample(x_pc, y_pc, row, z, keys);
+      }
+      if (counts) CountWins(y_pc, z, room, by_engine, wins_here);
     }
+    if (!counts) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (size_t c = 0; c < wins_here.size(); ++c) wins.data_ptr<int64_t>()[c] += wins_here[c];
   });
+  if (counts) *wins_u = wins;
   return y_bpc;
 }
 
@@ -122,15 +216,17 @@ torch::Tensor ApplyKwtaOnCpu(const torch::Tensor& x, const packed::Kwta& kwta,
 struct Ranking {
   packed::Kwta kwta;
   torch::Tensor boost;
+  torch::Tensor* wins_u;
 };
 
 class KwtaFunction : public torch::autograd::Function<KwtaFunction> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                const Ranking& ranking) {
-    const auto& [kwta, boost] = ranking;
+    const auto& [kwta, boost, wins_u] = ranking;
     const bool on_cpu = x.is_cpu() && x.scalar_type() == torch::kFloat32;
-    torch::Tensor y = on_cpu ? ApplyKwtaOnCpu(x, kwta, boost) : ApplyKwtaBySort(x, kwta, boost);
+    torch::Tensor y =
+        on_cpu ? ApplyKwtaOnCpu(x, kwta, boost, wins_u) : ApplyKwtaBySort(x, kwta, boost);
     context->save_for_backward({y});
     return y;
   }
@@ -175,8 +271,8 @@ torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
 }
 
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
-                        const torch::Tensor& boost) {
-  return KwtaFunction::apply(x, Ranking{kwta, boost});
+                        const torch::Tensor& boost, torch::Tensor* wins_u) {
+  return KwtaFunction::apply(x, Ranking{kwta, boost, wins_u});
 }
 
 KwtaImpl::KwtaImpl(const KwtaConfig& config, int64_t channels, int64_t positions)
@@ -210,8 +306,9 @@ torch::Tensor KwtaImpl::forward(const torch::Tensor& x) {
     boost = boost.defined() ? noise_bu + boost : noise_bu;
   }
   if (boost.defined()) boost = torch::exp(boost);
-  torch::Tensor y = ApplyKwta(x, Jittered(), boost);
-  UpdateDuty(y.detach());
+  torch::Tensor wins_u;
+  torch::Tensor y = ApplyKwta(x, Jittered(), boost, &wins_u);
+  UpdateDuty(y.detach(), wins_u);
   if (leak_ > 0.0) y = torch::lerp(y, torch::relu(x), leak_);
   return y;
 }
@@ -230,15 +327,14 @@ packed::Kwta KwtaImpl::Jittered() const {
   return kwta;
 }
 
-void KwtaImpl::UpdateDuty(const torch::Tensor& y) {
+void KwtaImpl::UpdateDuty(const torch::Tensor& y, const torch::Tensor& wins_u) {
   torch::NoGradGuard no_grad;
-  const torch::Tensor won = y > 0;
-  torch::Tensor wins_c = won.dim() == 4 ? won.sum(torch::IntArrayRef{0, 2, 3}) : won.sum(0);
-  // A unit of several channels won where any of them is above zero.
-  if (kwta_.chunk > 1) {
-    torch::Tensor last = won.dim() == 4 ? won.permute({0, 2, 3, 1}) : won;
-    last = last.reshape({-1, duty_u_.numel(), kwta_.chunk});
-    wins_c = last.any(2).sum(0);
+  torch::Tensor wins_c = wins_u;
+  if (!wins_c.defined()) {
+    // A unit of several channels won where any of them is above zero.
+    torch::Tensor won = y > 0;
+    if (won.dim() == 4) won = won.permute({0, 2, 3, 1});
+    wins_c = won.reshape({-1, duty_u_.numel(), kwta_.chunk}).any(2).sum(0);
   }
   wins_c = wins_c.to(duty_u_.scalar_type());
   double samples = static_cast<double>(y.size(0));

@@ -32,8 +32,10 @@ namespace bisparse::train {
 /// exp(β·(target − duty)), the ranking's noise; undefined = none. Returns y, shaped like x. A map comes back in
 /// channels-last memory. Differentiable with respect to x. On the CPU a loop of its own over f32; other devices and types
 /// go through torch::sort, with the same bits.
+/// wins_u, where it is not null and a unit is one channel: how many winners above zero each unit has in the batch (i64 [U]);
+/// undefined where the loop does not count them.
 torch::Tensor ApplyKwta(const torch::Tensor& x, const packed::Kwta& kwta,
-                        const torch::Tensor& boost = {});
+                        const torch::Tensor& boost = {}, torch::Tensor* wins_u = nullptr);
 
 /// The torch::sort form of ApplyKwta on any device; not differentiable. Public for the tests.
 torch::Tensor ApplyKwtaBySort(const torch::Tensor& x, const packed::Kwta& kwta,
@@ -68,7 +70,8 @@ class KwtaImpl : public torch::nn::Module {
  private:
   double TargetDuty() const;
   packed::Kwta Jittered() const;
-  void UpdateDuty(const torch::Tensor& y);
+  /// wins_u: of y, undefined where they have not been counted.
+  void UpdateDuty(const torch::Tensor& y, const torch::Tensor& wins_u);
 
   KwtaConfig config_;
   packed::Kwta kwta_;

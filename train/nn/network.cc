@@ -20,16 +20,19 @@ NetworkImpl::NetworkImpl(const NetworkConfig& config, uint64_t seed) : config_(c
     input_scale_c_ = register_buffer("input_scale", torch::ones({config_.input.channels}));
     input_shift_c_ = register_buffer("input_shift", torch::zeros({config_.input.channels}));
   }
+  const std::vector<bool> gated = GatedValues(config_);
   std::vector<size_t> last_reader(config_.layers.size() + 1);
   for (const LayerConfig& layer : config_.layers) {
     Stage stage{.config = layer};
     if (layer.HasWeights()) {
       stage.weights = register_module(layer.name, PackedWeight(layer, seed));
+      stage.weights->SetGated(gated[static_cast<size_t>(layer.inputs[0] + 1)]);
     } else if (layer.kind == LayerKind::kKwta) {
       const int64_t positions = int64_t{layer.input.height} * layer.input.width;
       stage.kwta = register_module(layer.name, Kwta(layer.kwta, layer.input.channels, positions));
     } else if (layer.kind == LayerKind::kBatchNorm) {
       stage.norm = register_module(layer.name, BatchNorm(layer));
+      stage.pool = PoolOf(config_, stages_.size());
     } else if (layer.kind == LayerKind::kLayerNorm) {
       stage.layer_norm = register_module(layer.name, LayerNorm(layer));
     } else {
@@ -59,11 +62,46 @@ torch::Tensor NetworkImpl::forward(const torch::Tensor& x_bhwc, const Observer& 
     std::vector<torch::Tensor> inputs;
     for (const int32_t value : stage.config.inputs)
       inputs.push_back(values[static_cast<size_t>(value + 1)]);
+    if (!observer && RunsByKernels(stage, inputs[0])) {
+      const packed::Window* const pool = stage.pool != nullptr ? &stage.pool->window : nullptr;
+      values[i + (pool != nullptr ? 2 : 1)] = stage.norm->ForwardByKernels(inputs[0], pool);
+      for (const size_t value : stage.last_read) values[value].reset();
+      if (pool != nullptr) ++i;
+      continue;
+    }
     values[i + 1] = RunStage(stage, inputs);
     if (observer) observer(stage.config, values[i + 1]);
     for (const size_t value : stage.last_read) values[value].reset();
   }
   return Flat(values.back());
+}
+
+/// Batch norms: with the pool after them, whose stage is then left out.
+bool NetworkImpl::RunsByKernels(const Stage& stage, const torch::Tensor& x) const {
+  return stage.packed && stage.norm && is_training() && stage.norm->CanUseKernels(x);
+}
+
+void NetworkImpl::SetWays(const std::vector<LayerWay>& ways) {
+  for (Stage& stage : stages_) {
+    for (const LayerWay& way : ways) {
+      if (way.name == stage.config.name) stage.packed = way.packed;
+    }
+  }
+}
+
+void NetworkImpl::PackFixedOwners(double progress, const OnPacked& on_packed) {
+  for (Stage& stage : stages_) {
+    if (!stage.packed || !stage.weights || !stage.weights->CanPack()) continue;
+    if (stage.weights->IsPacked() || !stage.weights->OwnersAreFixed(progress)) continue;
+    const PackedWeightImpl::Repack repack = stage.weights->Pack();
+    if (on_packed) on_packed(stage.weights->weight, repack);
+  }
+}
+
+void NetworkImpl::Unpack() {
+  for (Stage& stage : stages_) {
+    if (stage.weights) stage.weights->Unpack();
+  }
 }
 
 void NetworkImpl::SetInputNormalisation(const std::vector<float>& scale_c,

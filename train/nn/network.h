@@ -23,6 +23,7 @@
 #include "train/nn/layer_norm.h"
 #include "train/nn/operators.h"
 #include "train/nn/packed_weight.h"
+#include "train/nn/ways.h"
 
 namespace bisparse::train {
 
@@ -55,6 +56,16 @@ class NetworkImpl : public torch::nn::Module {
   /// Undefined where there is none.
   const torch::Tensor& input_scale_c() const { return input_scale_c_; }
   const torch::Tensor& input_shift_c() const { return input_shift_c_; }
+
+  /// Which layers train by the packed kernels (ways.h); until it is called none does. Layers with owners do so once they are
+  /// packed.
+  void SetWays(const std::vector<LayerWay>& ways);
+  /// Called with a parameter that was just packed, and what packs tensors that go with it.
+  using OnPacked = std::function<void(const torch::Tensor&, const PackedWeightImpl::Repack&)>;
+  /// Packs the weights of the layers that train packed and whose owners stay from `progress` (0 … 1) on. Between steps.
+  void PackFixedOwners(double progress, const OnPacked& on_packed);
+  /// All weights dense again.
+  void Unpack();
 
   /// Several processes train this network: batch norm and duty cycles are then those of the joint
   /// batch in training. The group must outlive the network's last forward; null: one process.
@@ -96,10 +107,13 @@ class NetworkImpl : public torch::nn::Module {
     LayerNorm layer_norm{nullptr};
     Kwta kwta{nullptr};
     Function function = nullptr;
+    bool packed = false;                ///< the way that it trains
+    const LayerConfig* pool = nullptr;  ///< the max-pool after it that a packed batch norm does too
     std::vector<size_t>
         last_read;  ///< values that no layer after this one reads; 0 = the input, i + 1 = of layer i
   };
   torch::Tensor RunStage(Stage& stage, Inputs x);
+  bool RunsByKernels(const Stage& stage, const torch::Tensor& x) const;
 
   NetworkConfig config_;
   std::vector<Stage> stages_;

@@ -63,7 +63,8 @@ torch::Tensor MaskFromOwners(const packed::Layout& layout, std::span<const uint8
 }
 
 PackedWeightImpl::PackedWeightImpl(const LayerConfig& config, uint64_t seed)
-    : convolution_(config.IsConvolution()),
+    : config_(config),
+      convolution_(config.IsConvolution()),
       groups_(config.kind == LayerKind::kDepthwiseConv2d ? config.kernel.outputs : 1),
       window_(config.window),
       layout_(config.kernel, config.packing.layout),
@@ -96,6 +97,11 @@ PackedWeightImpl::PackedWeightImpl(const LayerConfig& config, uint64_t seed)
 }
 
 torch::Tensor PackedWeightImpl::forward(const torch::Tensor& x) {
+  if (IsPacked()) {
+    if (!prepared_) prepared_ = PrepareLayer(config_, layout_, Owners());
+    return ApplyPackedLayer(prepared_, convolution_ ? Map(x) : Flat(x), weight, bias,
+                            layout_.shape.outputs, gated_);
+  }
   torch::Tensor w = weight;
   if (mask_.defined()) {
     w = is_training() && LearnsOwners() ? StraightThrough::apply(weight, kept_) : weight * mask_;
@@ -127,7 +133,7 @@ void PackedWeightImpl::SetOwners(const torch::Tensor& owner_nr) {
 }
 
 void PackedWeightImpl::LearnOwners(int64_t step, double progress, double learning_rate) {
-  if (!LearnsOwners()) return;
+  if (!LearnsOwners() || IsPacked()) return;
   torch::NoGradGuard no_grad;
   const bool frozen = progress >= learning_.freeze_at;
   if (step % learning_.update_steps == 0) {
@@ -192,6 +198,31 @@ void PackedWeightImpl::HandOver(double progress) {
   weight.mul_(before * mask_);
 }
 
+bool PackedWeightImpl::OwnersAreFixed(double progress) const {
+  if (!LearnsOwners()) return true;
+  return progress >= learning_.freeze_at && torch::equal(kept_, mask_);
+}
+
+PackedWeightImpl::Repack PackedWeightImpl::Pack() {
+  BISPARSE_CHECK(CanPack() && !IsPacked());
+  const torch::NoGradGuard no_grad;
+  Repack repack = [layout = layout_, owner_nr = Owners()](const torch::Tensor& dense) {
+    return PackTensor(layout, owner_nr, dense);
+  };
+  weight.mutable_grad() = torch::Tensor();
+  weight.set_data(repack(weight));
+  prepared_ = nullptr;
+  return repack;
+}
+
+void PackedWeightImpl::Unpack() {
+  if (!IsPacked()) return;
+  const torch::NoGradGuard no_grad;
+  weight.mutable_grad() = torch::Tensor();
+  weight.set_data(UnpackTensor(layout_, Owners(), weight).view(mask_.sizes()));
+  prepared_ = nullptr;
+}
+
 double PackedWeightImpl::KeptDensity() const {
   const torch::Tensor& mask = kept_.defined() ? kept_ : mask_;
   return mask.defined() ? mask.mean().item<double>() : 1.0;
@@ -208,6 +239,7 @@ void PackedWeightImpl::BeginEpoch() {
 
 torch::Tensor PackedWeightImpl::MaskedWeight() const {
   torch::NoGradGuard no_grad;
+  if (IsPacked()) return UnpackTensor(layout_, Owners(), weight.to(torch::kCPU)) + 0.0;
   torch::Tensor w = mask_.defined() ? weight * mask_ + 0.0 : weight.clone();
   return w.to(torch::kCPU, torch::kFloat32)
       .contiguous()

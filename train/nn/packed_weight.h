@@ -11,19 +11,25 @@
 // RigL (Evci et al. 2020): weak owners hand their runs to the kernel with the largest gradient.
 // Evaluation and export always see one owner for each run. weight is row-major [O][P] with p = (c·kh + ky)·kw + kx, as
 // in deploy/packed/layout.h; the packed order is the exporter's business. A layer with set_size 1
-// has neither owners nor mask. Read first: deploy/packed/layout.h. Tested in: sparse_test.cc.
+// has neither owners nor mask.
+//
+// Once owners are fixed, a layer may keep its weights in the packed order, [P][N][L]: what is not owned is gone, and the
+// kernels of packed_layer.h compute it (`Pack`). `weight` is then that tensor, the same parameter with another shape.
+// Read first: deploy/packed/layout.h. Tested in: sparse_test.cc, packed_layer_test.cc.
 #ifndef BISPARSE_TRAIN_NN_PACKED_WEIGHT_H_
 #define BISPARSE_TRAIN_NN_PACKED_WEIGHT_H_
 
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "deploy/packed/layout.h"
 #include "train/config/config.h"
+#include "train/nn/packed_layer.h"
 
 namespace bisparse::train {
 
@@ -56,12 +62,28 @@ class PackedWeightImpl : public torch::nn::Module {
   double OwnerChanges() const;
   void BeginEpoch();
 
+  /// Whether its weights can be packed at all: owners, and kernels for it.
+  bool CanPack() const { return HasKernels() && owner_nr_.defined(); }
+  /// Whether owners stay from `progress` on, in what is multiplied with too.
+  bool OwnersAreFixed(double progress) const;
+  bool IsPacked() const { return weight.dim() == 3; }
+  /// From weights in the shape of `weight` to packed ones, moments and averages too. Owners must be fixed.
+  using Repack = std::function<torch::Tensor(const torch::Tensor&)>;
+  /// Packs `weight`, after which its gradient is undefined. Returns what packs other tensors of the same shape.
+  Repack Pack();
+  /// Back to dense weights, zero where nothing is owned; nothing where they are not packed.
+  void Unpack();
+  /// Whether the input's producer stops gradients where it gave zero: packed_layer.h.
+  void SetGated(bool gated) { gated_ = gated; }
+
   /// The weights that the layer multiplies with, [O][P] on the CPU, masked ones +0.
   torch::Tensor MaskedWeight() const;
   /// Owners as deployed, layout().owners() entries; empty for a dense layer.
   std::vector<uint8_t> Owners() const;
   const packed::Layout& layout() const { return layout_; }
-  torch::Tensor weight, bias;  ///< bias is undefined where the configuration says so
+  const LayerConfig& config() const { return config_; }
+  torch::Tensor weight,
+      bias;  ///< see the top of this file; bias is undefined where the configuration says so
 
  private:
   torch::Tensor Saliency(const torch::Tensor& weight_op) const;
@@ -69,8 +91,13 @@ class PackedWeightImpl : public torch::nn::Module {
   void ChooseByWeight(double progress, double decay);
   void HandOver(double progress);
 
+  bool HasKernels() const { return groups_ == 1; }
+
+  LayerConfig config_;
   bool convolution_;
-  int64_t groups_;  ///< depthwise: one for each channel
+  bool gated_ = false;
+  PreparedLayer prepared_;  ///< made when packed weights are first read
+  int64_t groups_;          ///< depthwise: one for each channel
   packed::Window window_;
   packed::Layout layout_;
   OwnerRule owners_;
