@@ -68,7 +68,7 @@ class DataParallel : public testing::Test {
     WriteFileAtomically(config_path(), fmt::format(R"(
 name: joint
 data: {{type: npy, train_x: {0}/x.npy, train_y: {0}/y.npy, input: [8, 8, 1], class_names: [a, b, c]}}
-train: {{epochs: 2, batch_size: 16, optimiser: {{kind: sgd}}, learning_rate: 0.02, ema_decay: 0.9, threads: 1, device: cpu, worker_timeout_s: 20}}
+train: {{epochs: 2, batch_size: 16, optimiser: {{kind: sgd}}, learning_rate: 0.02, ema_decay: 0.9, threads: 1, device: cpu, kernels: packed, worker_timeout_s: 20}}
 network:
   - conv2d: {{channels: 16, kernel: 3, packing: {{set_size: 2, lanes: 2}}}}
   - batch_norm

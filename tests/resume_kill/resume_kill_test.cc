@@ -51,13 +51,13 @@ class ResumeKill : public testing::Test {
     WriteFileAtomically(config_path(), fmt::format(R"(
 name: killed
 data: {{type: npy, train_x: {0}/x.npy, train_y: {0}/y.npy, input: [8, 8, 1], class_names: [a, b, c]}}
-train: {{epochs: 12, batch_size: 16, threads: 2, workers: 1, device: cpu}}
+train: {{epochs: 12, batch_size: 16, threads: 2, workers: 1, device: cpu, kernels: packed}}
 network:
   - conv2d: {{channels: 16, kernel: 3, packing: {{set_size: 2, lanes: 2}}}}
   - batch_norm
   - kwta: {{winners: 2, winners_start: 4, groups: 2, boost: {{strength: 1.0}}}}
   - flatten
-  - linear: {{units: 64, packing: {{set_size: 4, lanes: 4}}}}
+  - linear: {{units: 64, packing: {{set_size: 4, lanes: 4, owners: learned, learning: {{update_steps: 3, freeze_at: 0.5}}}}}}
   - batch_norm
   - kwta: {{winners: 12, scope: global}}
   - dropout: {{probability: 0.2}}

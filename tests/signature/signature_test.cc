@@ -26,7 +26,7 @@ namespace {
 constexpr char kConfig[] = R"(
 seed: 3
 data: {type: npy, train_x: x.npy, train_y: y.npy, input: [6, 6, 1], class_names: [low, middle, high]}
-train: {epochs: 2, batch_size: 16, learning_rate: 0.01, gradient_clip: 1.0, label_smoothing: 0.1, threads: 1, workers: 0, device: cpu}
+train: {epochs: 2, batch_size: 16, learning_rate: 0.01, gradient_clip: 1.0, label_smoothing: 0.1, threads: 1, workers: 0, device: cpu, kernels: masked}
 network:
   - conv2d: {channels: 8, kernel: 3, packing: {set_size: 2, lanes: 1}}
   - batch_norm

@@ -15,7 +15,9 @@
 namespace bisparse::train {
 namespace {
 
-constexpr int64_t kVersion = 3;
+// 4: weights, moments and averages of layers that train packed are in the packed order. Networks of version 3, which has
+// none, can be read still, for export and as teachers.
+constexpr int64_t kVersion = 4, kOldestNetwork = 3;
 constexpr int64_t kMetricColumns = 12;  // of EpochMetrics without measures
 
 torch::Tensor CpuGeneratorState() {
@@ -131,9 +133,13 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
     archive.load_from(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
     torch::IValue version;
     archive.read("version", version);
-    if (version.toInt() != kVersion) {
-      Fail(ErrorKind::kData, path, "checkpoint of version {}, this program reads {}",
-           version.toInt(), kVersion);
+    const int64_t oldest = optimiser == nullptr ? kOldestNetwork : kVersion;
+    if (version.toInt() < oldest || version.toInt() > kVersion) {
+      Fail(ErrorKind::kData, path,
+           "checkpoint of version {}, this program resumes from {} (hint: finish the run with the "
+           "bisparse-train that began it, or begin anew, --force; bisparse-export reads versions "
+           "{} to {})",
+           version.toInt(), kVersion, kOldestNetwork, kVersion);
     }
     torch::serialize::InputArchive network_archive;
     archive.read("network", network_archive);
@@ -152,7 +158,7 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
     for (size_t i = 0; average != nullptr && i < average->size(); ++i) {
       torch::Tensor stored;
       archive.read(AverageKey(i), stored);
-      (*average)[i].copy_(stored);
+      (*average)[i].set_data(stored);  // packed ones have another shape
     }
     return ReadProgress(state_row, table.contiguous());
   } catch (const c10::Error& error) {

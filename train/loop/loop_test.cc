@@ -23,6 +23,7 @@
 #include "train/config/network.h"
 #include "train/config/print.h"
 #include "train/loop/checkpoint.h"
+#include "train/loop/kernel_choice.h"
 #include "train/loop/memory_dataset.h"
 #include "train/loop/mixup.h"
 #include "train/loop/normalise.h"
@@ -42,7 +43,7 @@ using testing::HasSubstr;
 Config MakeConfig(const std::vector<std::string>& overrides = {}) {
   return ParseConfig(R"(
 data: {type: npy, train_x: x.npy, train_y: y.npy, input: [6, 6, 1], class_names: [low, middle, high]}
-train: {epochs: 4, batch_size: 16, learning_rate: 0.01, threads: 1, workers: 0, device: cpu}
+train: {epochs: 4, batch_size: 16, learning_rate: 0.01, threads: 1, workers: 0, device: cpu, kernels: masked}
 network:
   - conv2d: {channels: 8, kernel: 3, packing: {set_size: 2, lanes: 1}}
   - batch_norm
@@ -812,6 +813,80 @@ TEST(Trainer, LearnedOwnersResumeBitForBitAndAreMeasured) {
     EXPECT_NEAR(last[4], 0.25, 1e-6);
     EXPECT_EQ(last[5], 0.0);  // frozen
     EXPECT_GT(progress.history[0].measures[5] + progress.history[1].measures[5], 0.0);
+  }
+}
+
+/// By kernels: from the start, and from the step on at which owners freeze, which a stop may come before and after.
+TEST(Trainer, PackedLayersResumeBitForBitAcrossFreezing) {
+  const MemoryDataset dataset;
+  for (const char* rule : {"static", "learned", "rigl"}) {
+    SCOPED_TRACE(rule);
+    const Config config = MakeConfig({"train.kernels=packed", "train.ema_decay=0.9",
+                                      fmt::format("network.0.conv2d.packing.owners={}", rule),
+                                      fmt::format("network.4.linear.packing.owners={}", rule),
+                                      "network.4.linear.packing.learning.update_steps=3"});
+    const std::string whole = NewFolder("whole"), parts = NewFolder("parts");
+    Train(config, dataset, {.run_folder = whole});
+    TrainInParts(config, parts);
+    const auto state = StateOf(config, whole);
+    ExpectSameBits(state, StateOf(config, parts));
+    Network network(config.network, config.seed);
+    LoadCheckpoint(RunPaths(whole).last(), network, nullptr);
+    for (const char* name : {"conv1.weight", "linear1.weight"}) {
+      EXPECT_EQ(network->named_parameters()[name].dim(), 3) << name << " is not packed";
+    }
+    // Who reads the run has dense weights, masked, of both files.
+    for (const Weights weights : {Weights::kKept, Weights::kLast}) {
+      const TrainedRun run = LoadTrainedRun(whole, weights);
+      EXPECT_EQ(run.network->named_parameters()["conv1.weight"].dim(), 4);
+      const TrainedLayer linear = run.network->TrainedLayers()[4];
+      EXPECT_GT(linear.weight_op.ne(0).sum().item<int64_t>(), 0);
+      EXPECT_LE(linear.weight_op.ne(0).sum().item<int64_t>(), 24 * 128 / 4);
+    }
+  }
+}
+
+TEST(Trainer, PackedAndMaskedRunsAgree) {
+  const MemoryDataset dataset;
+  std::vector<std::vector<double>> losses;
+  for (const char* kernels : {"masked", "packed"}) {
+    const Config config = MakeConfig({fmt::format("train.kernels={}", kernels), "train.epochs=3"});
+    const std::string folder = NewFolder(kernels);
+    Train(config, dataset, {.run_folder = folder});
+    Progress progress;
+    StateOf(config, folder, &progress);
+    losses.emplace_back();
+    for (const EpochMetrics& epoch : progress.history) losses.back().push_back(epoch.train_loss);
+  }
+  // Rounding alone, until it decides between winners that nearly tie.
+  EXPECT_NEAR(losses[0][0], losses[1][0], 1e-3);
+  EXPECT_NEAR(losses[0][2], losses[1][2], 2e-2);
+}
+
+TEST(Trainer, AutoKeepsItsChoiceInTheRun) {
+  const MemoryDataset dataset;
+  const Config config = MakeConfig({"train.kernels=auto", "train.epochs=1"});
+  const std::string folder = NewFolder("auto");
+  Train(config, dataset, {.run_folder = folder});
+  const std::string path = RunPaths(folder).kernels();
+  const auto kept = nlohmann::json::parse(ReadTextFile(path));
+  ASSERT_EQ(kept["layers"].size(), 4u);
+  EXPECT_EQ(kept["layers"][0]["name"], "conv1");
+  EXPECT_GT(kept["layers"][0]["packed_ms"], 0.0);
+  // Resumed runs read it and time nothing.
+  for (const bool packed : {true, false}) {
+    nlohmann::json choice = kept;
+    for (auto& layer : choice["layers"]) layer["way"] = packed ? "packed" : "masked";
+    WriteFileAtomically(path, choice.dump());
+    const auto ways = ChooseKernels(config, path, /*resumes=*/true, nullptr, nullptr);
+    for (const LayerWay& way : ways) EXPECT_EQ(way.packed, packed) << way.name;
+    EXPECT_EQ(ReadTextFile(path), choice.dump());
+  }
+  for (const char* broken : {"", "{}", "[]", R"({"layers": [{"name": "conv1", "way": "fast"}]})"}) {
+    WriteFileAtomically(path, broken);
+    EXPECT_THAT(ErrorOf([&] { ChooseKernels(config, path, true, nullptr, nullptr); }),
+                AllOf(HasSubstr(path), HasSubstr("packed or masked")))
+        << broken;
   }
 }
 

@@ -39,6 +39,18 @@ std::unique_ptr<torch::optim::Optimizer> MakeOptimiser(const TrainConfig& config
                                                torch::optim::AdamWOptions(config.learning_rate));
 }
 
+void ChangeMoments(torch::optim::Optimizer& optimiser, const torch::Tensor& parameter,
+                   const std::function<torch::Tensor(const torch::Tensor&)>& change) {
+  const auto found = optimiser.state().find(c10::guts::to_string(parameter.unsafeGetTensorImpl()));
+  if (found == optimiser.state().end()) return;
+  if (auto* adamw = dynamic_cast<torch::optim::AdamWParamState*>(found->second.get())) {
+    adamw->exp_avg(change(adamw->exp_avg()));
+    adamw->exp_avg_sq(change(adamw->exp_avg_sq()));
+  } else if (auto* sgd = dynamic_cast<torch::optim::SGDParamState*>(found->second.get())) {
+    if (sgd->momentum_buffer().defined()) sgd->momentum_buffer(change(sgd->momentum_buffer()));
+  }
+}
+
 void SetLearningRate(torch::optim::Optimizer& optimiser, double learning_rate) {
   for (torch::optim::OptimizerParamGroup& group : optimiser.param_groups()) {
     group.options().set_lr(learning_rate);

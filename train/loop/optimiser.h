@@ -7,6 +7,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <memory>
 
 #include "train/config/config.h"
@@ -16,6 +17,10 @@ namespace bisparse::train {
 
 std::unique_ptr<torch::optim::Optimizer> MakeOptimiser(const TrainConfig& config,
                                                        const NetworkImpl& network);
+
+/// Replaces the moments of a parameter, where it has any yet, by what `change` makes of them.
+void ChangeMoments(torch::optim::Optimizer& optimiser, const torch::Tensor& parameter,
+                   const std::function<torch::Tensor(const torch::Tensor&)>& change);
 
 void SetLearningRate(torch::optim::Optimizer& optimiser, double learning_rate);
 

@@ -195,8 +195,9 @@ void RunFolder::Begin(const RunData& data) const {
   if (open_ == OpenRun::kFollow) return;
   if (open_ == OpenRun::kForce) {
     // config.yaml last: until it is gone, the others are seen to be a run's.
-    for (const std::string& file : {paths_.last(), paths_.best(), paths_.metrics(),
-                                    paths_.summary(), paths_.data(), paths_.config()}) {
+    for (const std::string& file :
+         {paths_.last(), paths_.best(), paths_.metrics(), paths_.summary(), paths_.kernels(),
+          paths_.data(), paths_.config()}) {
       std::error_code error;
       fs::remove(file, error);
       if (error) FailErrno(file, "cannot be removed", error.value());

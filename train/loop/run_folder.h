@@ -5,6 +5,7 @@
 //                metrics.csv   one row an epoch: losses, accuracies, throughput and where the time goes
 //                last.pt       to resume from (last epoch, or in mid-epoch after a signal)
 //                best.pt       the network of the epoch that train.keep says
+//                log/kernels.json   which way each layer trains, and what both took (train.kernels: auto)
 //                log/summary.json   epoch kept, accuracy, seed, minutes, code and teachers, non-zeros, skipped clips
 //                lock          held by the trainer that is working on the run
 // Nothing is replaced or deleted that the program did not write. A folder is a run's if its config.yaml begins with a
@@ -33,6 +34,7 @@ struct RunPaths {
   std::string last() const { return folder + "/last.pt"; }
   std::string best() const { return folder + "/best.pt"; }
   std::string summary() const { return folder + "/log/summary.json"; }
+  std::string kernels() const { return folder + "/log/kernels.json"; }
   std::string lock() const { return folder + "/lock"; }
 };
 

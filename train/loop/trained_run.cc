@@ -48,6 +48,7 @@ TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights) {
   }
   const std::optional<RunData> data = ReadRunData(paths.data());
   run.class_names = data ? data->class_names : ClassNames(run.config.data);
+  run.network->Unpack();
   run.network->eval();
   return run;
 }

@@ -22,6 +22,7 @@
 #include "deploy/base/random.h"
 #include "train/loop/checkpoint.h"
 #include "train/loop/code_version.h"
+#include "train/loop/kernel_choice.h"
 #include "train/loop/libtorch_error.h"
 #include "train/loop/mixup.h"
 #include "train/loop/normalise.h"
@@ -199,6 +200,11 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   network_->SetProcessGroup(group);
   run.Begin(DescribeData(dataset));
   if (group != nullptr) group->Wait();  // the leader has deleted what was to go
+  // The kernels are for CPUs.
+  if (device_.is_cpu()) {
+    network_->SetWays(ChooseKernels(config, paths_.kernels(), options.open == OpenRun::kResume,
+                                    group, progress_to_));
+  }
   if (options.open == OpenRun::kResume && PathExists(paths_.last())) {
     progress_ = LoadCheckpoint(paths_.last(), network_, optimiser_.get(), &average_->tensors());
     network_->to(device_);
@@ -274,6 +280,12 @@ void Trainer::TrainBatch(const DeviceBatch& batch) {
   const int64_t step = progress_.epoch * steps_per_epoch_ + progress_.next_batch;
   learning_rate_ = LearningRateAt(config_.train, step, steps_per_epoch_);
   SetLearningRate(*optimiser_, learning_rate_);
+  // What is not owned has moments and averages no more.
+  network_->PackFixedOwners(static_cast<double>(step) / TotalSteps(),
+                            [&](const torch::Tensor& weight, const auto& repack) {
+                              ChangeMoments(*optimiser_, weight, repack);
+                              average_->Change(weight, repack);
+                            });
 
   optimiser_->zero_grad();
   const double lambda = DrawMixup(config_.train.mixup, config_.seed, step);

@@ -24,6 +24,14 @@ void WeightAverage::Update(int64_t step) {
   for (size_t i = 0; i < weights_.size(); ++i) averages_[i].lerp_(weights_[i], 1.0 - decay);
 }
 
+void WeightAverage::Change(const torch::Tensor& parameter,
+                           const std::function<torch::Tensor(const torch::Tensor&)>& change) {
+  const torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if (weights_[i].is_same(parameter)) averages_[i] = change(averages_[i]);
+  }
+}
+
 void WeightAverage::Adopt() {
   const torch::NoGradGuard no_grad;
   for (size_t i = 0; i < weights_.size(); ++i) weights_[i].copy_(averages_[i]);

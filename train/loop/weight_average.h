@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "train/nn/network.h"
@@ -23,6 +24,10 @@ class WeightAverage {
 
   /// After optimiser step `step`, from 0.
   void Update(int64_t step);
+
+  /// Replaces a parameter's average by what `change` makes of it.
+  void Change(const torch::Tensor& parameter,
+              const std::function<torch::Tensor(const torch::Tensor&)>& change);
 
   /// Puts the averages into the network, and what was there back when it goes.
   class InPlace {
