@@ -11,6 +11,7 @@
 #include "apps/support/json.h"
 #include "apps/support/model_source.h"
 #include "apps/support/program.h"
+#include "apps/support/sibling.h"
 #include "apps/support/tuning.h"
 #include "deploy/base/print.h"
 
@@ -24,7 +25,7 @@ int main(int argc, char** argv) {
   apps::BenchmarkOptions options;
   apps::EvaluationData data;
   apps::TuningFlags tuning;
-  bool sweep = false;
+  bool sweep = false, training = false;
   app.add_option("MODEL", path, "A .bisparse file or a CONFIG.yaml")->required();
   app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
       ->check(CLI::IsMember({"f32", "int8"}));
@@ -58,8 +59,21 @@ int main(int argc, char** argv) {
                  "Where --tune keeps what it found; without --tune: read it from there");
   app.add_flag("--sweep", sweep,
                "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
+  app.add_flag(
+      "--training", training,
+      "Instead: a training step of CONFIG.yaml, packed, masked and dense (takes --threads, "
+      "--batch, --seconds, --json)");
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   return apps::RunProgram(app, argc, argv, [&] {
+    if (training) {
+      // The configuration's batch, where none is given.
+      const int64_t batch = app.count("--batch") > 0 ? options.batch : 0;
+      std::vector<std::string> arguments = {path, fmt::format("--threads={}", options.threads),
+                                            fmt::format("--batch={}", batch),
+                                            fmt::format("--seconds={}", options.seconds)};
+      if (!json.empty()) arguments.push_back("--json=" + json);
+      apps::BecomeSibling("bisparse-bench-training", arguments, "--training", "LibTorch");
+    }
     for (const std::string& output : {json, tuning.output()}) apps::RequireOutput(output);
     options.modes.clear();
     for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));

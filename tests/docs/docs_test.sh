@@ -33,7 +33,8 @@ done
 flags=0
 while read -r program arguments; do
   name=${program#bisparse-}
-  source=apps/${name/#peer-/peers/}.cc
+  name=${name/#peer-/peers/}
+  source=apps/${name//-/_}.cc
   [[ -f $source ]] || { fault "'$program' is named, but there is no $source"; continue; }
   for flag in $(grep -oE -- '(^| )--[a-z][a-z-]*' <<<"$arguments"); do
     ((++flags))

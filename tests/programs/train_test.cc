@@ -167,6 +167,20 @@ TEST_F(TrainProgram, WritesTheColumnsAndKeysOfThePage) {
   AddKeys(Json::parse(ReadTextFile(Path("run/log/summary.json"))), "", keys);
   keys.insert("validation_perturbed");
   EXPECT_EQ(keys, KeysOnPage("log/summary.json"));
+  std::set<std::string> choice;
+  AddKeys(Json::parse(ReadTextFile(Path("run/log/kernels.json"))), "", choice);
+  EXPECT_EQ(choice, KeysOnPage("log/kernels.json"));
+
+  const Result timed =
+      Run("bisparse-bench", "sparse.yaml --training --seconds 0.01 --batch 8 --json a.json");
+  ASSERT_EQ(timed.code, 0) << timed.err;
+  EXPECT_THAT(timed.out, AllOf(HasSubstr("masked / packed"), HasSubstr("linear1")));
+  const Json training = Json::parse(ReadTextFile(Path("a.json")));
+  std::set<std::string> times;
+  AddKeys(training, "", times);
+  EXPECT_EQ(times, KeysOnPage("bisparse-bench --training --json"));
+  EXPECT_EQ(training["batch"], 8);
+  EXPECT_GT(training["training"]["dense"]["step_ms"], 0.0);
 }
 
 // A start takes a second: one of each kind; system_test.cc has the rest.
