@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "bisparse/shape.h"
+#include "deploy/frontend/picture_input.h"
+
 namespace bisparse::data {
 
 /// Allowed values, both ends included. The configuration's schema and ConfigFaults both read them here.
@@ -21,7 +24,7 @@ inline constexpr Limits kSpeed{0.5, 2}, kSnrDb{-60, 120}, kProbability{0, 1}, kB
 inline constexpr double kLargestExtra = 10;  ///< ExtraClassConfig::fraction, above 0
 }  // namespace limits
 
-enum class DatasetKind : uint8_t { kSpeechCommands, kNpy };
+enum class DatasetKind : uint8_t { kSpeechCommands, kNpy, kImages };
 
 /// How many clips the class `_unknown_` or `_silence_` has in a split.
 enum class ExtraAmount : uint8_t {
@@ -77,6 +80,39 @@ struct NpyConfig {
   std::vector<std::string> class_names;  ///< empty: "0", "1", … up to the largest training label
 };
 
+/// A classification data set of pictures, a folder a class (pictures.h): ROOT/train/CLASS/… with ROOT/val or ROOT/validation
+/// and ROOT/test, each where it exists; or ROOT/CLASS/…, which is split.
+struct ImagesConfig {
+  std::string root;
+  bool whole_is_test = false;  ///< ROOT/CLASS/… are the test samples, whatever the names
+  Shape shape;                 ///< of the network's input; 1 or 3 channels
+  PictureInput input;          ///< no means: computed of the training samples
+  std::vector<std::string> class_names;  ///< empty: every folder, sorted by name
+  /// Parts that are held out where there is no folder for the split; [0, 0.9], less than 1 together.
+  double validation_fraction = 0.1, test_fraction = 0.0;
+  std::string groups;  ///< a file of lines PATH,GROUP: a group is held out as a whole; may be empty
+  /// Folder of the decoded pictures; empty: OpenOptions::cache_folder.
+  std::string cache;
+};
+
+/// Changes to training pictures, drawn anew for each (seed, epoch, picture); augment_pixels.h. Applies to pictures and to
+/// arrays of bytes; as it stands it changes nothing.
+struct PixelAugmentConfig {
+  bool enabled = true;
+  double flip_probability = 0.0;   ///< of exchanging left and right
+  int32_t crop_padding = 0;        ///< moved by up to so many pixels in both directions
+  double brightness = 0.0;         ///< factor, uniform in 1 ± this
+  double contrast = 0.0;           ///< factor, uniform in 1 ± this
+  double saturation = 0.0;         ///< factor, uniform in 1 ± this; three channels only
+  double erase_probability = 0.0;  ///< of erasing a rectangle
+  double erase_area_max = 0.25;    ///< its part of the picture, uniform in [0.02, this]
+
+  bool Changes() const {
+    return enabled && (flip_probability > 0 || crop_padding > 0 || brightness > 0 || contrast > 0 ||
+                       saturation > 0 || erase_probability > 0);
+  }
+};
+
 /// Changes to training samples, drawn anew for each (seed, epoch, clip). Waveform first, then
 /// features. The waveform's part applies to Speech Commands' words, the masks to every speech
 /// feature map.
@@ -102,10 +138,10 @@ struct AugmentConfig {
 
 /// A key of `data.augment` in the YAML: its value's place, what is allowed, what it means. The configuration's schema
 /// and ConfigFaults both walk these lists. A row X_max that follows its X_min is not below it.
-template <class T>
+template <class T, class Config = AugmentConfig>
 struct AugmentKey {
   const char* key;
-  T AugmentConfig::*value;
+  T Config::*value;
   Limits limits;
   const char* meaning;
 };
@@ -153,16 +189,41 @@ inline constexpr AugmentKey<int32_t> kAugmentCounts[] = {
      "Width of each, uniform in 0 … this."},
 };
 
+inline constexpr AugmentKey<double, PixelAugmentConfig> kPixelReals[] = {
+    {"flip_probability", &PixelAugmentConfig::flip_probability, limits::kProbability,
+     "Probability of exchanging left and right."},
+    {"brightness", &PixelAugmentConfig::brightness, limits::kProbability,
+     "Every value times a factor, uniform in 1 ± this."},
+    {"contrast", &PixelAugmentConfig::contrast, limits::kProbability,
+     "Distance from the picture's mean grey times a factor, uniform in 1 ± this."},
+    {"saturation", &PixelAugmentConfig::saturation, limits::kProbability,
+     "Distance from the pixel's grey times a factor, uniform in 1 ± this; three channels only."},
+    {"erase_probability", &PixelAugmentConfig::erase_probability, limits::kProbability,
+     "Probability that a rectangle is filled with the picture's mean."},
+    {"erase_area_max",
+     &PixelAugmentConfig::erase_area_max,
+     {0.02, 1},
+     "Its part of the picture, uniform in 0.02 … this."},
+};
+inline constexpr AugmentKey<int32_t, PixelAugmentConfig> kPixelCounts[] = {
+    {"crop_padding",
+     &PixelAugmentConfig::crop_padding,
+     {0, 256},
+     "Moved by up to so many pixels in both directions; what comes in is black."},
+};
+
 struct DatasetConfig {
   DatasetKind kind = DatasetKind::kSpeechCommands;
   SpeechCommandsConfig speech_commands;
   NpyConfig npy;
-  AugmentConfig augment;
+  ImagesConfig images;
+  AugmentConfig augment;             ///< of recordings
+  PixelAugmentConfig pixel_augment;  ///< of pictures and arrays of bytes
   /// Perturbed copies of each validation clip (PerturbationOf in augment.h): the split kPerturbed.
   /// Five are one of each kind. Speech only.
   int32_t perturbed_copies = 5;
   bool strict =
-      false;  ///< the first broken recording is an error instead of being skipped and counted
+      false;  ///< the first broken recording or picture is an error instead of being skipped and counted
 };
 
 /// Every fault of the values (ranges, probabilities), each beginning with its key in the YAML, e.g.

@@ -3,13 +3,16 @@
 // Read first: dataset.h, config.h. Tested in: dataset_test.cc.
 #include "data/dataset.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "data/npy.h"
+#include "data/pictures.h"
 #include "data/speech_commands.h"
 #include "deploy/base/check.h"
 #include "deploy/base/checksum.h"
+#include "deploy/frontend/pixels.h"
 
 namespace bisparse::data {
 namespace {
@@ -95,6 +98,45 @@ void CheckAugment(const AugmentConfig& config, Faults& faults) {
   }
 }
 
+void CheckPixelAugment(const PixelAugmentConfig& config, Faults& faults) {
+  for (const auto& row : kPixelReals) {
+    faults.Range("augment." + std::string(row.key), config.*row.value, row.limits);
+  }
+  for (const auto& row : kPixelCounts) {
+    faults.Range("augment." + std::string(row.key), config.*row.value, row.limits);
+  }
+}
+
+void CheckImages(const ImagesConfig& config, Faults& faults) {
+  for (const std::string& name : config.class_names) {
+    if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos) {
+      faults.Add(fmt::format("class_names lists '{}', which is not the name of a folder", name));
+    }
+  }
+  PictureInput input = config.input;
+  if (input.mean_c.empty() && input.deviation_c.empty()) {  // they will be computed
+    input.mean_c.assign(static_cast<size_t>(std::max(0, config.shape.channels)), 0.5f);
+    input.deviation_c = input.mean_c;
+  }
+  if (config.shape.channels != 1 && config.shape.channels != 3) {
+    faults.Add(fmt::format("input = {}x{}x{}: pictures have 1 or 3 channels", config.shape.height,
+                           config.shape.width, config.shape.channels));
+  } else if (std::max(config.shape.height, config.shape.width) > kMaxPictureSide) {
+    faults.Add(fmt::format("input = {}x{}x{}: at most {} rows and columns", config.shape.height,
+                           config.shape.width, config.shape.channels, kMaxPictureSide));
+  } else if (const std::string fault = PictureInputFault(input, config.shape); !fault.empty()) {
+    // "mean has 1 value, …", "deviation of channel 0 = …"
+    faults.Add(fault);
+  }
+  constexpr Limits kPart{0, 0.9};
+  faults.Range("validation_fraction", config.validation_fraction, kPart);
+  faults.Range("test_fraction", config.test_fraction, kPart);
+  if (config.validation_fraction + config.test_fraction > 0.9) {
+    faults.Add(fmt::format("validation_fraction = {} and test_fraction = {} exceed 0.9 together",
+                           config.validation_fraction, config.test_fraction));
+  }
+}
+
 }  // namespace
 
 const char* SplitName(Split split) {
@@ -136,7 +178,9 @@ std::vector<std::string> ConfigFaults(const DatasetConfig& config) {
     CheckAugment(config.augment, faults);
     faults.Range("perturbed_copies", config.perturbed_copies, limits::kPerturbedCopies);
   } else {
-    CheckNpy(config.npy, faults);
+    if (config.kind == DatasetKind::kNpy) CheckNpy(config.npy, faults);
+    if (config.kind == DatasetKind::kImages) CheckImages(config.images, faults);
+    CheckPixelAugment(config.pixel_augment, faults);
   }
   return faults.list_;
 }
@@ -148,6 +192,10 @@ std::vector<std::string> PathFaults(const DatasetConfig& config) {
     return {
         "data.path and data.test_path are both empty: no folder of recordings is given (hint: "
         "--data FOLDER)"};
+  }
+  if (config.kind == DatasetKind::kImages) {
+    if (!config.images.root.empty()) return {};
+    return {"data.path is empty: no folder of pictures is given (hint: --data FOLDER)"};
   }
   const NpyConfig& npy = config.npy;
   if (!npy.train_x.empty() || !npy.validation_x.empty() || !npy.test_x.empty()) return {};
@@ -164,8 +212,15 @@ std::unique_ptr<Dataset> OpenDataset(const DatasetConfig& config, const FrontEnd
     for (size_t i = 1; i < faults.size(); ++i) all.append("; ").append(faults[i]);
     Fail(ErrorKind::kConfiguration, "", "{}", all);
   }
-  return config.kind == DatasetKind::kNpy ? OpenNpy(config, options)
-                                          : OpenSpeechCommands(config, front_end, options);
+  switch (config.kind) {
+    case DatasetKind::kSpeechCommands:
+      return OpenSpeechCommands(config, front_end, options);
+    case DatasetKind::kNpy:
+      return OpenNpy(config, options);
+    case DatasetKind::kImages:
+      return OpenPictures(config, options);
+  }
+  return nullptr;
 }
 
 }  // namespace bisparse::data

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A classification data set: features[H][W][C] and a label for each (split, index). What a sample
 // becomes is a pure function of (seed, epoch, split, index), so neither the number of workers nor
-// resuming changes it. Read first: config.h. Implemented by: speech_commands.cc, npy.cc. Tested in:
-// speech_commands_test.cc, npy_test.cc.
+// resuming changes it. Read first: config.h. Implemented by: speech_commands.cc, npy.cc,
+// pictures.cc. Tested in: speech_commands_test.cc, npy_test.cc, pictures_test.cc.
 #ifndef BISPARSE_DATA_DATASET_H_
 #define BISPARSE_DATA_DATASET_H_
 
@@ -28,7 +28,7 @@ enum class Split : uint8_t { kTrain, kValidation, kTest, kPerturbed };
 /// "train", "validation", "test" or "perturbed".
 const char* SplitName(Split split);
 
-/// A recording that could not be read, and why.
+/// A recording or picture that could not be read, and why.
 struct SkippedFile {
   std::string path, reason;
 };
@@ -49,9 +49,11 @@ struct SampleCounts {
   std::vector<int64_t>
       passed_over;  ///< [class]: files in its folder that are no recordings; or empty
   std::vector<std::string> notes;  ///< one clause each, e.g. "test: 18 recordings, not opened"
-  int64_t recordings = 0;          ///< in the folder, of all splits and words
-  int64_t opened = 0;              ///< of these, those that samples are made of
-  int64_t silence_made = 0;        ///< samples of _silence_ that are no recordings of it
+  /// What a file is, one and several.
+  const char *one = "clip", *several = "recordings";
+  int64_t recordings = 0;    ///< in the folder, of all splits and words; pictures likewise
+  int64_t opened = 0;        ///< of these, those that samples are made of
+  int64_t silence_made = 0;  ///< samples of _silence_ that are no recordings of it
 };
 
 class Dataset {
@@ -67,6 +69,12 @@ class Dataset {
   /// the other splits, whose features are computed once and kept. Thread-safe.
   virtual void Features(Split split, int64_t index, uint64_t epoch,
                         std::span<float> features_hwc) const = 0;
+  /// The same without augmentation, whatever the split.
+  virtual void PlainFeatures(Split split, int64_t index, std::span<float> features_hwc) const {
+    Features(split, index, 0, features_hwc);
+  }
+  /// How pictures become features, means and deviations filled in; null: samples are no pictures.
+  virtual const PictureInput* picture_input() const { return nullptr; }
   /// Features of a clip whose waveform A became (1 − alpha)·A + alpha·U[−1, 1] (Ahmad, Scheinkman
   /// 2019), alpha in [0, 1]: the same noise for every alpha and every run. Not of kTrain. Throws
   /// Error (kConfiguration) where samples are no recordings.
@@ -78,7 +86,7 @@ class Dataset {
   /// data set lies (kTrain: as epoch 0 takes them). Arrays: labels and values.
   virtual uint64_t Fingerprint(Split split) const;
 
-  /// Recordings left out; always empty with strict.
+  /// Recordings or pictures left out; always empty with strict.
   const std::vector<SkippedFile>& skipped() const { return skipped_; }
   /// What a user should know, one sentence each, e.g. that a split has no clips of a class.
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -102,6 +110,8 @@ struct OpenOptions {
   /// Whether clips of _silence_ are made where there is no background to cut them from.
   bool digital_silence = true;
   ProgressFunction progress;  ///< may be empty
+  /// Where decoded pictures are kept for the next time (picture_cache.h); empty: in memory only.
+  std::string cache_folder = {};
 };
 
 /// Scans, decodes and checks. Throws Error: kConfiguration for ConfigFaults, kData for files.

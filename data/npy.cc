@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "data/augment.h"
+#include "data/augment_pixels.h"
 #include "data/npy_file.h"
 #include "deploy/base/check.h"
 #include "deploy/base/checksum.h"
@@ -170,7 +171,8 @@ std::vector<int32_t> ReadY(const std::string& path, const Array& x) {
 
 class Npy : public Dataset {
  public:
-  Npy(const NpyConfig& config, const OpenOptions& options) : scaling_(ScalingOf(config)) {
+  Npy(const NpyConfig& config, const PixelAugmentConfig& augment, const OpenOptions& options)
+      : scaling_(ScalingOf(config)), augment_(augment), seed_(options.seed) {
     const bool hold_out = config.validation_x.empty() && !config.train_x.empty();
     if (options.train || (options.validation && hold_out)) {
       Read(config.train_x, config.train_y, config);
@@ -202,6 +204,7 @@ class Npy : public Dataset {
     }
     index_[2].assign(begin + train_count + validation_count, order.end());
     NameClasses(config);
+    if (options.train && augment_.Changes()) RequirePictures();
     Warn(options);
   }
 
@@ -213,8 +216,21 @@ class Npy : public Dataset {
     return y_n_[Index(split)[index]];
   }
 
-  void Features(Split split, int64_t index, uint64_t,
+  void Features(Split split, int64_t index, uint64_t epoch,
                 std::span<float> features_hwc) const override {
+    if (split != Split::kTrain || !augment_.Changes()) {
+      return PlainFeatures(split, index, features_hwc);
+    }
+    BISPARSE_CHECK(index >= 0 && index < size(split));
+    VisitSample(Index(split)[index], [&]<typename T>(std::span<const T> x_hwc) {
+      std::vector<uint8_t> bytes(x_hwc.begin(), x_hwc.end());  // RequirePictures: T is a byte
+      CounterRandom random = PixelRandom(seed_, epoch, index);
+      AugmentPixels(augment_, shape_, random, bytes);
+      std::transform(bytes.begin(), bytes.end(), features_hwc.begin(), scaling_);
+    });
+  }
+
+  void PlainFeatures(Split split, int64_t index, std::span<float> features_hwc) const override {
     BISPARSE_CHECK(index >= 0 && index < size(split));
     BISPARSE_CHECK(std::ssize(features_hwc) == shape_.elements());
     VisitSample(Index(split)[index], [&]<typename T>(std::span<const T> x_hwc) {
@@ -264,6 +280,21 @@ class Npy : public Dataset {
     count_ += array.count;
     y_n_.insert(y_n_.end(), labels.begin(), labels.end());
     arrays_.push_back(std::move(array));
+  }
+
+  /// What can be flipped, moved and coloured.
+  void RequirePictures() const {
+    const Array& array = arrays_[0];
+    if (!std::holds_alternative<std::vector<uint8_t>>(array.x_nhwc)) {
+      Fail(ErrorKind::kConfiguration, array.path,
+           "data.augment changes bytes, and these are other numbers (hint: save as uint8; "
+           "data.offset and data.scale bring them to another range)");
+    }
+    if (shape_.height == 1 || shape_.width == 1) {
+      Fail(ErrorKind::kConfiguration, array.path,
+           "data.augment changes pictures, and samples of {}×{}×{} are none", shape_.height,
+           shape_.width, shape_.channels);
+    }
   }
 
   const Array& ArrayOf(int64_t sample) const {
@@ -337,9 +368,9 @@ class Npy : public Dataset {
   void WarnOfConstants() {
     std::vector<float> first(static_cast<size_t>(shape_.elements())), other(first);
     std::vector<bool> varies(first.size());
-    Features(Split::kTrain, 0, 0, first);
+    PlainFeatures(Split::kTrain, 0, first);
     for (int64_t i = 1; i < size(Split::kTrain); ++i) {
-      Features(Split::kTrain, i, 0, other);
+      PlainFeatures(Split::kTrain, i, other);
       for (size_t e = 0; e < first.size(); ++e) varies[e] = varies[e] || first[e] != other[e];
     }
     const auto constant = std::count(varies.begin(), varies.end(), false);
@@ -357,6 +388,8 @@ class Npy : public Dataset {
   Shape shape_;
   int64_t count_ = 0;
   Scaling scaling_;
+  PixelAugmentConfig augment_;
+  uint64_t seed_;
   std::vector<Array> arrays_;
   std::vector<int32_t> y_n_;
   std::array<std::vector<int64_t>, 4> index_;  // by split; nothing is perturbed
@@ -366,7 +399,7 @@ class Npy : public Dataset {
 }  // namespace
 
 std::unique_ptr<Dataset> OpenNpy(const DatasetConfig& config, const OpenOptions& options) {
-  return std::make_unique<Npy>(config.npy, options);
+  return std::make_unique<Npy>(config.npy, config.pixel_augment, options);
 }
 
 }  // namespace bisparse::data

@@ -308,5 +308,40 @@ TEST(Npy, GoesThroughTheLoader) {
   EXPECT_THAT(batch.y_b, ElementsAre(0, 1, 2, 3, 4));
 }
 
+TEST(Npy, BytesAreAugmentedAsPicturesAre) {
+  std::vector<uint8_t> bytes(4 * 2 * 3 * 3);
+  std::iota(bytes.begin(), bytes.end(), uint8_t{0});
+  const std::string x = Write("aug_x.npy", "|u1", "(4, 2, 3, 3)", bytes);
+  const std::string y = Write<int32_t>("aug_y.npy", "<i4", "(4,)", {0, 1, 0, 1});
+  DatasetConfig config = Config(x, y);
+  config.npy.channels_last = true;
+  config.npy.validation_x = x;
+  config.npy.validation_y = y;
+  config.pixel_augment.flip_probability = 1;
+  const auto dataset = OpenDataset(config, {}, {});
+  std::vector<float> sample(18), plain(18);
+  dataset->Features(Split::kTrain, 0, 0, sample);
+  dataset->PlainFeatures(Split::kTrain, 0, plain);
+  EXPECT_THAT(std::vector<float>(sample.begin(), sample.begin() + 9),
+              ElementsAre(6, 7, 8, 3, 4, 5, 0, 1, 2));
+  EXPECT_EQ(plain[0], 0);
+  dataset->Features(Split::kValidation, 0, 0, sample);
+  EXPECT_EQ(sample, plain);
+  // Other numbers than bytes, and tables, have nothing to flip.
+  const auto fault_of = [&](const std::string& path) {
+    config.npy.train_x = config.npy.validation_x = path;
+    try {
+      OpenDataset(config, {}, {});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("none");
+  };
+  EXPECT_THAT(fault_of(Write("aug_f.npy", "<f4", "(4, 2, 3)", Ramp(24))),
+              HasSubstr("data.augment changes bytes"));
+  EXPECT_THAT(fault_of(Write("aug_t.npy", "|u1", "(4, 18)", bytes)),
+              HasSubstr("samples of 1×1×18 are none"));
+}
+
 }  // namespace
 }  // namespace bisparse::data

@@ -83,8 +83,8 @@ std::vector<std::string> ClassWarnings(const Dataset& dataset, Split split) {
   for (size_t label = 0; label < count.size(); ++label) {
     present += count[label] > 0 ? 1 : 0;
     if (count[label] > 0) continue;
-    warnings.push_back(fmt::format("the {} split has no clip of the class '{}'", SplitName(split),
-                                   classes[label]));
+    warnings.push_back(fmt::format("the {} split has no {} of the class '{}'", SplitName(split),
+                                   dataset.counts().one, classes[label]));
   }
   if (present == 1) {
     const auto only = std::find_if(count.begin(), count.end(), [](int64_t n) { return n > 0; });
