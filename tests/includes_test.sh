@@ -23,6 +23,7 @@ forbid '#include "(data|train|apps)/' deploy
 forbid '#include "(train|apps)/' data
 forbid '#include "apps/' train
 forbid '#include "deploy/engine/' deploy/base deploy/frontend deploy/packed deploy/ops deploy/simd deploy/reference
+forbid '#include "deploy/(engine|frontend|ops|packed|simd)/' deploy/c/*_api.cc deploy/c/*.c deploy/c/*.h
 forbid '#include "deploy/ops/' deploy/base deploy/simd deploy/frontend
 forbid '#include "deploy/simd/' deploy/base
 forbid '#include "deploy/(frontend|packed)/' deploy/base deploy/simd

@@ -33,6 +33,7 @@ done
 flags=0
 while read -r program arguments; do
   name=${program#bisparse-}
+  [[ $name == c ]] && continue  # pkg-config's name of the C interface
   name=${name/#peer-/peers/}
   source=apps/${name//-/_}.cc
   [[ -f $source ]] || { fault "'$program' is named, but there is no $source"; continue; }

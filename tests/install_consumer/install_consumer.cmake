@@ -25,14 +25,23 @@ if(CLANGXX)
   consumer(find_clang ${prefix} ${CLANGXX})
   pkg_config_consumer(pkg_clang ${prefix} ${CLANGXX} ${kind} -fvisibility=hidden ${strict})
 endif()
+c_consumer(c ${prefix} ${kind})
 file(WRITE ${WORK_DIR}/use.cc "#include <bisparse/engine.h>\n")
 refused("bisparse needs C++20" ${CXX} -std=c++17 -fsyntax-only -I${prefix}/include ${WORK_DIR}/use.cc)
-refused("bisparse is a C++ library" ${CXX} -x c -fsyntax-only -I${prefix}/include ${WORK_DIR}/use.cc)
+refused("C programs include bisparse/bisparse.h" ${CXX} -x c -fsyntax-only -I${prefix}/include ${WORK_DIR}/use.cc)
 
 if(kind STREQUAL "static")
   return()
 endif()
 check_exports(${prefix}/${LIBDIR}/libbisparse.so)
+if(NOT EXISTS ${prefix}/${LIBDIR}/libbisparse.so.0)
+  message(FATAL_ERROR "programs look for libbisparse.so.0, which is not installed")
+endif()
+# The header is C++ of any standard, too.
+file(WRITE ${WORK_DIR}/use_c.cc "#include <bisparse/bisparse.h>\n")
+run(${CXX} -std=c++11 ${strict} -fsyntax-only -I${prefix}/include ${WORK_DIR}/use_c.cc)
+file(WRITE ${WORK_DIR}/use_both.cc "#include <bisparse/bisparse.h>\n#include <bisparse/engine.h>\n")
+refused("bisparse needs C++20" ${CXX} -std=c++17 -fsyntax-only -I${prefix}/include ${WORK_DIR}/use_both.cc)
 
 # Two versions in one process, in either order, the host having functions of its own with the names of dependencies'.
 # Only the public headers differ, so that the other version is quick to make.

@@ -1,4 +1,5 @@
-# What both tests do: run programs, and check an installed package. Set before: WORK_DIR SOURCE_DIR LIBDIR CXX CLANGXX NM.
+# What both tests do: run programs, and check an installed package. Set before: WORK_DIR SOURCE_DIR LIBDIR CC CXX
+# CLANGXX NM.
 cmake_minimum_required(VERSION 3.25)
 set(here ${CMAKE_CURRENT_LIST_DIR})
 set(model ${SOURCE_DIR}/tests/golden/small.bisparse)
@@ -46,6 +47,27 @@ function(consumer name prefix compiler)
   same_logits(${build}/consumer)
 endfunction()
 
+# c_consumer(name prefix static|shared): a C program by pkg-config, as C99 with every warning an error, and where the library
+# is shared by find_package in a project without C++.
+function(c_consumer name prefix kind)
+  set(ENV{PKG_CONFIG_PATH} ${prefix}/${LIBDIR}/pkgconfig)
+  set(static_flag)
+  if(kind STREQUAL "static")
+    set(static_flag --static)
+  endif()
+  run(pkg-config ${static_flag} --cflags --libs bisparse-c)
+  separate_arguments(flags UNIX_COMMAND "${output}")
+  run(${CC} -std=c99 -Wall -Wextra -pedantic -Werror ${here}/consumer_c/main.c ${flags} -o ${WORK_DIR}/${name}_pkg)
+  set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
+  same_logits(${WORK_DIR}/${name}_pkg)
+  if(kind STREQUAL "shared")
+    set(build ${WORK_DIR}/${name})
+    run(${CMAKE_COMMAND} -S ${here}/consumer_c -B ${build} -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_C_COMPILER=${CC})
+    run(${CMAKE_COMMAND} --build ${build})
+    same_logits(${build}/consumer)
+  endif()
+endfunction()
+
 # pkg_config_consumer(name prefix compiler static|shared [compiler's flags]): by pkg-config, which finds this package alone
 # where it is shared, so that no other one's flags can come along.
 function(pkg_config_consumer name prefix compiler kind)
@@ -77,6 +99,9 @@ endfunction()
 function(check_exports library)
   run(${NM} --dynamic --defined-only --demangle ${library})
   string(REGEX REPLACE "::v[0-9]+_[0-9]+::" "::" output "${output}")
+  # Which interface a symbol belongs to; the names of the interfaces themselves are absolute symbols.
+  string(REGEX REPLACE "@@BISPARSE_(CXX_[0-9]+[.])?[0-9]+\n" "\n" output "${output}")
+  string(REGEX REPLACE "[0-9a-f]+ A BISPARSE_(CXX_[0-9]+[.])?[0-9]+(\n|$)" "" output "${output}")
   # Semicolons and brackets mean something in a list of CMake's.
   string(REGEX REPLACE "[][;]" "" output "${output}")
   string(REGEX REPLACE "\n$" "" output "${output}")

@@ -3,14 +3,17 @@
 // version. Two versions in one process (plug-ins) therefore don't call each other, and a header that is not the
 // library's own is an error of the linker. The rest of the library has hidden symbols.
 // CMakeLists.txt reads the three numbers. Tested in: tests/install_consumer.
+#ifndef BISPARSE_PLAIN_C_  // bisparse.h is C; each other header says here what it needs, whichever came first
+#ifndef __cplusplus
+#error "this header of bisparse is C++ (hint: C programs include bisparse/bisparse.h)"
+#elif __cplusplus <= 201703L
+#error \
+    "bisparse needs C++20: compile with -std=c++20 or later (or include bisparse/bisparse.h, which is C)"
+#endif
+#endif
+
 #ifndef BISPARSE_VERSION_H_
 #define BISPARSE_VERSION_H_
-
-#ifndef __cplusplus
-#error "bisparse is a C++ library"
-#elif __cplusplus <= 201703L
-#error "bisparse needs C++20: compile with -std=c++20 or later"
-#endif
 
 #define BISPARSE_VERSION_MAJOR 0
 #define BISPARSE_VERSION_MINOR 1
