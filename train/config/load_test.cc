@@ -257,6 +257,30 @@ TEST(Load, FrontEndRulesKeepTheirPlace) {
       HasSubstr("c.yaml:10:29: front_end.window_samples = 2048 exceeds fft_samples = 1024"));
 }
 
+TEST(Load, RefusesWhatLeavesNothingOfTheInput) {
+  const auto faults = [](const std::string& front_end) {
+    return FaultsOf(std::string(kSmall) + "front_end: {" + front_end + "}\n");
+  };
+  for (const char* scale : {"0", "-0", "1.0e-60"}) {
+    EXPECT_THAT(faults(std::string("scale: ") + scale),
+                HasSubstr("c.yaml:10:20: front_end.scale = "))
+        << scale;
+    EXPECT_THAT(FaultsOf(std::string("data: {type: npy, train_x: x, train_y: y, input: [1, 1, 4], "
+                                     "class_names: [a, b], scale: ") +
+                         scale + "}\nnetwork:\n  - linear: {units: classes}\n"),
+                HasSubstr("data.scale = "))
+        << scale;
+  }
+  EXPECT_EQ(faults("scale: -1.0e-30"), "");
+  const std::string one_frame = "clip_samples: 512, frames: 1, mels: 20, ";
+  EXPECT_THAT(
+      faults(one_frame + "norm: band_mean"),
+      HasSubstr("front_end.norm takes the mean over the one frame: every feature would be 0"));
+  EXPECT_THAT(faults(one_frame + "norm: clip_mean"), Not(HasSubstr("front_end.norm")));
+  EXPECT_THAT(faults("clip_samples: 512, frames: 1, mels: 1, norm: clip_mean_std"),
+              HasSubstr("front_end.norm takes the mean over the one feature"));
+}
+
 TEST(Load, RefusesFramesThatDoNotCoverTheClip) {
   const auto faults = [](const std::string& front_end) {
     return FaultsOf(std::string(kSmall) + "front_end: {" + front_end + "}\n");

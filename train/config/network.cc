@@ -123,6 +123,7 @@ class Inference {
     switch (OperatorOf(layer.kind).shape) {
       case ShapeRule::kSame:
         if (layer.kind == LayerKind::kKwta) CheckKwta(layer);
+        if (layer.kind == LayerKind::kLayerNorm) CheckLayerNorm(layer);
         return true;
       case ShapeRule::kWindow:
         return InferWindow(layer, layer.HasWeights() ? layer.outputs : layer.input.channels) &&
@@ -337,6 +338,15 @@ class Inference {
                                                  "would own no weight (hint: shorter runs)",
                                                  packing.set_size, runs, layer.name));
     }
+  }
+
+  // The mean of one value is the value: nothing of the input would come through.
+  void CheckLayerNorm(const LayerConfig& layer) {
+    if (layer.input.channels > 1) return;
+    faults_.Add(layer.name, fmt::format("normalises over the channels of {}, which has 1: its "
+                                        "output would be the same for all inputs (hint: "
+                                        "batch_norm, or a layer of more channels before it)",
+                                        Producer(layer)));
   }
 
   void CheckKwta(const LayerConfig& layer) {

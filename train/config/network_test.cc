@@ -95,6 +95,11 @@ network:
   EXPECT_EQ(layers[1].epsilon, 1e-5);
   EXPECT_EQ(layers[3].name, "units");
   EXPECT_EQ(layers[3].epsilon, 0.25);
+  EXPECT_THAT(FaultsOf("  - layer_norm\n  - flatten\n  - linear: {units: classes}\n"),
+              HasSubstr("c.yaml:3:5: layer_norm1 normalises over the channels of the input, which "
+                        "has 1: its output would be the same for all inputs"));
+  EXPECT_THAT(FaultsOf("  - flatten\n  - linear: {units: 1}\n  - layer_norm\n"),
+              HasSubstr("c.yaml:5:5: layer_norm1 normalises over the channels of linear1"));
   EXPECT_THAT(FaultsOf("  - layer_norm: {momentum: 0.1}\n"),
               HasSubstr("c.yaml:3:18: layer_norm1.momentum"));
   for (const char* epsilon : {"0", "-1.0e-5", "1.0e-13", "1.5", ".nan", ".inf"}) {

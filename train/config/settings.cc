@@ -55,12 +55,36 @@ void CheckFramesCoverTheClip(const FrontEnd& f, Faults& faults) {
                          f.frame_count, heard, f.clip_samples, frames, heard));
 }
 
+/// What is subtracted must leave something: a mean over one value is the value.
+void CheckNormLeavesSomething(const FrontEnd& f, Faults& faults) {
+  const bool nothing_left = f.norm == FeatureNorm::kBandMean ? f.frame_count == 1
+                            : f.norm != FeatureNorm::kNone   ? f.frame_count * f.mel_count == 1
+                                                             : false;
+  if (!nothing_left) return;
+  faults.Add("front_end.norm",
+             fmt::format("takes the mean over {}: every feature would be 0 (hint: norm: none)",
+                         f.norm == FeatureNorm::kBandMean ? "the one frame" : "the one feature"));
+}
+
+/// As the features' f32 see it.
+void CheckScale(double scale, const char* key, Faults& faults) {
+  if (static_cast<float>(scale) != 0.0f || faults.Concerns(key)) return;
+  faults.Add(key,
+             fmt::format("= {} makes 0 of every input (hint: scale: 1 changes nothing)", scale));
+}
+
 }  // namespace
 
 void CheckSettings(const Config& config, Faults& faults) {
   if (config.data.kind == data::DatasetKind::kSpeechCommands) {
     CheckFrontEnd(config.front_end, faults);
-    if (!faults.Concerns("front_end")) CheckFramesCoverTheClip(config.front_end, faults);
+    if (!faults.Concerns("front_end")) {
+      CheckFramesCoverTheClip(config.front_end, faults);
+      CheckNormLeavesSomething(config.front_end, faults);
+      CheckScale(config.front_end.scale, "front_end.scale", faults);
+    }
+  } else {
+    CheckScale(config.data.npy.scale, "data.scale", faults);
   }
   for (const std::string& sentence : data::ConfigFaults(config.data)) {
     const size_t space = sentence.find(' ');

@@ -161,6 +161,30 @@ class TreeBuilder : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
+/// yaml-cpp calls a NUL an escape character, and takes lines that end in a carriage return alone for one line.
+bool AddControlFault(const std::string& text, Faults& faults) {
+  int32_t line = 1;
+  size_t line_begin = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    if (byte == '\n') {
+      ++line;
+      line_begin = i + 1;
+    }
+    const bool ends_line = byte == '\r' && (i + 1 == text.size() || text[i + 1] == '\n');
+    if ((byte >= 0x20 && byte != 0x7F) || byte == '\n' || byte == '\t' || ends_line) continue;
+    faults.AddAt({line, static_cast<int32_t>(i - line_begin) + 1}, "",
+                 byte == '\r'
+                     ? "byte 0x0d is a carriage return without a line feed (hint: save the "
+                       "file with the line ends of Unix)"
+                     : fmt::format("byte 0x{0:02x} is a control character (hint: remove it, "
+                                   "or write \"\\x{0:02x}\", in double quotes)",
+                                   byte));
+    return true;
+  }
+  return false;
+}
+
 /// What a broken line most often lacks: looked for in the line of the error and, since a text goes
 /// on over lines, in the two before it. yaml-cpp says "illegal map value" to all of them.
 bool AddPunctuationFault(const std::string& text, Mark mark, Faults& faults) {
@@ -271,6 +295,7 @@ YamlNode ParseYaml(const std::string& text, Faults& faults) {
                              static_cast<uint8_t>(text[bad])));
     return {};
   }
+  if (AddControlFault(text, faults)) return {};
   TreeBuilder builder(faults);
   try {
     std::istringstream stream(text);

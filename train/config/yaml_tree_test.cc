@@ -81,6 +81,20 @@ TEST(YamlTree, BytesThatAreNotUtf8AreNamed) {
   EXPECT_EQ(ParseFault("name: büro\n"), "");
 }
 
+TEST(YamlTree, ControlCharactersAreNamed) {
+  using namespace std::string_literals;
+  const std::string hint = " is a control character (hint: remove it, or write ";
+  EXPECT_EQ(ParseFault("a: 1\nb: [x\0y]\n"s),
+            "c.yaml:2:6: byte 0x00" + hint + "\"\\x00\", in double quotes)");
+  EXPECT_EQ(ParseFault("a: 1\n\0\0"s).substr(0, 34), "c.yaml:2:1: byte 0x00 is a control");
+  EXPECT_THAT(ParseFault("# \x1b[2J\na: 1\n"), testing::HasSubstr("c.yaml:1:3: byte 0x1b" + hint));
+  EXPECT_THAT(ParseFault("a: 1\rb: 2\r"),
+              testing::HasSubstr("c.yaml:1:5: byte 0x0d is a carriage return without a line feed"));
+  for (const char* good : {"a: 1\r\nb: 2\r\n", "a: 1\r\nb: 2\r", "a:\t1 # \xc3\xa9\n", ""}) {
+    EXPECT_EQ(ParseFault(good), "") << good;
+  }
+}
+
 TEST(YamlTree, WhatALineLacksIsSaidWithItsPlace) {
   // A tab.
   EXPECT_EQ(ParseFault("train:\n\tepochs: 3\n"),
