@@ -122,6 +122,7 @@ Engine::Impl::Impl(packed::Model the_model, const EngineOptions& the_options)
       pool(plan, threads) {
   if (threads > 1) parallel.emplace(threads);
   if (model.front_end) log_mel.emplace(*model.front_end, threads);
+  if (model.pictures) pixel_scale.emplace(*model.pictures);
 }
 
 void Engine::Impl::Run(const char* function, std::span<const float> features,
@@ -284,6 +285,41 @@ void Engine::RunPcm(std::span<const float> samples, std::span<float> logits) con
   const StandardFloatMode standard;
   impl.RunOne(workspace->features.data(), logits.data(), *workspace);
   CheckLogits("Engine::RunPcm", logits);
+}
+
+int32_t Engine::picture_channels() const {
+  return impl().pixel_scale ? impl().model.input.channels : 0;
+}
+
+void Engine::ComputePixelFeatures(const Pixels& picture, std::span<float> features) const {
+  Impl& impl = this->impl();
+  if (!impl.pixel_scale) {
+    Fail(ErrorKind::kConfiguration, "Engine::ComputePixelFeatures",
+         "the model takes no pictures (hint: give features to Run)");
+  }
+  CheckSize("Engine::ComputePixelFeatures", "features", features.size(), impl.plan.input_elements);
+  if (const std::string fault = PixelsFault(picture); !fault.empty()) {
+    Fail(ErrorKind::kData, "Engine::ComputePixelFeatures", "{}", fault);
+  }
+  const StandardFloatMode standard;
+  const Shape& shape = impl.model.input;
+  if (Shape{picture.height, picture.width, picture.channels} == shape) {
+    return impl.pixel_scale->Compute(picture.bytes_hwc, features);
+  }
+  std::vector<uint8_t> bytes_hwc(static_cast<size_t>(shape.elements()));
+  FitPixels(picture, impl.model.pictures->fit, shape, bytes_hwc);
+  impl.pixel_scale->Compute(bytes_hwc, features);
+}
+
+void Engine::RunPixels(const Pixels& picture, std::span<float> logits) const {
+  Impl& impl = this->impl();
+  CheckSize("Engine::RunPixels", "logits", logits.size(), impl.plan.output_elements);
+  impl.CheckProcess("Engine::RunPixels");
+  WorkspacePool::Loan workspace(impl.pool);
+  ComputePixelFeatures(picture, workspace->features.span());
+  const StandardFloatMode standard;
+  impl.RunOne(workspace->features.data(), logits.data(), *workspace);
+  CheckLogits("Engine::RunPixels", logits);
 }
 
 void Engine::RunProfiled(std::span<const float> features, std::span<float> logits,

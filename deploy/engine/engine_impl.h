@@ -16,6 +16,7 @@
 #include "deploy/engine/plan.h"
 #include "deploy/engine/workspace_pool.h"
 #include "deploy/frontend/log_mel.h"
+#include "deploy/frontend/pixels.h"
 #include "deploy/packed/model.h"
 
 namespace bisparse {
@@ -51,6 +52,7 @@ struct Engine::Impl {
   WorkspacePool pool;
   std::optional<Parallel> parallel;
   std::optional<LogMel> log_mel;
+  std::optional<PixelScale> pixel_scale;
   // Made when somebody traces.
   std::once_flag tracing_once;
   std::optional<Outline> tracing_outline;

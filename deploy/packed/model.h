@@ -19,6 +19,7 @@
 #include "bisparse/detection.h"
 #include "bisparse/shape.h"
 #include "deploy/frontend/front_end.h"
+#include "deploy/frontend/picture_input.h"
 #include "deploy/packed/layout.h"
 
 namespace bisparse::packed {
@@ -185,6 +186,8 @@ struct Model {
   std::vector<Layer> layers;
   std::vector<std::string> class_names;  ///< empty or one per output
   std::optional<FrontEnd> front_end;
+  std::optional<PictureInput>
+      pictures;  ///< how a picture becomes the input; never beside front_end
   std::optional<DetectionOptions>
       detection;  ///< how words are told in a stream; none: the defaults
   Provenance provenance;

@@ -231,6 +231,15 @@ DetectionOptions ReadDetection(const schema::Detection& stored) {
   return d;
 }
 
+PictureInput ReadPictures(const schema::Pictures& stored, const std::string& model_location) {
+  const std::string location = model_location + ": pictures";
+  return {.fit = ToEnum(stored.fit(), PictureFit::kStretch, "fit", location),
+          .filter = ToEnum(stored.filter(), ResizeFilter::kTriangle, "filter", location),
+          .order = ToEnum(stored.order(), ChannelOrder::kBgr, "order", location),
+          .mean_c = ToShort(stored.mean()),
+          .deviation_c = ToShort(stored.deviation())};
+}
+
 /// `bytes` lie at a 64-byte boundary and live as long as `storage`.
 Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
                    std::shared_ptr<const void> storage) {
@@ -274,6 +283,7 @@ Model ParseInPlace(std::span<const uint8_t> bytes, const std::string& location,
   }
   if (stored.front_end() != nullptr) model.front_end = ReadFrontEnd(*stored.front_end(), location);
   if (stored.detection() != nullptr) model.detection = ReadDetection(*stored.detection());
+  if (stored.pictures() != nullptr) model.pictures = ReadPictures(*stored.pictures(), location);
   const schema::Provenance& p = *stored.provenance();
   model.provenance = {ToString(p.config_text()), ToString(p.version()), ToString(p.created_utc()),
                       p.seed(), p.validation_accuracy()};
@@ -347,6 +357,14 @@ Offset<schema::Detection> WriteDetection(FlatBufferBuilder& builder, const Detec
                                  d.least_ms, d.refractory_ms, d.gate_db);
 }
 
+Offset<schema::Pictures> WritePictures(FlatBufferBuilder& builder, const PictureInput& p) {
+  const auto mean = builder.CreateVector(p.mean_c);
+  const auto deviation = builder.CreateVector(p.deviation_c);
+  return schema::CreatePictures(builder, static_cast<schema::PictureFit>(p.fit),
+                                static_cast<schema::ResizeFilter>(p.filter),
+                                static_cast<schema::ChannelOrder>(p.order), mean, deviation);
+}
+
 /// Enough for what is not weights, owners or configuration text: names, tables, alignment.
 uint64_t EstimateBytes(const Model& model) {
   uint64_t bytes = 4096 + model.provenance.config_text.size() + model.class_names.size() * 300;
@@ -379,6 +397,8 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   if (model.front_end) front_end = WriteFrontEnd(builder, *model.front_end);
   Offset<schema::Detection> detection;
   if (model.detection) detection = WriteDetection(builder, *model.detection);
+  Offset<schema::Pictures> pictures;
+  if (model.pictures) pictures = WritePictures(builder, *model.pictures);
   const Provenance& p = model.provenance;
   const auto provenance = schema::CreateProvenance(
       builder, builder.CreateString(p.config_text), builder.CreateString(p.version),
@@ -387,7 +407,7 @@ std::vector<uint8_t> SerialiseModel(const Model& model) {
   const auto name = builder.CreateString(model.name);
   builder.Finish(schema::CreateModel(builder, name, &input, layer_vector, class_names, front_end,
                                      provenance, static_cast<schema::NumberFormat>(model.format),
-                                     model.input_scale, model.input_zero, detection));
+                                     model.input_scale, model.input_zero, detection, pictures));
 
   const std::span<const uint8_t> payload(builder.GetBufferPointer(), builder.GetSize());
   Header header;

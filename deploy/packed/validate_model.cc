@@ -13,6 +13,7 @@
 
 #include "deploy/base/check.h"
 #include "deploy/frontend/log_mel.h"
+#include "deploy/frontend/pixels.h"
 #include "deploy/ops/operator.h"
 #include "deploy/packed/detection.h"
 #include "deploy/packed/graph.h"
@@ -178,6 +179,11 @@ void ValidateModel(const Model& model, const std::string& location) {
   CheckLayers(model, location);
   CheckClassNames(model, location);
   if (model.front_end) CheckFrontEnd(model, location);
+  if (model.pictures) {
+    const std::string fault = model.front_end ? "stands beside front_end, one of them is allowed"
+                                              : PictureInputFault(*model.pictures, model.input);
+    if (!fault.empty()) Fail(ErrorKind::kData, location + ": pictures", "{}", fault);
+  }
   if (model.detection) {
     const std::string fault = DetectionFault(*model.detection, model.class_names);
     if (!fault.empty()) Fail(ErrorKind::kData, location + ": detection", "{}", fault);

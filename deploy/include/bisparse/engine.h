@@ -34,6 +34,7 @@
 #include <vector>
 
 #include "bisparse/error.h"
+#include "bisparse/pixels.h"
 #include "bisparse/shape.h"
 
 namespace bisparse {
@@ -159,6 +160,17 @@ class BISPARSE_API Engine {
   const DetectionOptions& detection() const;
   /// The features that RunPcm computes, input_shape().elements() floats.
   void ComputeFeatures(std::span<const float> samples, std::span<float> features) const;
+
+  /// Channels of the pictures that the model was trained on, 1 or 3; 0 for a model that takes none.
+  int32_t picture_channels() const;
+  /// A picture of any size, grey or colour, decoded: what the model file says of pictures, then Run. It is cut to the
+  /// input's shape or stretched, brought to its size with an antialiasing filter, and becomes grey or colour as the input
+  /// is, in whole numbers: the same features on every CPU. A picture of another shape than the input's takes memory for
+  /// the call. Throws Error: kConfiguration for a model without pictures, kData for sizes out of range or another number
+  /// of bytes. Thread-safe.
+  void RunPixels(const Pixels& picture, std::span<float> logits) const;
+  /// The features that RunPixels computes, input_shape().elements() floats.
+  void ComputePixelFeatures(const Pixels& picture, std::span<float> features) const;
 
   /// Runs one sample like Run and adds each layer's time to layer_ns (one entry per layers()
   /// entry).
