@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-evaluate: accuracy of a packed model on recordings or .npy samples, through the engine.
+// bisparse-evaluate: how good a packed model is, through the engine: its accuracy on recordings or .npy samples, or words found and
+// false alarms an hour in streams.
 #include "apps/support/evaluation.h"
 #include "apps/support/json.h"
-#include "apps/support/plot.h"
+#include "apps/support/noise_sweep.h"
 #include "apps/support/program.h"
+#include "apps/support/stream_command.h"
 #include "apps/support/tuning.h"
 #include "deploy/base/check.h"
 #include "deploy/base/print.h"
@@ -14,55 +16,31 @@
 namespace bisparse {
 namespace {
 
-void Remark(const data::Dataset& dataset) {
-  for (const auto& warning : dataset.warnings()) PrintRemark(stderr, "{}\n", warning);
-  for (const auto& file : dataset.skipped()) PrintRemark(stderr, "skipped {}\n", file.reason);
-  for (const auto& note : dataset.counts().notes) PrintRemark(stderr, "{}\n", note);
-}
-
 void Remark(const apps::UnknownFolder& folder) {
   for (const auto& warning : folder.warnings) PrintRemark(stderr, "{}\n", warning);
   for (const auto& reason : folder.skipped) PrintRemark(stderr, "skipped {}\n", reason);
 }
 
-/// A line for each level, a column for each model.
-void SweepNoise(const std::vector<std::string>& paths, const apps::EvaluationData& data,
-                const EngineOptions& options, const std::string& json, const std::string& plot) {
-  auto models = nlohmann::ordered_json::array();
-  apps::Panel panel{.title = "Accuracy against white noise",
-                    .x_label = "a in (1 - a) A + a U[-1, 1]",
-                    .y_label = "accuracy, %",
-                    .series = {}};
-  std::vector<apps::NoiseSweep> sweeps;
-  for (const std::string& path : paths) {
-    const packed::Model model = packed::ReadModel(path);
-    const auto dataset = apps::OpenForModel(model, data);
-    const Engine engine = EngineAccess::FromModel(model, options);
-    sweeps.push_back(apps::EvaluateNoise(engine, *dataset, data.split));
-    Remark(*dataset);
-    models.push_back({{"model", path}});
-    models.back().update(apps::NoiseJson(sweeps.back()));
-    apps::Series& curve =
-        panel.series.emplace_back(apps::Series{.title = model.name, .points = {}});
-    for (size_t i = 0; i < sweeps.back().alphas.size(); ++i) {
-      curve.points.emplace_back(sweeps.back().alphas[i], 100 * sweeps.back().accuracies[i]);
-    }
+/// Which flags belong together.
+void CheckFlags(const CLI::App& app) {
+  const auto given = [&](const char* flag) { return app.get_option(flag)->count() > 0; };
+  const auto refuse = [](const char* flag, const char* why) {
+    Fail(ErrorKind::kConfiguration, flag, "{}", why);
+  };
+  const bool stream = given("--stream");
+  if (stream == given("--data")) {
+    refuse("flags", stream ? "--data and --stream exclude each other"
+                           : "--data is required (hint: or --stream, for streams with labels)");
   }
-  if (json != "-") {
-    PrintResult("{:<8}", "noise");
-    for (const apps::Series& curve : panel.series) PrintResult(" {:>20}", Shown(curve.title));
-    for (size_t i = 0; i < sweeps[0].alphas.size(); ++i) {
-      PrintResult("\n{:<8.2f}", sweeps[0].alphas[i]);
-      for (const apps::NoiseSweep& sweep : sweeps) {
-        PrintResult(" {:>18.2f} %", 100 * sweep.accuracies[i]);
-      }
-    }
-    PrintResult("\n{:<8}", "score");
-    for (const apps::NoiseSweep& sweep : sweeps) PrintResult(" {:>20}", sweep.score);
-    PrintResult("\n");
+  if (given("--plot") && !given("--noise") && !stream)
+    refuse("--plot", "needs --noise or --stream");
+  for (const char* flag : {"--labels", "--noise", "--unknown", "--predictions", "--tune-file"}) {
+    if (stream && given(flag)) refuse(flag, "is not for --stream");
   }
-  if (!json.empty()) apps::WriteJson({{"models", models}}, json);
-  if (!plot.empty()) apps::WritePlot({panel}, plot);
+  for (const char* flag :
+       {"--threshold", "--average-ms", "--least-ms", "--refractory-ms", "--gate-db"}) {
+    if (!stream && given(flag)) refuse(flag, "needs --stream");
+  }
 }
 
 }  // namespace
@@ -79,10 +57,10 @@ int main(int argc, char** argv) {
   bool noise = false;
   apps::EvaluationData data;
   EngineOptions options{.threads = 0};
-  app.add_option("MODEL", paths, "A .bisparse file; with --noise one or more")->required();
-  app.add_option("--data", data.path,
-                 "A test set (a folder a class), an archive of Speech Commands, or x.npy")
+  app.add_option("MODEL", paths, "A .bisparse file; with --noise or --stream one or more")
       ->required();
+  app.add_option("--data", data.path,
+                 "A test set (a folder a class), an archive of Speech Commands, or x.npy");
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
   app.add_option("--split", split,
                  "all of a folder; its test, validation or perturbed (copies of validation) split; "
@@ -99,8 +77,7 @@ int main(int argc, char** argv) {
   CLI::Option* sweep = app.add_flag(
       "--noise", noise,
       "Accuracy against white noise: the waveform A becomes (1 - a) A + a U[-1, 1], a = 0 to 0.5");
-  app.add_option("--plot", plot, "With --noise: also draw the curves to this SVG file")
-      ->needs(sweep);
+  app.add_option("--plot", plot, "With --noise or --stream: also draw the curves to this SVG file");
   app.add_option("--unknown", unknown,
                  "A folder of other words, WORD/recordings: how many are taken for a word")
       ->excludes(sweep);
@@ -112,7 +89,10 @@ int main(int argc, char** argv) {
                  "Also write each sample's recording, class and predicted class to this JSON file")
       ->excludes(sweep);
   app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
+  apps::StreamCommand streams;
+  apps::AddStreamFlags(app, streams);
   return apps::RunProgram(app, argc, argv, [&] {
+    CheckFlags(app);
     for (const std::string& output : {json, predictions, plot}) apps::RequireOutput(output);
     options.mode = ParseMode(mode);
     data.part = split == "auto"  ? apps::Part::kAuto
@@ -121,12 +101,17 @@ int main(int argc, char** argv) {
     data.split = split == "validation"  ? data::Split::kValidation
                  : split == "perturbed" ? data::Split::kPerturbed
                                         : data::Split::kTest;
+    if (!streams.streams.empty()) {
+      apps::RunStreamCommand(paths, streams, options, json, plot);
+      return 0;
+    }
     if (noise) {
-      SweepNoise(paths, data, options, json, plot);
+      apps::SweepNoise(paths, data, options, json, plot);
       return 0;
     }
     if (paths.size() > 1) {
-      Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --noise", paths.size());
+      Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed without --noise or --stream",
+           paths.size());
     }
     const packed::Model model = packed::ReadModel(paths[0]);
     options.choices = apps::TunedChoices(model, tuning);
@@ -139,7 +124,7 @@ int main(int argc, char** argv) {
     evaluation.open_set =
         apps::OpenSetOf(evaluation.class_names, evaluation.labels, evaluation.predictions,
                         evaluation.word_scores, others ? &*others : nullptr);
-    Remark(*dataset);
+    apps::RemarkOn(*dataset);
     if (others) Remark(*others);
     if (const std::string told = apps::MayHoldTrainingData(model, data); !told.empty()) {
       PrintRemark(stderr, "{}\n", Shown(told));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/support/detection_flags.h"
 #include "apps/support/hearing.h"
 #include "apps/support/microphone.h"
 #include "apps/support/program.h"
@@ -25,11 +26,10 @@ int main(int argc, char** argv) {
              "  arecord -q -t raw -f S16_LE -c 1 -r 16000 | bisparse-listen "
              "models/gsc_fast_int8.bisparse -\n");
   std::string model_path, pipe_format = "s16";
-  std::vector<std::string> files, thresholds;
+  std::vector<std::string> files;
   apps::HearingOptions options;
   apps::MicrophoneOptions microphone;
   apps::PipeFormat pipe;
-  double average_ms = 0, least_ms = 0, refractory_ms = 0, gate_db = 0;
   app.add_option("MODEL", model_path, "A .bisparse file with a front end")->required();
   app.add_option("FILE", files, "Recordings, or - for raw sound from stdin");
   app.add_option("--device", microphone.device,
@@ -49,17 +49,8 @@ int main(int argc, char** argv) {
                  "Frames of the front end from one window to the next")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  app.add_option(
-      "--threshold", thresholds,
-      "For all words, or WORD=X for one (again for others); else what the model file says");
-  const auto* average =
-      app.add_option("--average-ms", average_ms, "Probabilities are averaged over so much time");
-  const auto* least =
-      app.add_option("--least-ms", least_ms, "A word's average stays at its threshold so long");
-  const auto* refractory =
-      app.add_option("--refractory-ms", refractory_ms, "After a word none is heard for so long");
-  const auto* gate =
-      app.add_option("--gate-db", gate_db, "Quieter windows hold no word; -200: no gate");
+  apps::DetectionFlags detection;
+  apps::AddDetectionFlags(app, detection);
   app.add_flag("--json", options.json, "A line of JSON for each event, and one at the end");
   bool no_live = false;
   app.add_flag("--no-live", no_live, "No line of what is heard now on a terminal");
@@ -71,14 +62,7 @@ int main(int argc, char** argv) {
            files.empty() ? "nothing to listen to" : "FILE and --device exclude each other");
     }
     const Engine engine = Engine::Load(model_path);
-    options.detection = engine.detection();
-    if (average->count() > 0) options.detection.average_ms = average_ms;
-    if (least->count() > 0) options.detection.least_ms = least_ms;
-    if (refractory->count() > 0) options.detection.refractory_ms = refractory_ms;
-    if (gate->count() > 0) options.detection.gate_db = gate_db;
-    for (const std::string& threshold : thresholds) {
-      apps::SetThreshold(threshold, options.detection);
-    }
+    options.detection = apps::WithFlags(engine.detection(), detection);
     options.live = !no_live;
     apps::Hearing hearing(engine, options);
     pipe.floats = pipe_format == "f32";

@@ -8,7 +8,6 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -38,31 +37,6 @@ double CpuSeconds() {
 }
 
 }  // namespace
-
-void SetThreshold(const std::string& text, DetectionOptions& options) {
-  const size_t equals = text.rfind('=');
-  const char* const begin = text.c_str() + (equals == std::string::npos ? 0 : equals + 1);
-  const char* const end = text.c_str() + text.size();
-  double threshold = 0;
-  const auto [stop, fault] = std::from_chars(begin, end, threshold);
-  if (fault != std::errc() || stop != end || !(threshold >= 0 && threshold <= 1)) {
-    Fail(ErrorKind::kConfiguration, "--threshold", "'{}' is no number from 0 to 1, nor WORD=NUMBER",
-         text);
-  }
-  if (equals == std::string::npos) {
-    options.threshold = threshold;
-    options.words.clear();
-    return;
-  }
-  const std::string word = text.substr(0, equals);
-  for (WordThreshold& known : options.words) {
-    if (known.word == word) {
-      known.threshold = threshold;
-      return;
-    }
-  }
-  options.words.push_back({word, threshold});
-}
 
 Hearing::Hearing(const Engine& engine, const HearingOptions& options)
     : engine_(engine),

@@ -26,9 +26,6 @@ struct HearingOptions {
   bool live = true;   ///< a line of what is heard now, where stderr is a terminal
 };
 
-/// "0.7" for all words, "up=0.7" for one. Throws Error (kConfiguration).
-void SetThreshold(const std::string& text, DetectionOptions& options);
-
 /// What a device recorded and this program did not get.
 struct SoundLoss {
   int64_t overruns = 0;

@@ -27,6 +27,8 @@ std::string Script(const std::vector<Panel>& panels) {
   for (const Panel& panel : panels) {
     script += fmt::format("set title {}\nset xlabel {}\nset ylabel {}\n", Quoted(panel.title),
                           Quoted(panel.x_label), Quoted(panel.y_label));
+    script +=
+        panel.x_max > 0 ? fmt::format("set xrange [0:{}]\n", panel.x_max) : "set xrange [*:*]\n";
     std::string lines;
     for (size_t i = 0; i < panel.series.size(); ++i) {
       if (panel.series[i].points.empty()) continue;

@@ -17,6 +17,7 @@ struct Series {
 struct Panel {
   std::string title, x_label, y_label;
   std::vector<Series> series;  ///< colours by their order; one without points is left out
+  double x_max = 0;            ///< what lies beyond is not drawn; 0: all is
 };
 
 /// The panels below each other. Throws Error: kConfiguration where gnuplot is not installed, kData

@@ -138,8 +138,8 @@ class Drawer {
       walks_.emplace_back(groups[g].sources.size(), seed, purpose, g + 2);
   }
 
-  /// At most `most` samples; of a longer recording a random part, or nothing without `cut`. A group of which nothing can be
-  /// used is passed over, unless each is needed. Throws Error (kData) where nothing can be read.
+  /// At most `most` samples; of a longer recording a random part, or nothing without `cut`. A group of which nothing
+  /// can be used is passed over, unless each is needed. Throws Error (kData) where nothing can be read.
   Piece Draw(int64_t most, bool cut = true) {
     size_t group = 0;
     for (size_t tried = 0; tried < groups_.size(); ++tried) {
@@ -201,7 +201,8 @@ class Drawer {
 };
 
 struct Scene {
-  int64_t begin = 0, level_tenths = 0;
+  int64_t begin = 0, end = 0, level_tenths = 0;
+  std::string noise;
 };
 
 class Composer {
@@ -225,6 +226,11 @@ class Composer {
     pcm_.assign(static_cast<size_t>(length_), 0);
     const std::vector<Scene> scenes = MakeScenes(stream);
     std::vector<Label> labels;
+    for (const Scene& scene : scenes) {
+      if (scene.noise.empty()) continue;
+      labels.push_back({static_cast<double>(scene.begin) / kStreamRateHz,
+                        static_cast<double>(scene.end) / kStreamRateHz, "_noise_ " + scene.noise});
+    }
     for (const Piece& piece : pieces) {
       Mix(piece, scenes);
       const auto seconds = [&](int64_t samples) {
@@ -233,6 +239,8 @@ class Composer {
       labels.push_back({seconds(piece.loudness.begin), seconds(piece.loudness.end), piece.label});
       if (config_.progress) config_.progress(++done_, total_);
     }
+    std::stable_sort(labels.begin(), labels.end(),
+                     [](const Label& a, const Label& b) { return a.begin_s < b.begin_s; });
     const std::string name =
         (fs::path(config_.out) / fmt::format("stream_{:03}.", stream + 1)).string();
     WriteRecording(name + (config_.flac ? "flac" : "wav"), pcm_, kStreamRateHz);
@@ -307,22 +315,24 @@ class Composer {
     for (int64_t at = 0; at < length_;) {
       const int64_t end =
           std::min(length_, at + kLeastScene + static_cast<int64_t>(random.Below(kLeastScene)));
-      scenes.push_back({at, DrawDb(random, config_.level_db_min, config_.level_db_max)});
+      Scene& scene = scenes.emplace_back(Scene{.begin = at, .end = end});
+      scene.level_tenths = DrawDb(random, config_.level_db_min, config_.level_db_max);
       const int64_t snr_tenths = DrawDb(random, config_.snr_db_min, config_.snr_db_max);
-      if (noise_) AddNoise(at, end, scenes.back().level_tenths - snr_tenths);
+      if (noise_) AddNoise(scene, scene.level_tenths - snr_tenths);
       at = end;
     }
     return scenes;
   }
 
   /// Recordings of one kind, each fading into the next.
-  void AddNoise(int64_t begin, int64_t end, int64_t level_tenths) {
+  void AddNoise(Scene& scene, int64_t level_tenths) {
     const size_t kind = noise_->NextGroup();
-    for (int64_t at = begin; at < end;) {
+    scene.noise = material_.noise[kind].name;
+    for (int64_t at = scene.begin; at < scene.end;) {
       std::optional<Piece> piece = noise_->DrawFrom(kind, kMostNoise);
       if (!piece) piece = noise_->Draw(kMostNoise);
       piece->at = std::max<int64_t>(0, at - kNoiseFade);
-      piece->length = std::min(piece->length, end - piece->at);
+      piece->length = std::min(piece->length, scene.end - piece->at);
       Add(*piece, level_tenths, kNoiseFade);
       // One that is shorter than its fades moves on all the same.
       at = std::max(at + kFrame, piece->at + piece->length);

@@ -2,20 +2,21 @@
 // Long recordings to measure a keyword spotter on, with a label file beside each.
 //
 //   OUT/stream_001.wav     16 kHz, mono, 16 bit (or .flac)
-//   OUT/stream_001.txt     labels.h: GO's begin and end; `_other_ WORD`, `_talk_ SPEAKER/NAME` for what else sounds
+//   OUT/stream_001.txt     labels.h: GO's begin and end; `_other_ WORD`, `_talk_ SPEAKER/NAME`, `_noise_ KIND` for the rest
 //   OUT/recipe.txt         how it was made; written last
 //
-// A stream is a row of scenes, 20 to 40 s each. A scene has a kind of noise, a level of speech L and a signal-to-noise ratio R, both
-// drawn evenly. Its noise has the level L − R. Words, other words and talk follow each other in random order, pauses of random
-// length between them, each at level L. They never overlap. Beneath lies the hiss of a quiet microphone, −77 dB.
+// A stream is a row of scenes, 20 to 40 s each. A scene has a kind of noise, a level of speech L and a signal-to-noise
+// ratio R, both drawn evenly. Its noise has the level L − R. Words, other words and talk follow each other in random
+// order, pauses of random length between them, each at level L. They never overlap. Beneath lies the hiss of a quiet
+// microphone, −77 dB.
 //
 //   level(x) = 10 log10(mean of x² over the 10 ms frames that are less than 30 dB below the loudest), dB of full scale
 //   a word's begin and end: the loudest frame, and what is near it (150 ms) and clear of the clip's own noise; compose.cc
 //
-// Words and other words are drawn evenly over words, recordings without replacement until all were used. Everything follows
-// from the seed and the recordings' samples; all arithmetic is in whole numbers, or in products of doubles. So the same seed
-// gives the same bytes on every machine where recordings are WAV or FLAC at 16 kHz. Of other formats and rates, decoders
-// and resamplers may round differently elsewhere. FLAC's bytes are libFLAC's; its samples are the same.
+// Words and other words are drawn evenly over words, recordings without replacement until all were used. Everything
+// follows from the seed and the recordings' samples; all arithmetic is in whole numbers, or in products of doubles. So
+// the same seed gives the same bytes on every machine where recordings are WAV or FLAC at 16 kHz. Of other formats and
+// rates, decoders and resamplers may round differently elsewhere. FLAC's bytes are libFLAC's; its samples are the same.
 // Read first: material.h (what is in which split). Tested in: compose_test.cc.
 #ifndef BISPARSE_DATA_COMPOSE_COMPOSE_H_
 #define BISPARSE_DATA_COMPOSE_COMPOSE_H_
@@ -65,7 +66,8 @@ struct ComposeResult {
   std::vector<std::string> warnings;
 };
 
-/// Throws Error: kConfiguration for numbers out of range and for more sound than the time holds, kData for folders and files.
+/// Throws Error: kConfiguration for numbers out of range and for more sound than the time holds, kData for folders and
+/// files.
 ComposeResult ComposeStreams(const ComposeConfig& config);
 
 /// "training", "validation" or "test".

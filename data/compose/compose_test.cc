@@ -171,6 +171,10 @@ TEST_F(Compose, NoiseLiesUnderItAllAtTheRatioAsked) {
   double at = 0;
   int pauses = 0;
   for (const Label& label : labels) {
+    if (label.text.starts_with("_noise_ ")) {
+      EXPECT_TRUE(label.text == "_noise_ hum" || label.text == "_noise_ tap") << label.text;
+      continue;
+    }
     if (label.begin_s - at > 0.5) {
       const auto first = static_cast<size_t>(at * 16000) + 1600,
                  last = static_cast<size_t>(label.begin_s * 16000) - 1600;

@@ -22,9 +22,10 @@ struct Label {
 /// "talk.txt" of "talk.wav".
 std::string LabelsPathOf(const std::string& recording);
 
-/// Sorted by begin, then end; lines may stand in any order, with LF or CRLF. Empty lines and Audacity's lines of frequencies
-/// (they begin with a backslash) are passed over; decimal commas are read. Throws Error (kData) naming the line where a
-/// number is none, is negative or above 10^7, where the end is before the begin, or where a text is missing.
+/// Sorted by begin, then end; lines may stand in any order, with LF or CRLF. Empty lines and Audacity's lines of
+/// frequencies (they begin with a backslash) are passed over; decimal commas are read. Throws Error (kData) naming the
+/// line where a number is none, is negative or above 10^7, where the end is before the begin, or where a text is
+/// missing.
 std::vector<Label> ReadLabels(const std::string& path);
 
 /// A line for each label; times in microseconds' precision.

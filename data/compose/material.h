@@ -8,9 +8,9 @@
 //           In a folder called _background_noise_ each recording is cut as in training: 80 %, 10 %, 10 % of its length
 //   talk    ROOT/SPEAKER/…/FILE: by the speaker, a hash of the folder's name
 //
-// Of 20 sources and more a hash below 20 % is validation, below 40 % test. Of fewer, the fifth with the smallest hashes is validation
-// (at least one), the next test. Kinds of folders that are taken whole are in whatever split is asked for.
-// Talk whose transcript holds a word is passed over. Read first: compose.h. Tested in: material_test.cc.
+// Of 20 sources and more a hash below 20 % is validation, below 40 % test. Of fewer, the fifth with the smallest hashes
+// is validation (at least one), the next test. Kinds of folders that are taken whole are in whatever split is asked
+// for. Talk whose transcript holds a word is passed over. Read first: compose.h. Tested in: material_test.cc.
 #ifndef BISPARSE_DATA_COMPOSE_MATERIAL_H_
 #define BISPARSE_DATA_COMPOSE_MATERIAL_H_
 
@@ -47,8 +47,8 @@ Material FindMaterial(const ComposeConfig& config);
 
 /// "1-17367" of "rain/1-17367-A.opus".
 std::string NoiseSourceOf(const std::string& path);
-/// Whether a transcript holds one of the words: whole words in any letter case, an 's after them or not. A word "hey_robin" is
-/// two that follow each other.
+/// Whether a transcript holds one of the words: whole words in any letter case, an 's after them or not. A word
+/// "hey_robin" is two that follow each other.
 bool HoldsWord(const std::string& transcript, const std::vector<std::string>& words);
 
 }  // namespace bisparse::data

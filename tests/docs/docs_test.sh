@@ -37,9 +37,11 @@ while read -r program arguments; do
   name=${name/#peer-/peers/}
   source=apps/${name//-/_}.cc
   [[ -f $source ]] || { fault "'$program' is named, but there is no $source"; continue; }
+  # Flags that programs share, or that make a part of one, are in what it includes.
+  mapfile -t support < <(grep -oE 'apps/support/[a-z_]+\.h' "$source" | sed 's/h$/cc/')
   for flag in $(grep -oE -- '(^| )--[a-z][a-z-]*' <<<"$arguments"); do
     ((++flags))
-    [[ $flag == --help || $flag == --version ]] || grep -qE -- "[\",]$flag\"" "$source" ||
+    [[ $flag == --help || $flag == --version ]] || grep -qsE -- "[\",]$flag\"" "$source" "${support[@]}" ||
       fault "'$program $arguments' is named, but $source has no flag $flag"
   done
 done < <(grep -ohE 'bisparse-[a-z]+(-[a-z0-9]+)?( [^`|;]*)?' "${documents[@]}" ./*.sh tools/*.sh apps/*.cc)

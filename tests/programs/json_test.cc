@@ -59,6 +59,14 @@ TEST_F(JsonPage, HasWhatEvaluateWrites) {
       "bisparse-evaluate", "unknown.bisparse --data open --unknown others --json a.json", "a.json");
   EXPECT_EQ(KeysIn({closed_set, open_set}), KeysOnPage("bisparse-evaluate --json"));
   EXPECT_EQ(KeysIn({predictions}), KeysOnPage("bisparse-evaluate --predictions"));
+  WriteTone("stream.wav", 300);
+  WriteText("stream.txt", "0.05\t0.2\tyes\n");
+  EXPECT_EQ(KeysIn({Read("bisparse-evaluate",
+                         "model.bisparse --stream stream.wav --threshold 0 --threshold no=0 "
+                         "--refractory-ms 0 --json "
+                         "a.json",
+                         "a.json")}),
+            KeysOnPage("bisparse-evaluate --stream --json"));
   EXPECT_EQ(KeysIn({Read("bisparse-evaluate", "model.bisparse --data test --noise --json a.json",
                          "a.json")}),
             KeysOnPage("bisparse-evaluate --noise --json"));
