@@ -17,7 +17,7 @@ packages=(
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev # model file
   libsndfile1-dev libsamplerate0-dev nettle-dev libpng-dev libjpeg-dev # data
-  espeak-ng                                             # synthesised recordings, run as a program
+  espeak-ng flite wamerican-small                       # synthesised recordings: programs that are run, and a word list
   gnuplot-nox                                           # plots, run as a program
   graphviz                                              # drawings of networks, run as a program
 )

@@ -29,7 +29,7 @@ void DecodeClip(const FrontEnd& front_end, Clip& to) {
   to.silent = std::all_of(pcm.begin(), pcm.end(), [](int16_t x) { return x >= -1 && x <= 1; });
   const int64_t clip = front_end.clip_samples;
   int64_t begin = 0, end = to.length;
-  if (to.length > 2 * clip + 1) {
+  if (!to.whole && to.length > 2 * clip + 1) {
     // An even number is cut away, so that the front end's own cut of the rest lands where that of
     // the whole would.
     const int64_t kept = 2 * clip + (to.length & 1);
@@ -41,8 +41,8 @@ void DecodeClip(const FrontEnd& front_end, Clip& to) {
 
 }  // namespace
 
-ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& front_end, bool strict,
-                      const OpenOptions& options) {
+ClipStore DecodeClips(const std::vector<std::string>& paths, const std::vector<bool>& whole,
+                      const FrontEnd& front_end, bool strict, const OpenOptions& options) {
   const int64_t count = std::ssize(paths);
   ClipStore store;
   store.clips.resize(count);
@@ -69,6 +69,7 @@ ClipStore DecodeClips(const std::vector<std::string>& paths, const FrontEnd& fro
       const int64_t index = next++;
       if (index >= count) break;
       store.clips[index].path = paths[index];
+      store.clips[index].whole = whole[static_cast<size_t>(index)];
       try {
         DecodeClip(front_end, store.clips[index]);
       } catch (const Error& error) {

@@ -34,6 +34,12 @@ enum class ExtraAmount : uint8_t {
               ///< rule)
 };
 
+/// Which clip a slot of `_unknown_` takes in training.
+enum class UnknownDraw : uint8_t {
+  kClips,  ///< each as often: frequent words have most slots
+  kWords,  ///< folders (`root`, `other_roots`) take turns, in each folder its words, of each word its clips
+};
+
 struct ExtraClassConfig {
   ExtraAmount amount = ExtraAmount::kBalanced;
   double fraction = 0.1;  ///< with kFraction only; (0, 10]
@@ -58,6 +64,13 @@ struct SpeechCommandsConfig {
   /// Empty: every word folder of `root`, sorted by name (there is no _unknown_ then).
   std::vector<std::string> words;
   ExtraClassConfig unknown;  ///< every other word; in training another part of them each epoch
+  UnknownDraw unknown_draw = UnknownDraw::kClips;
+  /// Further folders for training, WORD/…: recordings of listed words and of others. Speakers that `root`'s rule holds
+  /// out stay out of training: by the folder's list files, else by names with "_nohash_".
+  std::vector<std::string> other_roots;
+  /// Other words that training never hears, in whichever folder they are: the split kHeldOut. Of a folder with
+  /// validation_list.txt the recordings in that list, of others all but those of testing.
+  std::vector<std::string> held_out_words;
   ExtraClassConfig
       silence;  ///< cut from _background_noise_ at a random gain; one in ten is all zeros
   SpeakerSource speakers = SpeakerSource::kAuto;
@@ -134,6 +147,11 @@ struct AugmentConfig {
   int32_t time_mask_frames = 6;         ///< width of each, uniform in [0, this]
   int32_t frequency_masks = 1;          ///< masks over mel bands in each clip
   int32_t frequency_mask_bands = 4;     ///< width of each, uniform in [0, this]
+  double trim_probability =
+      0.0;  ///< of silence around the word, as recordings have that were cut (splice.h)
+  // Of a slot of _unknown_:
+  double reversed_probability = 0.0;  ///< of a listed word, backwards
+  double spliced_probability = 0.0;   ///< of half a listed word and half of another word
 };
 
 /// A key of `data.augment` in the YAML: its value's place, what is allowed, what it means. The configuration's schema
@@ -178,6 +196,12 @@ inline constexpr AugmentKey<double> kAugmentReals[] = {
      "Highest lower edge; from 50 on."},
     {"band_high_hz_min", &AugmentConfig::band_high_hz_min, limits::kBandHz,
      "Lowest upper edge; up to half the sample rate."},
+    {"trim_probability", &AugmentConfig::trim_probability, limits::kProbability,
+     "Probability of digital silence around the word, as in recordings that were cut."},
+    {"reversed_probability", &AugmentConfig::reversed_probability, limits::kProbability,
+     "Part of the clips of `_unknown_` that are listed words, backwards."},
+    {"spliced_probability", &AugmentConfig::spliced_probability, limits::kProbability,
+     "Part of them that are half a listed word and half of another word."},
 };
 inline constexpr AugmentKey<int32_t> kAugmentCounts[] = {
     {"time_masks", &AugmentConfig::time_masks, limits::kMasks, "Masks over frames in each clip."},

@@ -37,6 +37,18 @@ void CheckSpeech(const SpeechCommandsConfig& config, Faults& faults) {
       faults.Add(fmt::format("words lists '{}' twice", word));
     }
   }
+  for (const std::string& word : config.held_out_words) {
+    if (seen.contains(word)) {
+      faults.Add(fmt::format("held_out_words lists '{}', which is one of data.words", word));
+    }
+  }
+  const bool others = !config.other_roots.empty() || !config.held_out_words.empty();
+  if (others && (config.words.empty() || config.unknown.amount == ExtraAmount::kNone)) {
+    faults.Add(fmt::format(
+        "{} lists words that are no class, and there is no class _unknown_ (hint: data.words, and "
+        "unknown: balanced)",
+        config.other_roots.empty() ? "held_out_words" : "other_paths"));
+  }
   const auto check_extra = [&](const char* key, const ExtraClassConfig& extra) {
     if (extra.amount == ExtraAmount::kFraction &&
         !(extra.fraction > 0 && extra.fraction <= limits::kLargestExtra)) {
@@ -96,6 +108,11 @@ void CheckAugment(const AugmentConfig& config, Faults& faults) {
   for (const AugmentKey<int32_t>& row : kAugmentCounts) {
     faults.Range("augment." + std::string(row.key), config.*row.value, row.limits);
   }
+  if (config.reversed_probability + config.spliced_probability > 1) {
+    faults.Add(fmt::format(
+        "augment.reversed_probability = {} and spliced_probability = {} exceed 1 together",
+        config.reversed_probability, config.spliced_probability));
+  }
 }
 
 void CheckPixelAugment(const PixelAugmentConfig& config, Faults& faults) {
@@ -149,6 +166,8 @@ const char* SplitName(Split split) {
       return "test";
     case Split::kPerturbed:
       return "perturbed";
+    case Split::kHeldOut:
+      return "held_out";
   }
   return "?";
 }

@@ -23,9 +23,10 @@ namespace bisparse::data {
 
 /// kPerturbed: copies of the validation clips, as other rooms, voices and devices would have recorded
 /// them; the same for every run (DatasetConfig::perturbed_copies). Opened with kValidation.
-enum class Split : uint8_t { kTrain, kValidation, kTest, kPerturbed };
+/// kHeldOut: clips of SpeechCommandsConfig::held_out_words. Opened with kTrain.
+enum class Split : uint8_t { kTrain, kValidation, kTest, kPerturbed, kHeldOut };
 
-/// "train", "validation", "test" or "perturbed".
+/// "train", "validation", "test", "perturbed" or "held_out".
 const char* SplitName(Split split);
 
 /// A recording or picture that could not be read, and why.

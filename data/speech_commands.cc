@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <utility>
@@ -16,7 +17,9 @@
 #include "data/clip_store.h"
 #include "data/feature_cache.h"
 #include "data/sample_table.h"
+#include "data/speakers.h"
 #include "data/speech_commands_layout.h"
+#include "data/splice.h"
 #include "deploy/base/check.h"
 #include "deploy/base/random.h"
 #include "deploy/frontend/log_mel.h"
@@ -31,11 +34,21 @@ constexpr uint64_t kSampleStream = 0x73616d706c65, kPoolStream = 0x706f6f6c,
 constexpr uint64_t kFixedSeed = 1;
 constexpr int64_t kPoolPerSlot = 8;
 constexpr std::array kSplits = {Split::kTrain, Split::kValidation, Split::kTest};
+constexpr std::array kRead = {Split::kTrain, Split::kValidation, Split::kTest, Split::kHeldOut};
+constexpr double kTrimMsMin = 0, kTrimMsMax = 200;  // left around a word that is trimmed
+
+/// A recording of a word that is no class: the folder that it comes from (0: root, then the others), and its word.
+struct OtherWord {
+  std::string path;
+  size_t folder = 0;
+  std::string word;
+};
 
 /// The recordings of one split before decoding.
 struct SplitPaths {
   std::vector<std::pair<std::string, int32_t>> words;  // path, label
-  std::vector<std::string> unknown, silence;
+  std::vector<OtherWord> unknown;
+  std::vector<std::string> silence;
   int64_t size() const { return std::ssize(words) + std::ssize(unknown) + std::ssize(silence); }
 };
 
@@ -45,6 +58,8 @@ struct SplitSamples {
   };
   std::vector<Word> words;
   std::vector<int32_t> unknown_pool, silence_clips;  // clips
+  /// With UnknownDraw::kWords, of kTrain: unknown_pool by folder and word.
+  std::vector<std::vector<std::vector<int32_t>>> unknown_fwc;
   int64_t unknown_slots = 0, silence_slots = 0;
   NoiseBank noise;
   int64_t size() const { return std::ssize(words) + unknown_slots + silence_slots; }
@@ -62,7 +77,7 @@ int64_t SlotCount(const ExtraClassConfig& extra, int64_t word_clips, int64_t wor
   return 0;
 }
 
-void Shuffle(std::vector<std::string>& paths, uint64_t stream) {
+void Shuffle(std::vector<OtherWord>& paths, uint64_t stream) {
   CounterRandom random(kFixedSeed, {kPoolStream, stream});
   for (int64_t i = std::ssize(paths) - 1; i > 0; --i) {
     std::swap(paths[i], paths[IndexBelow(random, i + 1)]);
@@ -79,6 +94,7 @@ class SpeechCommands : public Dataset {
         log_mel_(front_end) {
     std::map<Split, SplitPaths> paths;
     for (Split split : kSplits) paths[split];
+    paths[Split::kHeldOut];
     const bool own_test = config_.test_root.empty();
     const bool from_root = options.train || options.validation || (options.test && own_test);
     std::optional<WordFolders> root, test;
@@ -90,8 +106,13 @@ class SpeechCommands : public Dataset {
     }
     if (options.test && !own_test) test = ScanWordFolders(config_.test_root);
     NameClasses(root ? *root : *test);
-    if (root) AddArchive(*root, paths);
+    std::vector<WordFolders> others;
+    if (options.train) {
+      for (const std::string& other : config_.other_roots) others.push_back(ScanWordFolders(other));
+    }
+    if (root) AddArchive(*root, others, paths);
     if (test) AddTestSet(*test, paths[Split::kTest]);
+    if (!options.train) paths[Split::kHeldOut] = {};
     for (Split split : kSplits) {
       if (Wanted(split, options)) continue;
       if (const int64_t count = paths[split].size(); count > 0) {
@@ -105,11 +126,13 @@ class SpeechCommands : public Dataset {
       if (*folders) CountFiles(**folders);
     }
     if (root && config_.silence.amount != ExtraAmount::kNone) {
-      AddSilenceSlots(*root, config.strict, options, own_test);
+      LoadBackground(*root, others, config.strict);
+      AddSilenceSlots(options, own_test);
     } else if (root && (perturbed_copies_ > 0 || (options.train && augment_.enabled &&
                                                   augment_.background_probability > 0))) {
-      LoadBackground(*root, config.strict);
+      LoadBackground(*root, others, config.strict);
     }
+    Cache(Split::kHeldOut).Resize(size(Split::kHeldOut), shape().elements());
     for (Split split : kSplits) {
       if (split != Split::kTrain) Cache(split).Resize(size(split), shape().elements());
       if (!Wanted(split, options)) continue;
@@ -181,15 +204,17 @@ class SpeechCommands : public Dataset {
  private:
   /// Perturbed samples are the validation samples, copy after copy.
   const SplitSamples& Samples(Split split) const {
-    return samples_[static_cast<size_t>(split == Split::kPerturbed ? Split::kValidation : split)];
+    return samples_[split == Split::kPerturbed ? static_cast<size_t>(Split::kValidation)
+                    : split == Split::kHeldOut ? kSplits.size()
+                                               : static_cast<size_t>(split)];
   }
   SplitSamples& Samples(Split split) {
     return const_cast<SplitSamples&>(std::as_const(*this).Samples(split));
   }
   static bool Wanted(Split split, const OpenOptions& options) {
-    return split == Split::kTrain        ? options.train
-           : split == Split::kValidation ? options.validation
-                                         : options.test;
+    return split == Split::kTrain || split == Split::kHeldOut ? options.train
+           : split == Split::kValidation                      ? options.validation
+                                                              : options.test;
   }
   FeatureCache& Cache(Split split) const { return caches_[static_cast<size_t>(split)]; }
 
@@ -211,7 +236,8 @@ class SpeechCommands : public Dataset {
     silence_label_ = add_class(config_.silence, kSilenceClass);
   }
 
-  void AddArchive(const WordFolders& root, std::map<Split, SplitPaths>& paths) {
+  void AddArchive(const WordFolders& root, const std::vector<WordFolders>& others,
+                  std::map<Split, SplitPaths>& paths) {
     for (const std::string& word : config_.words) {
       if (root.words.count(word) != 0) continue;
       std::string known;
@@ -229,17 +255,25 @@ class SpeechCommands : public Dataset {
         other_words += std::ssize(clips);
         if (unknown_label_ < 0) continue;
       }
+      const bool held_out = HeldOut(word);
       for (const std::string& path : clips) {
-        SplitPaths& split = paths[rule.Of(path)];
-        if (label != labels_.end()) {
-          split.words.emplace_back(path, label->second);
+        const Split of = rule.Of(path);
+        if (held_out) {
+          AddHeldOut(root, {path, 0, word}, of, paths);
+        } else if (label != labels_.end()) {
+          paths[of].words.emplace_back(path, label->second);
         } else {
-          split.unknown.push_back(path);
+          paths[of].unknown.push_back({path, 0, word});
         }
       }
     }
+    other_words -= paths[Split::kHeldOut].size();
+    for (size_t i = 0; i < others.size(); ++i) AddOthers(others[i], i + 1, paths);
+    RequireHeldOut(paths[Split::kHeldOut], others);
     if (unknown_label_ >= 0) {
-      for (const std::string& path : root.unknown) paths[rule.Of(path)].unknown.push_back(path);
+      for (const std::string& path : root.unknown) {
+        paths[rule.Of(path)].unknown.push_back({path, 0, kUnknownClass});
+      }
       other_words += std::ssize(root.unknown);
     } else {
       LeftOut(root.root, kUnknownClass, std::ssize(root.unknown), "no such class");
@@ -252,8 +286,10 @@ class SpeechCommands : public Dataset {
       Shuffle(of_split.unknown, static_cast<uint64_t>(split));
       const int64_t slots = SlotCount(config_.unknown, std::ssize(of_split.words), word_count_);
       const int64_t pool = split == Split::kTrain ? slots * kPoolPerSlot : slots;
-      if (std::ssize(of_split.unknown) > pool) of_split.unknown.resize(pool);
-      taken += std::ssize(of_split.unknown);
+      const bool all = split == Split::kTrain && config_.unknown_draw == UnknownDraw::kWords;
+      if (!all && std::ssize(of_split.unknown) > pool) of_split.unknown.resize(pool);
+      taken += std::count_if(of_split.unknown.begin(), of_split.unknown.end(),
+                             [](const OtherWord& clip) { return clip.folder == 0; });
     }
     if (other_words > taken) {
       counts_.notes.push_back(
@@ -261,6 +297,70 @@ class SpeechCommands : public Dataset {
                       other_words - taken, other_words,
                       unknown_label_ < 0 ? "" : fmt::format(" ({} has its share)", kUnknownClass)));
     }
+  }
+
+  bool HeldOut(const std::string& word) const {
+    const std::vector<std::string>& words = config_.held_out_words;
+    return std::find(words.begin(), words.end(), word) != words.end();
+  }
+
+  void AddHeldOut(const WordFolders& folders, OtherWord clip, Split split,
+                  std::map<Split, SplitPaths>& paths) const {
+    if (split == Split::kValidation || (split == Split::kTrain && !folders.has_validation_list)) {
+      paths[Split::kHeldOut].unknown.push_back(std::move(clip));
+    }
+  }
+
+  /// One of config_.other_roots: what it has for training, and the words held out.
+  void AddOthers(const WordFolders& folders, size_t folder, std::map<Split, SplitPaths>& paths) {
+    SpeechCommandsConfig config = config_;
+    config.root = folders.root;
+    config.validation_percent = config.testing_percent = 0;
+    const SplitRule rule(config, folders);
+    warnings_.insert(warnings_.end(), rule.warnings().begin(), rule.warnings().end());
+    int64_t words = 0, unknown = 0, left_out = 0;
+    const auto add = [&](const std::string& word, const std::string& path) {
+      Split split = rule.Of(path);
+      if (!folders.has_validation_list && split == Split::kTrain &&
+          path.find("_nohash_") != std::string::npos) {
+        split = SplitOfSpeaker(path, config_.validation_percent, config_.testing_percent);
+      }
+      const auto label = labels_.find(word);
+      if (HeldOut(word)) {
+        AddHeldOut(folders, {path, folder, word}, split, paths);
+      } else if (split != Split::kTrain) {
+        ++left_out;
+      } else if (label != labels_.end()) {
+        paths[split].words.emplace_back(path, label->second);
+        ++words;
+      } else {
+        paths[split].unknown.push_back({path, folder, word});
+        ++unknown;
+      }
+    };
+    for (const auto& [word, clips] : folders.words) {
+      for (const std::string& path : clips) add(word, path);
+    }
+    for (const std::string& path : folders.unknown) add(kUnknownClass, path);
+    counts_.notes.push_back(fmt::format(
+        "{}: {} recordings of words and {} of other words for training{}", folders.root, words,
+        unknown,
+        left_out == 0 ? ""
+                      : fmt::format(", {} by speakers who are held out are left out", left_out)));
+  }
+
+  /// Throws Error (kData) for a word without a recording, which is misspelt.
+  void RequireHeldOut(const SplitPaths& held_out, const std::vector<WordFolders>& others) {
+    if (config_.held_out_words.empty() || (others.empty() && !config_.other_roots.empty())) return;
+    for (const std::string& word : config_.held_out_words) {
+      const auto is_word = [&](const OtherWord& clip) { return clip.word == word; };
+      if (std::any_of(held_out.unknown.begin(), held_out.unknown.end(), is_word)) continue;
+      Fail(ErrorKind::kData, "data.held_out_words",
+           "no recording of '{}' is left for validation in {}{}{}", word, config_.root,
+           config_.other_roots.empty() ? "" : ", ", fmt::join(config_.other_roots, ", "));
+    }
+    counts_.notes.push_back(fmt::format("held out: {} recordings of {} words", held_out.size(),
+                                        config_.held_out_words.size()));
   }
 
   /// Recordings of one of the special folders that have no use.
@@ -281,13 +381,14 @@ class SpeechCommands : public Dataset {
       if (const auto label = labels_.find(word); label != labels_.end()) {
         for (const std::string& path : clips) paths.words.emplace_back(path, label->second);
       } else if (unknown_label_ >= 0) {
-        paths.unknown.insert(paths.unknown.end(), clips.begin(), clips.end());
+        for (const std::string& path : clips) paths.unknown.push_back({path, 0, word});
       } else {
         leave_out(word, clips.size());
       }
     }
     if (unknown_label_ >= 0) {
-      paths.unknown.insert(paths.unknown.end(), test.unknown.begin(), test.unknown.end());
+      for (const std::string& path : test.unknown)
+        paths.unknown.push_back({path, 0, kUnknownClass});
     } else {
       leave_out(kUnknownClass, test.unknown.size());
     }
@@ -310,13 +411,20 @@ class SpeechCommands : public Dataset {
 
   void Decode(const std::map<Split, SplitPaths>& paths, bool strict, const OpenOptions& options) {
     std::vector<std::string> all;
-    for (Split split : kSplits) {
+    std::vector<bool> whole;
+    for (Split split : kRead) {
       const SplitPaths& of_split = paths.at(split);
       for (const auto& [path, label] : of_split.words) all.push_back(path);
-      all.insert(all.end(), of_split.unknown.begin(), of_split.unknown.end());
+      for (const OtherWord& clip : of_split.unknown) {
+        // Of talk, any window is another clip.
+        whole.resize(all.size());
+        whole.push_back(split == Split::kTrain && clip.folder > 0 && augment_.enabled);
+        all.push_back(clip.path);
+      }
       all.insert(all.end(), of_split.silence.begin(), of_split.silence.end());
     }
-    store_ = DecodeClips(all, log_mel_.front_end(), strict, options);
+    whole.resize(all.size());
+    store_ = DecodeClips(all, whole, log_mel_.front_end(), strict, options);
     skipped_ = store_.skipped;
     counts_.opened = std::ssize(all);
     int32_t clip = 0;
@@ -325,17 +433,30 @@ class SpeechCommands : public Dataset {
       Count(store_.clips[clip], count);
       ++clip;
     };
-    for (Split split : kSplits) {
+    std::vector<ClassCount> of_held_out;  // a note tells how many there are
+    for (Split split : kRead) {
       if (!Wanted(split, options)) continue;
       const SplitPaths& from = paths.at(split);
       SplitSamples& to = Samples(split);
-      auto& counts = counts_.of_split[static_cast<size_t>(split)];
+      auto& counts =
+          split == Split::kHeldOut ? of_held_out : counts_.of_split[static_cast<size_t>(split)];
       counts.resize(class_names_.size());
       for (const auto& [path, label] : from.words) {
         take(counts[label], [&, l = label](int32_t c) { to.words.push_back({c, l}); });
       }
-      for (size_t i = 0; i < from.unknown.size(); ++i) {
-        take(counts[unknown_label_], [&](int32_t c) { to.unknown_pool.push_back(c); });
+      std::map<std::pair<size_t, std::string>, std::vector<int32_t>> by_word;
+      for (const OtherWord& other : from.unknown) {
+        take(counts[unknown_label_], [&](int32_t c) {
+          to.unknown_pool.push_back(c);
+          by_word[{other.folder, other.word}].push_back(c);
+        });
+      }
+      if (split == Split::kTrain && config_.unknown_draw == UnknownDraw::kWords) {
+        size_t last = SIZE_MAX;
+        for (auto& [place, clips] : by_word) {
+          if (place.first != std::exchange(last, place.first)) to.unknown_fwc.emplace_back();
+          to.unknown_fwc.back().push_back(std::move(clips));
+        }
       }
       for (size_t i = 0; i < from.silence.size(); ++i) {
         take(counts[silence_label_], [&](int32_t c) { to.silence_clips.push_back(c); });
@@ -350,8 +471,13 @@ class SpeechCommands : public Dataset {
   }
 
   /// Each split's own part of every background recording, so that no cut is in two splits.
-  void LoadBackground(const WordFolders& root, bool strict) {
-    for (const std::string& path : root.background) {
+  void LoadBackground(const WordFolders& root, const std::vector<WordFolders>& others,
+                      bool strict) {
+    std::vector<std::string> paths = root.background;
+    for (const WordFolders& other : others) {
+      paths.insert(paths.end(), other.background.begin(), other.background.end());
+    }
+    for (const std::string& path : paths) {
       Audio audio;
       try {
         audio = ReadAudio(path, log_mel_.front_end().sample_rate_hz);
@@ -370,9 +496,7 @@ class SpeechCommands : public Dataset {
     }
   }
 
-  void AddSilenceSlots(const WordFolders& root, bool strict, const OpenOptions& options,
-                       bool own_test) {
-    LoadBackground(root, strict);
+  void AddSilenceSlots(const OpenOptions& options, bool own_test) {
     if (Samples(Split::kTrain).noise.empty() && !options.digital_silence) return;
     if (Samples(Split::kTrain).noise.empty()) {
       warnings_.push_back(config_.root + ": " + kBackgroundFolder +
@@ -428,7 +552,8 @@ class SpeechCommands : public Dataset {
     const Clip *loudest = nullptr, *first = nullptr;
     for (const Clip& clip : store_.clips) {
       if (clip.pcm.empty()) continue;
-      longer += clip.length - front_end.clip_samples > front_end.hop_samples ? 1 : 0;
+      if (!clip.whole)
+        longer += clip.length - front_end.clip_samples > front_end.hop_samples ? 1 : 0;
       loud += clip.peak > 1 ? 1 : 0;
       if (clip.peak > (loudest == nullptr ? 1 : loudest->peak)) loudest = &clip;
       cancelled += clip.only_channel > 0 ? 1 : 0;
@@ -467,6 +592,16 @@ class SpeechCommands : public Dataset {
     if (index < samples.unknown_slots) {
       const uint64_t pool = samples.unknown_pool.size();
       const uint64_t turn = split == Split::kTrain ? epoch : 0;
+      if (!samples.unknown_fwc.empty()) {
+        uint64_t place =
+            turn * static_cast<uint64_t>(samples.unknown_slots) + static_cast<uint64_t>(index);
+        const auto next = [&](const auto& list) -> decltype(auto) {
+          const uint64_t at = place % list.size();
+          place /= list.size();
+          return list[at];
+        };
+        return next(next(next(samples.unknown_fwc)));
+      }
       return samples.unknown_pool[(turn % pool * samples.unknown_slots + index) % pool];
     }
     index -= samples.unknown_slots;
@@ -483,7 +618,8 @@ class SpeechCommands : public Dataset {
     static thread_local std::vector<float> cut, waveform;
     const int32_t clip = ClipOf(split, index, epoch);
     if (clip < 0) CutSilence(split, index, random, cut);
-    const std::span<const float> source = clip < 0 ? cut : FloatsOf(store_.clips[clip].pcm);
+    std::span<const float> source = clip < 0 ? cut : FloatsOf(store_.clips[clip].pcm);
+    if (augmented && clip >= 0) source = AnotherSource(Label(split, index), source, random);
     const auto change = [&](const auto& how) {
       waveform.resize(front_end.clip_samples);
       how(front_end.sample_rate_hz, Samples(split).noise, source,
@@ -501,6 +637,49 @@ class SpeechCommands : public Dataset {
       log_mel_.Compute(source, features_hwc);
     }
     if (augmented) MaskFeatures(augment_, shape(), random, features_hwc);
+  }
+
+  /// What a training sample is made of: its recording (of a long one any part), trimmed, or in its place a listed word that is reversed or
+  /// spliced. Valid until the thread's next call.
+  std::span<const float> AnotherSource(int32_t label, std::span<const float> recording,
+                                       CounterRandom& random) const {
+    // Nothing is drawn for what is switched off: samples stay what they were.
+    const SplitSamples& samples = Samples(Split::kTrain);
+    const double reversed = augment_.reversed_probability, spliced = augment_.spliced_probability;
+    const int32_t rate = log_mel_.front_end().sample_rate_hz;
+    static thread_local std::vector<float> first, source;
+    const int64_t clip = log_mel_.front_end().clip_samples;
+    if (std::ssize(recording) > 2 * clip + 1) {
+      recording = recording.subspan(
+          static_cast<size_t>(IndexBelow(random, std::ssize(recording) - 2 * clip + 1)),
+          static_cast<size_t>(2 * clip));
+    }
+    source.assign(recording.begin(), recording.end());
+    if (label == unknown_label_ && reversed + spliced > 0 && !samples.words.empty()) {
+      const double chance = random.Uniform();
+      const auto& word = samples.words[IndexBelow(random, std::ssize(samples.words))];
+      const std::vector<int16_t>& pcm = store_.clips[word.clip].pcm;
+      if (chance < reversed) {
+        const std::span<const float> forwards = FloatsOf(pcm);
+        source.assign(forwards.rbegin(), forwards.rend());
+      } else if (chance < reversed + spliced) {
+        const std::span<const float> of_word = FloatsOf(pcm);
+        const bool word_first = random.Uniform() < 0.5;
+        if (word_first) {
+          first.assign(of_word.begin(), of_word.end());
+        } else {
+          first = source;
+          source.assign(of_word.begin(), of_word.end());
+        }
+        static thread_local std::vector<float> both;
+        Splice(random, rate, first, source, both);
+        std::swap(source, both);
+      }
+    }
+    if (augment_.trim_probability > 0 && random.Uniform() < augment_.trim_probability) {
+      Trim(rate, UniformIn(random, kTrimMsMin, kTrimMsMax), source);
+    }
+    return source;
   }
 
   /// A piece of the background at a random gain; every tenth is digital silence.
@@ -523,8 +702,8 @@ class SpeechCommands : public Dataset {
   std::map<std::string, int32_t> labels_;
   int32_t unknown_label_ = -1, silence_label_ = -1;
   ClipStore store_;
-  std::array<SplitSamples, 3> samples_;
-  mutable std::array<FeatureCache, 4> caches_;
+  std::array<SplitSamples, 4> samples_;  // of kSplits, then held out
+  mutable std::array<FeatureCache, 5> caches_;
 };
 
 }  // namespace

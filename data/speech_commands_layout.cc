@@ -152,6 +152,7 @@ WordFolders ScanWordFolders(const std::string& root) {
     for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
       ScanEntry(entry, folders, loose);
     }
+    folders.has_validation_list = fs::exists(fs::path(root) / kValidationList);
   } catch (const fs::filesystem_error& error) {
     Fail(ErrorKind::kData, root, "cannot be scanned: {}", error.what());
   }

@@ -41,7 +41,8 @@ struct WordFolders {
   std::vector<std::string> unknown, silence;              ///< _unknown_/, _silence_/
   std::map<std::string, PassedOver> passed_over;          ///< by folder, where there are any
   std::vector<std::string> warnings;                      ///< one sentence each
-  int64_t recordings() const;                             ///< all but the background
+  bool has_validation_list = false;
+  int64_t recordings() const;  ///< all but the background
 };
 
 /// Throws Error (kData) where `root` is not a folder, holds no recordings, or has a folder for each

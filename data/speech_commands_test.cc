@@ -28,6 +28,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 FrontEnd SmallFrontEnd() {
   FrontEnd f;
@@ -476,6 +477,150 @@ TEST(SpeechCommands, LoaderGivesTheSameBytesForAnyNumberOfWorkers) {
     EXPECT_EQ(passes[0], passes[1]);
     EXPECT_EQ(passes[0], passes[2]);
   }
+}
+
+/// Folders of other words beside the archive: `more` has "yes" and three other words, `listed` a validation list.
+DatasetConfig WithOthers(const std::string& name) {
+  const std::string root = MakeArchive(name), more = root + "_more", listed = root + "_listed";
+  fs::remove_all(more);
+  fs::remove_all(listed);
+  int hz = 210;
+  for (int i = 0; i < 6; ++i) {
+    const std::string file = "/" + std::to_string(i) + ".wav";
+    WriteTone(more + "/yes" + file, hz += 9);
+    WriteTone(more + "/tree" + file, hz += 9);
+    WriteTone(more + "/near" + file, hz += 9);
+  }
+  WriteTone(more + "/house/only.wav", 333);
+  for (int i = 0; i < 4; ++i) {
+    WriteTone(listed + "/far/" + std::to_string(i) + ".wav", hz += 9);
+    WriteTone(listed + "/tree/" + std::to_string(i) + ".wav", hz += 9);
+  }
+  std::ofstream(listed + "/validation_list.txt") << "far/0.wav\ntree/0.wav\n";
+  DatasetConfig config = Config(root);
+  config.speech_commands.other_roots = {more, listed};
+  config.speech_commands.held_out_words = {"near", "far"};
+  config.speech_commands.unknown_draw = UnknownDraw::kWords;
+  return config;
+}
+
+/// "more/tree" for each place that training's slots of _unknown_ come from.
+std::map<std::string, int64_t> PlacesOfUnknown(const Dataset& dataset, int64_t epochs) {
+  std::map<std::string, int64_t> places;
+  for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+    for (int64_t i = 0; i < dataset.size(Split::kTrain); ++i) {
+      if (dataset.class_names()[dataset.Label(Split::kTrain, i)] != "_unknown_") continue;
+      const fs::path path = dataset.Describe(Split::kTrain, i, epoch);
+      const std::string folder = path.parent_path().parent_path().filename();
+      ++places[folder.substr(folder.rfind('_') + 1) + "/" + path.parent_path().filename().string()];
+    }
+  }
+  return places;
+}
+
+TEST(SpeechCommands, OtherFoldersGiveTrainingWordsAndOtherWords) {
+  const DatasetConfig config = WithOthers("others");
+  const auto dataset = Open(config), alone = Open(Config(config.speech_commands.root));
+  EXPECT_EQ(Counts(*dataset, Split::kTrain)["yes"], Counts(*alone, Split::kTrain)["yes"] + 6);
+  EXPECT_EQ(Counts(*dataset, Split::kTrain)["no"], Counts(*alone, Split::kTrain)["no"]);
+  for (Split split : {Split::kValidation, Split::kTest}) {
+    EXPECT_EQ(dataset->Fingerprint(split), alone->Fingerprint(split));
+  }
+  // Folders take turns, in them words.
+  const auto places = PlacesOfUnknown(*dataset, 60);
+  const int64_t all = 60 * Counts(*dataset, Split::kTrain)["_unknown_"];
+  ASSERT_EQ(places.size(), 3u + 2u + 1u);
+  EXPECT_NEAR(places.at("more/tree"), all / 6, 1);
+  EXPECT_NEAR(places.at("more/house"), all / 6, 1);
+  EXPECT_NEAR(places.at("listed/tree"), all / 3, 1);
+  for (const char* word : {"cat", "dog", "bird"}) {
+    EXPECT_NEAR(places.at(std::string("others/") + word), all / 9, 1) << word;
+  }
+}
+
+TEST(SpeechCommands, WordsHeldOutAreHeardNowhereElse) {
+  DatasetConfig config = WithOthers("held_out");
+  config.speech_commands.held_out_words = {"near", "far", "dog"};
+  const auto dataset = Open(config);
+  std::map<std::string, int64_t> held_out;
+  for (int64_t i = 0; i < dataset->size(Split::kHeldOut); ++i) {
+    EXPECT_EQ(dataset->class_names()[dataset->Label(Split::kHeldOut, i)], "_unknown_");
+    ++held_out[fs::path(dataset->Describe(Split::kHeldOut, i, 0)).parent_path().filename()];
+  }
+  EXPECT_EQ(held_out["near"], 6);  // no list: all
+  EXPECT_EQ(held_out["far"], 1);   // that of the list
+  EXPECT_GT(held_out["dog"], 25);  // all but the test's
+  EXPECT_LT(held_out["dog"], 40);
+  EXPECT_EQ(held_out.size(), 3u);
+  for (const auto& [place, count] : PlacesOfUnknown(*dataset, 60)) {
+    EXPECT_THAT(place, AllOf(Not(HasSubstr("near")), Not(HasSubstr("far")), Not(HasSubstr("dog"))));
+  }
+  EXPECT_EQ(Features(*dataset, Split::kHeldOut, 0, 1), Features(*dataset, Split::kHeldOut, 0, 2));
+
+  config.speech_commands.held_out_words = {"nowhere"};
+  EXPECT_THROW(Open(config), Error);
+  config.speech_commands.held_out_words = {"yes"};
+  EXPECT_THROW(Open(config), Error);
+  // An evaluation needs none of these folders.
+  config.speech_commands.held_out_words = {"near"};
+  config.speech_commands.other_roots = {"/nowhere"};
+  EXPECT_GT(Open(config, {.train = false})->size(Split::kValidation), 0);
+}
+
+TEST(SpeechCommands, ReversedWordsAreUnknown) {
+  DatasetConfig config = Config(MakeArchive("reversed"));
+  config.augment = {.time_shift_ms = 0,
+                    .gain_db = 0,
+                    .speed_min = 1,
+                    .speed_max = 1,
+                    .background_probability = 0,
+                    .time_masks = 0,
+                    .frequency_masks = 0};
+  const auto plain = Open(config);
+  config.augment.reversed_probability = 1;
+  const auto reversed = Open(config);
+  // A tone is what it was, backwards too: of a listed word now, no longer of the slot's own.
+  const auto is = [&](int64_t i, const char* name) {
+    return plain->class_names()[plain->Label(Split::kTrain, i)] == name;
+  };
+  int64_t changed = 0;
+  for (int64_t i = 0; i < plain->size(Split::kTrain); ++i) {
+    const bool same =
+        Features(*plain, Split::kTrain, i, 3) == Features(*reversed, Split::kTrain, i, 3);
+    EXPECT_TRUE(same || is(i, "_unknown_")) << i;
+    changed += !same;
+  }
+  EXPECT_EQ(changed, Counts(*plain, Split::kTrain)["_unknown_"]);
+}
+
+TEST(SpeechCommands, AnyPartOfALongRecordingIsAClip) {
+  DatasetConfig config = WithOthers("long");
+  config.augment = {.time_shift_ms = 0,
+                    .gain_db = 0,
+                    .speed_min = 1,
+                    .speed_max = 1,
+                    .background_probability = 0,
+                    .time_masks = 0,
+                    .frequency_masks = 0};
+  const std::string talk = config.speech_commands.root + "_talk";
+  fs::remove_all(talk);
+  fs::create_directories(talk + "/talk");
+  std::vector<float> rising(8 * 1600);  // a tone that rises: each part sounds otherwise
+  for (size_t i = 0; i < rising.size(); ++i) {
+    const double t = static_cast<double>(i) / 8000;
+    rising[i] = static_cast<float>(0.3 * std::sin(2 * std::numbers::pi * (200 + 700 * t) * t));
+  }
+  WriteWav(talk + "/talk/long.wav", rising, 8000);
+  config.speech_commands.other_roots = {talk};
+  config.speech_commands.held_out_words = {};
+  const auto dataset = Open(config);
+  std::set<std::vector<float>> parts;
+  for (int64_t i = 0; i < dataset->size(Split::kTrain); ++i) {
+    if (dataset->Describe(Split::kTrain, i, 0).ends_with("long.wav")) {
+      parts.insert(Features(*dataset, Split::kTrain, i, 0));
+    }
+  }
+  EXPECT_GT(parts.size(), 10u);
 }
 
 }  // namespace

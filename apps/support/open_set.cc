@@ -82,20 +82,6 @@ nlohmann::ordered_json PointJson(const OpenSetPoint& point) {
 
 }  // namespace
 
-WordScore WordScoreOf(std::span<const float> logits, const std::vector<std::string>& names) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  WordScore best{.word = names.size(), .score = -1};
-  for (size_t c = 0; c < logits.size(); ++c) {
-    const double exponential = std::exp(static_cast<double>(logits[c]) - largest);
-    sum += exponential;
-    if (packed::IsNoWord(names[c]) || exponential <= best.score) continue;
-    best = {.word = c, .score = exponential};
-  }
-  best.score /= sum;
-  return best;
-}
-
 UnknownFolder ScoreUnknownFolder(const Engine& engine, const std::string& folder, bool strict) {
   const std::vector<std::string>& names = engine.class_names();
   if (engine.sample_rate_hz() == 0 || std::all_of(names.begin(), names.end(), packed::IsNoWord)) {

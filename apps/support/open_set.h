@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How well a model keeps other words away from its own.
 //
-//   score(clip) = max over words w of p_w,   p = softmax(logits);   its word is the w of the largest p_w
-//   found(t)    = clips of words whose word is right and whose score ≥ t  ÷  clips of words
-//   accepted(t) = clips of other words whose score ≥ t                    ÷  clips of other words
-//
-// `_unknown_` and `_silence_` are no words. Clips of `_silence_` are in neither. All clips count alike, whatever their word.
+// What is found and accepted: data/open_set.h. All clips count alike, whatever their word.
 // Tested in: tests/programs/open_set_test.cc.
 #ifndef BISPARSE_APPS_SUPPORT_OPEN_SET_H_
 #define BISPARSE_APPS_SUPPORT_OPEN_SET_H_
@@ -18,16 +14,12 @@
 #include <vector>
 
 #include "bisparse/engine.h"
+#include "data/open_set.h"
 
 namespace bisparse::apps {
 
-/// What a model takes a clip for, were it a word.
-struct WordScore {
-  size_t word = 0;   ///< index of the class
-  double score = 0;  ///< its probability
-};
-/// Of one clip's logits. `names` has at least one word.
-WordScore WordScoreOf(std::span<const float> logits, const std::vector<std::string>& names);
+using data::WordScore;
+using data::WordScoreOf;
 
 /// Clips of other words by word, none of which the model was taught as a word of its own.
 struct UnknownFolder {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes a small data set of spoken commands with the speech synthesiser espeak-ng, in the layout of Speech Commands.
-// So the whole path runs on any machine without a download. espeak-ng is GPL-3: it is run as a process, never linked.
+// Makes a data set of spoken commands or of a wake phrase with the speech synthesisers espeak-ng and flite, in the layout
+// of Speech Commands. So the whole path runs on any machine without a download. They are run as processes, never linked
+// (espeak-ng is GPL-3).
 //
-//   OUT/WORD/SPEAKER_nohash_N.wav                16 kHz, mono, 16 bit, one second; SPEAKER is eight hexadecimal digits
+//   OUT/WORD/SPEAKER_nohash_N.wav                16 kHz, mono, 16 bit, `seconds` long; SPEAKER is eight hexadecimal digits;
+//                                                WORD is a phrase with '_' between its words
 //   OUT/_background_noise_/*.wav                 white and pink noise, mains hum, ten seconds each
 //   OUT/validation_list.txt, testing_list.txt
 //
-// A speaker is an accent with a voice variant. Whole variants are held out: voices of the
+// A speaker of espeak-ng is an accent with a voice variant. One of flite is a voice at one of five lengths of the vocal
+// tract: it speaks slower by that factor, and is played faster. Whole variants and voices are held out: voices of the
 // validation and testing clips are never heard in training, in any accent. Everything follows from
 // the seed and the version of espeak-ng. Tested in: synthesise_test.cc.
 #ifndef BISPARSE_DATA_SYNTHESIS_SYNTHESISE_H_
@@ -20,6 +23,9 @@
 
 namespace bisparse::data {
 
+/// Whose voices speak.
+enum class Voices : uint8_t { kAll, kTraining, kValidation, kTesting };
+
 struct SynthesisConfig {
   std::string out;
   std::vector<std::string> words = {"yes",   "no", "up",  "down", "left",
@@ -27,6 +33,15 @@ struct SynthesisConfig {
   /// Other words, for the class _unknown_; each with clips_per_word / 5 clips.
   std::vector<std::string> unknown_words;
   int32_t clips_per_word = 220;
+  /// Further words for _unknown_, taken from this list (one a line): those that sound most like `words` (phonemes.h), and
+  /// any. Of phrases of several words, phrases.
+  std::string word_list;
+  int32_t near_misses = 0;           ///< for each of `words`
+  int32_t other_words = 0;           ///< in all
+  int32_t clips_per_other_word = 4;  ///< of each near miss and other word
+  bool espeak = true, flite = false;
+  Voices voices = Voices::kAll;
+  double seconds = 1.0;  ///< length of a clip
   uint64_t seed = 1;
   int jobs = 0;  ///< processes at a time; 0 = all cores
   ProgressFunction progress;

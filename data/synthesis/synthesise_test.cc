@@ -103,5 +103,54 @@ TEST(Synthesise, RefusesWordsThatAreNotWords) {
   EXPECT_THROW(Synthesise(config), Error);
 }
 
+bool HasFlite() { return std::system("flite --version >/dev/null 2>&1") == 0; }
+
+TEST(Synthesise, APhraseIsSpokenBesideWhatSoundsLikeIt) {
+  if (!HasEspeak()) GTEST_SKIP() << "espeak-ng is not installed";
+  SynthesisConfig config = SmallConfig("phrase");
+  const std::string list = config.out + ".txt";
+  WriteFileAtomically(list, std::string_view("say\nhay\nrabbit\nrobin\nwater\ngarden\n"));
+  config.words = {"hey robin"};
+  config.unknown_words = {};
+  config.clips_per_word = 8;
+  config.word_list = list;
+  config.near_misses = 4;
+  config.other_words = 2;
+  config.clips_per_other_word = 2;
+  config.flite = HasFlite();
+  config.voices = Voices::kTraining;
+  config.seconds = 1.5;
+  const SynthesisResult made = Synthesise(config);
+  EXPECT_EQ(made.clips + made.skipped, 8 + 4 * 2 + 2 * 2);
+  int64_t clips = 0;
+  for (const auto& entry : fs::directory_iterator(config.out + "/hey_robin")) {
+    EXPECT_EQ(ReadAudio(entry.path().string(), 0).samples.size(), 24000u);
+    ++clips;
+  }
+  EXPECT_GE(clips, 7);
+  EXPECT_TRUE(fs::exists(config.out + "/hey"));
+  EXPECT_TRUE(fs::exists(config.out + "/robin"));
+  // Training voices alone: nothing is listed.
+  EXPECT_EQ(ReadTextFile(config.out + "/validation_list.txt"), "");
+  EXPECT_EQ(ReadTextFile(config.out + "/testing_list.txt"), "");
+  EXPECT_TRUE(Synthesise(config).reused);
+  config.near_misses = 5;
+  EXPECT_THROW(Synthesise(config), Error);
+}
+
+TEST(Synthesise, FliteSpeaksWithLongerAndShorterVocalTracts) {
+  if (!HasFlite()) GTEST_SKIP() << "flite is not installed";
+  SynthesisConfig config = SmallConfig("flite");
+  config.espeak = false;
+  config.flite = true;
+  config.clips_per_word = 25;
+  config.unknown_words = {};
+  const SynthesisResult made = Synthesise(config);
+  EXPECT_EQ(made.clips, 25);
+  EXPECT_EQ(made.speakers, 20);  // four voices, five tracts
+  EXPECT_EQ(Lines(config.out + "/validation_list.txt").size(), 5u);
+  EXPECT_EQ(Lines(config.out + "/testing_list.txt").size(), 5u);
+}
+
 }  // namespace
 }  // namespace bisparse::data

@@ -194,6 +194,12 @@ struct TeacherConfig {
 /// By what layers that have two ways train (train/nn/ways.h): kAuto times both at the start.
 enum class Kernels : uint8_t { kAuto, kPacked, kMasked };
 
+/// What a sample's logits are compared with its label by.
+enum class LossKind : uint8_t {
+  kCrossEntropy,  ///< of softmax(logits): one class or another
+  kOneVsAll,  ///< Σ over classes of the binary cross entropy of sigmoid(logit): each class alone, or none of them
+};
+
 struct TrainConfig {
   std::string from;  ///< run folder whose weights training begins with; empty: at random
   TeacherConfig teacher;
@@ -204,6 +210,7 @@ struct TrainConfig {
   ScheduleConfig schedule;
   double weight_decay =
       0.01;  ///< on weights of conv2d and linear only (not biases, not batch_norm or layer_norm)
+  LossKind loss = LossKind::kCrossEntropy;
   double label_smoothing = 0.0;
   double mixup = 0.0;          ///< α of mixup.h; 0 = none
   double ema_decay = 0.0;      ///< of weight_average.h, which evaluation and export use; 0 = none

@@ -18,9 +18,11 @@ constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
 constexpr const char* kSpeakerWords[] = {"auto", "name", "folder", "file"};
 constexpr const char* kNormaliseWords[] = {"none", "column"};
+constexpr const char* kUnknownDrawWords[] = {"clips", "words"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
+constexpr const char* kLossWords[] = {"cross_entropy", "one_vs_all"};
 constexpr const char* kDeviceWords[] = {"auto", "cpu", "cuda"};
 constexpr const char* kKernelsWords[] = {"auto", "packed", "masked"};
 constexpr const char* kKeepWords[] = {"auto", "last", "best"};
@@ -55,12 +57,24 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Text("test_path", s.test_root,
            "Test set in the official layout of its own (one folder per class); empty: the testing "
            "split of `path`.");
+    v.TextList(
+        "other_paths", s.other_roots, /*or_one=*/true,
+        "Further folders for training, one folder a word: clips of `words` and of any other "
+        "words. Of recordings longer than two clips, any part is a clip. Speakers held out by "
+        "their list files, or by names with `_nohash_`, stay out.");
+    v.TextList("held_out_words", s.held_out_words, /*or_one=*/true,
+               "Other words that training never hears; how many of their clips are taken for one "
+               "of `words` is a score of its own, held_out_accepted.");
     v.TextList("words", s.words, /*or_one=*/false,
                "Classes, in the order of the outputs; empty: every word folder, sorted.");
     VisitExtra(
         v, "unknown", s.unknown,
         "Clips of the class `_unknown_` (words that are not listed): as many as a word has on "
         "average, or this fraction of all words' clips.");
+    v.Choice("unknown_draw", s.unknown_draw, kUnknownDrawWords,
+             "Of which clips training takes those of `_unknown_`. clips: of each as often; words: "
+             "`path` and `other_paths` take turns, in each folder its words, of each word its "
+             "clips.");
     VisitExtra(v, "silence", s.silence,
                "Clips of the class `_silence_`, cut from `_background_noise_`; as `unknown`.");
     v.Choice("speakers", s.speakers, kSpeakerWords,
@@ -176,6 +190,10 @@ void VisitTrain(SchemaVisitor& v, TrainConfig& t) {
   v.Real("weight_decay", t.weight_decay, kNotNegative,
          "On the weights of convolutions and linear; biases, batch_norm and layer_norm are left "
          "alone.");
+  v.Choice(
+      "loss", t.loss, kLossWords,
+      "cross_entropy: one class or another; one_vs_all: each class against all others, the sum "
+      "of binary cross entropies.");
   v.Real("label_smoothing", t.label_smoothing, {0.0, 1.0, false, true},
          "Part of the target spread over all classes.");
   v.Real("mixup", t.mixup, kFraction,

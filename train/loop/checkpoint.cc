@@ -95,6 +95,18 @@ Progress ReadProgress(const torch::Tensor& state_row, const torch::Tensor& table
   return progress;
 }
 
+/// [epochs][2]; beside the table, which earlier versions wrote without.
+torch::Tensor OpenSetTable(const Progress& progress) {
+  torch::Tensor table =
+      torch::zeros({static_cast<int64_t>(progress.history.size()), 2}, torch::kFloat64);
+  for (size_t e = 0; e < progress.history.size(); ++e) {
+    const EpochMetrics& m = progress.history[e];
+    table[static_cast<int64_t>(e)].copy_(
+        torch::tensor({m.unknown_accepted, m.held_out_accepted}, torch::kFloat64));
+  }
+  return table;
+}
+
 std::string AverageKey(size_t i) { return fmt::format("average_{}", i); }
 
 }  // namespace
@@ -113,6 +125,7 @@ void SaveCheckpoint(const std::string& path, const Network& network,
   archive.write("network", network_archive);
   archive.write("progress", StateRow(progress));
   archive.write("history", HistoryTable(progress));
+  archive.write("open_set", OpenSetTable(progress));
   if (optimiser != nullptr) {
     torch::serialize::OutputArchive optimiser_archive;
     optimiser->save(optimiser_archive);
@@ -160,7 +173,15 @@ Progress LoadCheckpoint(const std::string& path, Network& network,
       archive.read(AverageKey(i), stored);
       (*average)[i].set_data(stored);  // packed ones have another shape
     }
-    return ReadProgress(state_row, table.contiguous());
+    Progress progress = ReadProgress(state_row, table.contiguous());
+    if (torch::Tensor open_set; archive.try_read("open_set", open_set)) {
+      for (size_t e = 0; e < progress.history.size(); ++e) {
+        const torch::Tensor row = open_set[static_cast<int64_t>(e)];
+        progress.history[e].unknown_accepted = row[0].item<double>();
+        progress.history[e].held_out_accepted = row[1].item<double>();
+      }
+    }
+    return progress;
   } catch (const c10::Error& error) {
     Fail(ErrorKind::kData, path, "is damaged or of another network: {}", FirstLine(error));
   }

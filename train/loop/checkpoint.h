@@ -31,6 +31,9 @@ struct EpochMetrics {
   double validation_loss = 0, validation_accuracy = 0;
   double validation_perturbed =
       -1.0;  ///< accuracy on the perturbed copies; negative: there are none
+  /// Part of the clips of `_unknown_`, and of the words held out, that are taken for a word where 90 % of the words'
+  /// clips are found (data/open_set.h); all of validation. Negative: there are none, or 90 % are never found.
+  double unknown_accepted = -1.0, held_out_accepted = -1.0;
   EpochTime seconds;
   double clips_per_second = 0;
   std::vector<double> measures;  ///< of the layers, in the order of NetworkImpl::Measures

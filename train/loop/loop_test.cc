@@ -137,6 +137,72 @@ TEST(Trainer, ChoosesTheBestEpochByCleanAndPerturbedValidation) {
                    .contains("validation_perturbed"));
 }
 
+/// Softmax of a split's logits.
+torch::Tensor ProbabilitiesOf(const std::string& folder, const data::Dataset& dataset,
+                              data::Split split) {
+  const torch::NoGradGuard no_grad;
+  TrainedRun run = LoadTrainedRun(folder);
+  run.network->eval();
+  torch::Tensor x = torch::zeros({dataset.size(split), 6, 6, 1});
+  for (int64_t i = 0; i < dataset.size(split); ++i) {
+    dataset.Features(split, i, 0, {x.data_ptr<float>() + i * 36, 36});
+  }
+  return torch::softmax(run.network->forward(x).to(torch::kFloat64), 1);
+}
+
+TEST(Trainer, MeasuresWhatIsTakenForAWord) {
+  MemoryDataset dataset;
+  dataset.names = {"low", "middle", "_unknown_"};
+  dataset.held_out = 40;
+  const std::string folder = NewFolder("open_set");
+  Train(MakeConfig({"train.epochs=12", "data.class_names=[low, middle, _unknown_]"}), dataset,
+        {.run_folder = folder});
+  const auto summary = nlohmann::json::parse(ReadTextFile(RunPaths(folder).summary()));
+  // By its definition: of all scores the highest that finds 90 % of the 20 samples of words.
+  const torch::Tensor p = ProbabilitiesOf(folder, dataset, data::Split::kValidation);
+  const torch::Tensor q = ProbabilitiesOf(folder, dataset, data::Split::kHeldOut);
+  const auto score = [](const torch::Tensor& row) {
+    return std::max(row[0].item<double>(), row[1].item<double>());
+  };
+  double threshold = -1;
+  for (int64_t candidate = 0; candidate < 30; ++candidate) {
+    const double t = score(p[candidate]);
+    int64_t found = 0;
+    for (int64_t i = 0; i < 30; ++i) {
+      const int64_t word = p[i][0].item<double>() >= p[i][1].item<double>() ? 0 : 1;
+      found += word == i % 3 && score(p[i]) >= t;
+    }
+    if (found >= 18) threshold = std::max(threshold, t);
+  }
+  ASSERT_GE(threshold, 0.0);
+  int64_t unknown = 0, held_out = 0;
+  for (int64_t i = 2; i < 30; i += 3) unknown += score(p[i]) >= threshold - 1e-6;
+  for (int64_t i = 0; i < 40; ++i) held_out += score(q[i]) >= threshold - 1e-6;
+  EXPECT_DOUBLE_EQ(summary["unknown_accepted"], static_cast<double>(unknown) / 10);
+  EXPECT_DOUBLE_EQ(summary["held_out_accepted"], static_cast<double>(held_out) / 40);
+  EXPECT_EQ(summary["held_out_samples"], 40);
+  Progress progress;
+  StateOf(MakeConfig(), folder, &progress);
+  EXPECT_LT(progress.history[0].held_out_accepted, 0.0);  // measured where an epoch may be kept
+  EXPECT_EQ(progress.history[11].held_out_accepted, summary["held_out_accepted"]);
+  EXPECT_THAT(ReadTextFile(RunPaths(folder).metrics()),
+              HasSubstr(",unknown_accepted,held_out_accepted,"));
+}
+
+TEST(Trainer, EachClassAgainstAllOthersIsLearnedToo) {
+  const MemoryDataset dataset;
+  const std::string folder = NewFolder("one_vs_all"), softmax = NewFolder("softmax");
+  const TrainResult result = Train(MakeConfig({"train.epochs=6", "train.loss=one_vs_all"}), dataset,
+                                   {.run_folder = folder});
+  EXPECT_GT(result.best_accuracy, 0.8);
+  Progress one, other;
+  StateOf(MakeConfig(), folder, &one);
+  Train(MakeConfig({"train.epochs=1"}), dataset, {.run_folder = softmax});
+  StateOf(MakeConfig(), softmax, &other);
+  // At the start, three binary decisions against one of three classes: about 3·log 2 and log 3.
+  EXPECT_GT(one.history[0].train_loss, 1.3 * other.history[0].train_loss);
+}
+
 std::vector<torch::Tensor> TensorsOf(const TrainedRun& run) {
   std::vector<torch::Tensor> tensors = run.network->parameters();
   for (const torch::Tensor& buffer : run.network->buffers()) tensors.push_back(buffer);

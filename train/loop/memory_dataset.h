@@ -20,12 +20,13 @@ namespace bisparse::train {
 class MemoryDataset : public data::Dataset {
  public:
   Shape shape() const override { return {6, 6, 1}; }
-  const std::vector<std::string>& class_names() const override { return names_; }
+  const std::vector<std::string>& class_names() const override { return names; }
   int64_t size(data::Split split) const override {
+    if (split == data::Split::kHeldOut) return held_out;
     return split == data::Split::kTrain ? 90 : split == data::Split::kPerturbed ? perturbed : 30;
   }
-  int32_t Label(data::Split, int64_t index) const override {
-    return static_cast<int32_t>(index % 3);
+  int32_t Label(data::Split split, int64_t index) const override {
+    return split == data::Split::kHeldOut ? 2 : static_cast<int32_t>(index % 3);
   }
   void Features(data::Split split, int64_t index, uint64_t epoch,
                 std::span<float> features_hwc) const override {
@@ -39,13 +40,12 @@ class MemoryDataset : public data::Dataset {
     return fmt::format("memory[{}]", index);
   }
 
+  int64_t held_out = 0;  ///< samples of that split, of the last class
+  std::vector<std::string> names = {"low", "middle", "high"};
   int64_t perturbed = 30;  ///< samples of that split, whose rows are fainter
 
   /// Called for each training sample with its epoch, to make things happen in mid-run.
   std::function<void(uint64_t epoch)> on_train;
-
- private:
-  std::vector<std::string> names_ = {"low", "middle", "high"};
 };
 
 }  // namespace bisparse::train

@@ -5,6 +5,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -14,7 +15,9 @@
 #include <optional>
 
 #include "data/loader.h"
+#include "data/open_set.h"
 #include "data/sample_table.h"
+#include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
 #include "deploy/base/cores.h"
 #include "deploy/base/print.h"
@@ -93,6 +96,7 @@ class Trainer {
     double loss = 0, accuracy = 0;
   };
   SplitResult Evaluate(data::Split split);
+  void MeasureOpenSet(EpochMetrics& metrics);
   void Validate(EpochMetrics& metrics);
   void EndEpoch(EpochMetrics metrics);
 
@@ -366,6 +370,46 @@ Trainer::SplitResult Trainer::Evaluate(data::Split split) {
           static_cast<double>(correct) / static_cast<double>(samples)};
 }
 
+/// Each of several processes takes all clips: a threshold follows from all of them.
+void Trainer::MeasureOpenSet(EpochMetrics& metrics) {
+  const std::vector<std::string>& names = dataset_.class_names();
+  const auto unknown = static_cast<int32_t>(
+      std::find(names.begin(), names.end(), data::kUnknownClass) - names.begin());
+  if (unknown == static_cast<int32_t>(names.size())) return;
+  torch::NoGradGuard no_grad;
+  network_->eval();
+  data::LoaderOptions loader_options = loader_options_;
+  loader_options.shuffle = loader_options.drop_last = false;
+  loader_options.rank = 0;
+  loader_options.ranks = 1;
+  std::vector<double> right, others, held_out;
+  int64_t words = 0;
+  for (const data::Split split : {data::Split::kValidation, data::Split::kHeldOut}) {
+    data::Loader loader(dataset_, split, loader_options, 0);
+    for (data::Batch batch; loader.Next(batch);) {
+      const torch::Tensor logits_bo =
+          network_->forward(ToDevice(split, batch).x_bhwc).to(torch::kCPU).contiguous();
+      for (int64_t b = 0; b < batch.count; ++b) {
+        const std::span<const float> logits(logits_bo.data_ptr<float>() + b * logits_bo.size(1),
+                                            names.size());
+        const data::WordScore score = data::WordScoreOf(logits, names);
+        const auto label = static_cast<size_t>(batch.y_b[static_cast<size_t>(b)]);
+        if (data::IsWord(names[label])) {
+          ++words;
+          if (score.word == label) right.push_back(score.score);
+        } else if (names[label] == data::kUnknownClass) {
+          (split == data::Split::kHeldOut ? held_out : others).push_back(score.score);
+        }
+      }
+    }
+  }
+  if (words == 0) return;
+  const auto threshold = data::ThresholdAtFound(std::move(right), words, 0.9);
+  if (!threshold) return;
+  if (!others.empty()) metrics.unknown_accepted = data::AcceptedAt(others, *threshold);
+  if (!held_out.empty()) metrics.held_out_accepted = data::AcceptedAt(held_out, *threshold);
+}
+
 void Trainer::Validate(EpochMetrics& metrics) {
   const SplitResult clean = Evaluate(data::Split::kValidation);
   metrics.validation_loss = clean.loss;
@@ -375,6 +419,7 @@ void Trainer::Validate(EpochMetrics& metrics) {
   if (wanted && dataset_.size(data::Split::kPerturbed) > 0) {
     metrics.validation_perturbed = Evaluate(data::Split::kPerturbed).accuracy;
   }
+  if (wanted) MeasureOpenSet(metrics);
 }
 
 /// Books the epoch, writes best.pt where it is the one to keep so far, then last.pt, metrics.csv and
@@ -407,11 +452,16 @@ void Trainer::EndEpoch(EpochMetrics metrics) {
         metrics.validation_perturbed < 0.0
             ? ""
             : fmt::format(", perturbed {:.2f} %", 100 * metrics.validation_perturbed);
+    const auto accepted = [](const char* what, double part) {
+      return part < 0.0 ? "" : fmt::format(", {} accepted {:.2f} %", what, 100 * part);
+    };
     PrintRemark(
         progress_to_,
-        "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} %{}{}\n",
+        "  train loss {:.4f}, accuracy {:.2f} %; validation loss {:.4f}, accuracy {:.2f} "
+        "%{}{}{}{}\n",
         metrics.train_loss, 100 * metrics.train_accuracy, metrics.validation_loss,
-        100 * metrics.validation_accuracy, perturbed, keeps_best && keep ? " (best)" : "");
+        100 * metrics.validation_accuracy, perturbed, accepted("unknown", metrics.unknown_accepted),
+        accepted("held out", metrics.held_out_accepted), keeps_best && keep ? " (best)" : "");
     const EpochTime& t = metrics.seconds;
     const double percent = 100.0 / std::max(t.total, 1e-9);
     PrintRemark(
@@ -466,6 +516,14 @@ void Trainer::SumGradients() {
 }
 
 torch::Tensor Trainer::Loss(const torch::Tensor& logits, const torch::Tensor& y_b) const {
+  if (config_.train.loss == LossKind::kOneVsAll) {
+    const torch::Tensor target_bo =
+        torch::one_hot(y_b, logits.size(1)).to(logits.dtype()) *
+            (1.0 - config_.train.label_smoothing) +
+        config_.train.label_smoothing / static_cast<double>(logits.size(1));
+    return torch::binary_cross_entropy_with_logits(logits, target_bo, {}, {}, at::Reduction::Sum) /
+           static_cast<double>(logits.size(0));
+  }
   return torch::cross_entropy_loss(logits, y_b, {}, at::Reduction::Mean, /*ignore_index=*/-100,
                                    config_.train.label_smoothing);
 }
@@ -560,18 +618,19 @@ void Trainer::WriteMetrics() const {
   if (!Leads()) return;
   std::string csv =
       "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,"
-      "validation_perturbed,seconds,data_seconds,forward_seconds,backward_seconds,"
+      "validation_perturbed,unknown_accepted,held_out_accepted,seconds,data_seconds,forward_"
+      "seconds,backward_seconds,"
       "clips_per_second";
   for (const NetworkImpl::Measure& measure : network_->Measures()) csv += "," + measure.name;
   csv += '\n';
   for (const EpochMetrics& m : progress_.history) {
-    const std::string perturbed =
-        m.validation_perturbed < 0.0 ? "" : fmt::format("{:.6f}", m.validation_perturbed);
-    csv +=
-        fmt::format("{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{},{:.2f},{:.2f},{:.2f},{:.2f},{:.1f}",
-                    m.epoch + 1, m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
-                    m.validation_accuracy, perturbed, m.seconds.total, m.seconds.data,
-                    m.seconds.forward, m.seconds.backward, m.clips_per_second);
+    const auto part = [](double x) { return x < 0.0 ? "" : fmt::format("{:.6f}", x); };
+    csv += fmt::format(
+        "{},{:.8g},{:.6f},{:.6f},{:.6f},{:.6f},{},{},{},{:.2f},{:.2f},{:.2f},{:.2f},{:.1f}",
+        m.epoch + 1, m.learning_rate, m.train_loss, m.train_accuracy, m.validation_loss,
+        m.validation_accuracy, part(m.validation_perturbed), part(m.unknown_accepted),
+        part(m.held_out_accepted), m.seconds.total, m.seconds.data, m.seconds.forward,
+        m.seconds.backward, m.clips_per_second);
     for (const double value : m.measures) csv += fmt::format(",{:.4f}", value);
     csv += '\n';
   }
@@ -609,6 +668,14 @@ void Trainer::WriteSummary() const {
   }
   if (load_epochs_ > 0) summary["machine_load"] = load_sum_ / load_epochs_;
   if (progress_.best_perturbed >= 0.0) summary["validation_perturbed"] = progress_.best_perturbed;
+  if (progress_.best_epoch >= 0) {
+    const EpochMetrics& best = progress_.history[static_cast<size_t>(progress_.best_epoch)];
+    if (best.unknown_accepted >= 0.0) summary["unknown_accepted"] = best.unknown_accepted;
+    if (best.held_out_accepted >= 0.0) {
+      summary["held_out_accepted"] = best.held_out_accepted;
+      summary["held_out_samples"] = dataset_.size(data::Split::kHeldOut);
+    }
+  }
   WriteFileAtomically(paths_.summary(),
                       summary.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
