@@ -5,6 +5,7 @@
 #   cmake/install_packages.sh --tests    also what the tests and checks need
 #   cmake/install_packages.sh --peers    also the engines that bisparse-bench --peers compares with
 #   cmake/install_packages.sh --microphone  also what bisparse-listen --device is built with
+#   cmake/install_packages.sh --python   also what the Python module and its tests need (BISPARSE_PYTHON=ON, pip install .)
 #   cmake/install_packages.sh --aarch64  also what builds deploy/ for 64-bit Arm and runs its tests (preset aarch64)
 set -euo pipefail
 
@@ -27,6 +28,7 @@ for flag in "$@"; do
   case $flag in
     --tests) packages+=(make libgtest-dev libgmock-dev libbenchmark-dev clang clang-format libclang-rt-14-dev git python3 portaudio19-dev) ;;
     --microphone) packages+=(portaudio19-dev) ;;
+    --python) packages+=(python3-dev python3-venv python3-pip pybind11-dev python3-numpy python3-pytest) ;;
     --peers)
       packages+=(libdnnl-dev libonnx-dev libprotobuf-dev protobuf-compiler)
       # A node from elsewhere brings its npm and conflicts with Debian's.
@@ -38,7 +40,7 @@ for flag in "$@"; do
         packages+=("$library:arm64")
       done
       arm=true ;;
-    *) echo "install_packages.sh: '$flag' is no flag (allowed: --tests, --peers, --microphone, --aarch64)" >&2; exit 2 ;;
+    *) echo "install_packages.sh: '$flag' is no flag (allowed: --tests, --peers, --microphone, --python, --aarch64)" >&2; exit 2 ;;
   esac
 done
 

@@ -13,7 +13,7 @@ exists() { compgen -G "$1" >/dev/null; }
 
 mapfile -t documents < <(find . -name '*.md' -not -path './build*' -not -path './runs/*' -not -path '*/node_modules/*' | sort)
 ((${#documents[@]} >= 5)) || fault "only ${#documents[@]} documents found"
-top='(apps|cmake|configs|data|deploy|docs|models|tests|tools|train)'
+top='(apps|cmake|configs|data|deploy|docs|models|python|tests|tools|train)'
 for document in "${documents[@]}"; do
   folder=$(dirname "$document")
   while read -r link; do

@@ -104,7 +104,7 @@ typedef struct bisparse_shape {
 /// One layer of the plan; times and counts are of one sample.
 typedef struct bisparse_layer {
   const char* name;
-  const char* kind;    ///< "conv", "linear", "kwta", …
+  const char* kind;    ///< "conv2d", "linear", "kwta", …
   const char* kernel;  ///< chosen at load
   const char* reason;  ///< why
   bisparse_shape input, output;

@@ -1,0 +1,93 @@
+from os import PathLike
+from typing import Any, Callable, Iterator, Mapping, Optional, Union
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__version__: str
+__all__: list[str]
+
+class Error(Exception): ...
+class ConfigurationError(Error, ValueError): ...
+class DataError(Error, ValueError): ...
+
+class Layer:
+    """One layer of the plan; counts and times are of one sample."""
+    name: str
+    kind: str
+    kernel: str
+    reason: str
+    input: tuple[int, int, int]
+    output: tuple[int, int, int]
+    macs_dense: int
+    macs_executed: int
+    nonzeros: int
+    weights_dense: int
+    weight_bytes: int
+    active_inputs: int
+    set_size: int
+    lanes: int
+    parallel: bool
+    expected_us: float
+    dense_us: float
+
+class Event:
+    word: str
+    class_index: int
+    begin: int
+    end: int
+    score: float
+
+class Engine:
+    def __init__(self, model: Union[str, bytes, PathLike[str]], *, threads: int = 1, mode: str = "auto",
+                 choices: Mapping[str, str] = ..., parallel_us: float = 50.0) -> None: ...
+    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
+        """(height, width, channels) or (n,) gives (classes,); a batch of them gives (batch, classes)."""
+    def pcm(self, samples: ArrayLike) -> NDArray[np.float32]:
+        """(n,) int16, or floats in [-1, 1], gives (classes,)."""
+    def features(self, samples: ArrayLike) -> NDArray[np.float32]: ...
+    def profile(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def plan(self) -> str: ...
+    @property
+    def input_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def output_count(self) -> int: ...
+    @property
+    def class_names(self) -> list[str]: ...
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def layers(self) -> list[Layer]: ...
+
+class Stream:
+    def __init__(self, engine: Engine, *, hop_frames: int = 1, detect: bool = True, keep_windows: bool = False,
+                 threshold: Optional[float] = None, words: Optional[Mapping[str, float]] = None,
+                 average_ms: Optional[float] = None, least_ms: Optional[float] = None,
+                 refractory_ms: Optional[float] = None, gate_db: Optional[float] = None) -> None: ...
+    def push(self, samples: ArrayLike) -> Stream: ...
+    def __iter__(self) -> Iterator[Event]: ...
+    def __next__(self) -> Event: ...
+    def take_windows(self) -> list[tuple[int, int, NDArray[np.float32], float]]: ...
+    def reset(self) -> None: ...
+    @property
+    def real_time_factor(self) -> float: ...
+
+class Run:
+    folder: str
+    def __init__(self, folder: Union[str, PathLike[str]]) -> None: ...
+    def __fspath__(self) -> str: ...
+    @property
+    def metrics(self) -> list[dict[str, Optional[float]]]: ...
+
+def train(config: Union[str, PathLike[str], dict[str, Any]], *, out: Union[str, PathLike[str], None] = None,
+          progress: Optional[Callable[[dict[str, Optional[float]]], Any]] = None, resume: bool = False,
+          force: bool = False, **overrides: Any) -> Run: ...
+def export(run: Union[Run, str, PathLike[str]], path: Union[str, PathLike[str]], *, format: str = "f32") -> str: ...
