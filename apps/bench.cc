@@ -52,13 +52,15 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--data", data.path,
                  "Real inputs from these recordings (or x.npy) instead of random ones");
-  app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
+  app.add_option("--labels", data.labels, "y.npy, where --data is x.npy")->needs("--data");
   app.add_flag("--tune", tuning.tune,
                "Measure each layer's ways to be computed instead of estimating them");
   app.add_option("--tune-file", tuning.file,
                  "Where --tune keeps what it found; without --tune: read it from there");
   app.add_flag("--sweep", sweep,
-               "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"");
+               "1 and all threads, batch 1 and 64: four runs, in JSON under \"runs\"")
+      ->excludes("--threads")
+      ->excludes("--batch");
   app.add_flag(
       "--training", training,
       "Instead: a training step of CONFIG.yaml, packed, masked and dense (takes --threads, "
@@ -74,7 +76,12 @@ int main(int argc, char** argv) {
       if (!json.empty()) arguments.push_back("--json=" + json);
       apps::BecomeSibling("bisparse-bench-training", arguments, "--training", "LibTorch");
     }
-    for (const std::string& output : {json, tuning.output()}) apps::RequireOutput(output);
+    apps::RequireOutputs({{"--json", json}, {"--tune-file", tuning.output()}},
+                         {{"MODEL", path},
+                          {"--peer-model", peer_model},
+                          {"--data", data.path},
+                          {"--labels", data.labels},
+                          {"--tune-file", tuning.input()}});
     options.modes.clear();
     for (const std::string& mode : modes) options.modes.push_back(ParseMode(mode));
     const packed::Model model = apps::OpenModel(path, format);

@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   return apps::RunProgram(app, argc, argv, [&] {
-    apps::RequireOutput(json);
+    apps::RequireOutputs({{"--json", json}}, {{"CONFIG", path}});
     const train::Config config = train::LoadConfig(path);
     const train::TrainingBenchmark result =
         train::CallLibTorch(path, [&] { return train::BenchmarkTraining(config, options); });

@@ -83,7 +83,8 @@ int main(int argc, char** argv) {
       ->excludes(sweep);
   apps::TuningFlags tuning;
   app.add_option("--tune-file", tuning.file,
-                 "Compute each layer as bisparse-inspect --tune found to be fastest");
+                 "Compute each layer as bisparse-inspect --tune found to be fastest")
+      ->excludes(sweep);
   app.add_option("--json", json, "Also write the figures to this file (- = stdout, nothing else)");
   app.add_option("--predictions", predictions,
                  "Also write each sample's recording, class and predicted class to this JSON file")
@@ -93,7 +94,15 @@ int main(int argc, char** argv) {
   apps::AddStreamFlags(app, streams);
   return apps::RunProgram(app, argc, argv, [&] {
     CheckFlags(app);
-    for (const std::string& output : {json, predictions, plot}) apps::RequireOutput(output);
+    std::vector<apps::NamedPath> inputs = {
+        {"--data", data.path}, {"--labels", data.labels}, {"--tune-file", tuning.file}};
+    for (const std::string& path : paths) inputs.push_back({"MODEL", path});
+    for (const std::string& path : streams.streams) inputs.push_back({"--stream", path});
+    apps::RequireOutputs({{"--json", json},
+                          {"--predictions", predictions},
+                          {"--plot", plot},
+                          {"--output", streams.output}},
+                         inputs);
     options.mode = ParseMode(mode);
     data.part = split == "auto"  ? apps::Part::kAuto
                 : split == "all" ? apps::Part::kWhole

@@ -5,6 +5,7 @@
 #include "apps/support/program.h"
 #include "deploy/base/print.h"
 #include "deploy/base/show.h"
+#include "train/loop/run_folder.h"
 #ifdef BISPARSE_HAVE_ONNX
 #include "apps/peers/onnx_writer.h"
 #endif
@@ -44,10 +45,15 @@ int main(int argc, char** argv) {
                  "Also write the network as an ONNX file: dense f32 weights, k-WTA as TopK");
 #endif
   return apps::RunProgram(app, argc, argv, [&] {
-    apps::RequireOutput(options.output);
+    std::vector<apps::NamedPath> outputs = {{"--output", options.output}};
 #ifdef BISPARSE_HAVE_ONNX
-    apps::RequireOutput(onnx);
+    outputs.push_back({"--onnx", onnx});
 #endif
+    std::vector<apps::NamedPath> inputs = {{"--data", options.data}, {"--labels", options.labels}};
+    const train::RunPaths run(options.run);
+    for (const std::string& file : {run.config(), run.last(), run.best(), run.metrics()})
+      inputs.push_back({"RUN", file});
+    apps::RequireOutputs(outputs, inputs);
     if (format == "int8") options.format = packed::NumberFormat::kI8;
     if (last) options.weights = train::Weights::kLast;
     const train::ExportResult result = train::ExportRun(options);

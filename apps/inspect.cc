@@ -31,28 +31,42 @@ int main(int argc, char** argv) {
                  "A .bisparse file, or a CONFIG.yaml with random weights; with --plot run folders, "
                  "one or more")
       ->required();
-  app.add_flag(
+  CLI::Option* plans = app.add_flag(
       "--plan", plan,
       "Also the plan on this machine: each layer's kernel and why, work, bytes, expected time");
-  app.add_flag("--tune", tuning.tune,
-               "Measure each layer's ways to be computed instead of estimating them");
-  app.add_option("--tune-file", tuning.file,
-                 "Where --tune keeps what it found; without --tune: read it from there");
-  app.add_option("--json", json, "Also write the plan to this file (- = stdout, nothing else)");
+  CLI::Option* tune = app.add_flag(
+      "--tune", tuning.tune, "Measure each layer's ways to be computed instead of estimating them");
+  CLI::Option* tune_file =
+      app.add_option("--tune-file", tuning.file,
+                     "Where --tune keeps what it found; without --tune: read it from there");
+  CLI::Option* figures =
+      app.add_option("--json", json, "Also write the plan to this file (- = stdout, nothing else)");
   app.add_option("--format", format, "Numbers of a CONFIG.yaml's random weights (default: f32)")
       ->check(CLI::IsMember({"f32", "int8"}));
-  app.add_flag("--config", config, "Only the configuration that the model was trained with");
+  CLI::Option* configuration =
+      app.add_flag("--config", config, "Only the configuration that the model was trained with");
   CLI::Option* draw = app.add_option("--picture", picture,
                                      "Only draw a layer's complementary sets to this SVG file");
   app.add_option("--layer", layer, "The layer of --picture; the first packed one by default")
       ->needs(draw);
-  app.add_option("--plot", curves, "Only draw the training curves of run folders to this SVG file")
-      ->excludes(draw);
-  app.add_option("--graph", graph, "Only draw the layers and who reads them to this SVG file")
-      ->excludes(draw);
+  CLI::Option* plot = app.add_option(
+      "--plot", curves, "Only draw the training curves of run folders to this SVG file");
+  CLI::Option* layers =
+      app.add_option("--graph", graph, "Only draw the layers and who reads them to this SVG file");
+  const std::vector<CLI::Option*> only = {configuration, draw, plot, layers};
+  for (size_t i = 0; i < only.size(); ++i) {
+    for (size_t k = 0; k < i; ++k) only[i]->excludes(only[k]);
+    for (CLI::Option* other : {plans, tune, tune_file, figures}) only[i]->excludes(other);
+  }
   return apps::RunProgram(app, argc, argv, [&] {
-    for (const std::string& output : {json, picture, curves, graph, tuning.output()})
-      apps::RequireOutput(output);
+    std::vector<apps::NamedPath> inputs = {{"--tune-file", tuning.input()}};
+    for (const std::string& path : paths) inputs.push_back({"MODEL", path});
+    apps::RequireOutputs({{"--json", json},
+                          {"--picture", picture},
+                          {"--plot", curves},
+                          {"--graph", graph},
+                          {"--tune-file", tuning.output()}},
+                         inputs);
     if (!curves.empty()) {
       apps::WritePlot(apps::TrainingCurves(paths), curves);
       return 0;

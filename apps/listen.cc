@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bisparse-listen: the words in recordings, in raw sound from a pipe, or of a microphone, as they come.
+#include <algorithm>
+
 #include <unistd.h>
 
 #include <cstdint>
@@ -40,11 +42,13 @@ int main(int argc, char** argv) {
   apps::AddTextFlag(
       app, "--list-devices", [] { return apps::DeviceTable(apps::MakeSoundSystem()->Devices()); },
       "The microphones that are there");
-  app.add_option("--pipe-format", pipe_format, "Of a pipe: 16-bit integers or 32-bit floats")
-      ->check(CLI::IsMember({"s16", "f32"}))
-      ->capture_default_str();
-  app.add_option("--pipe-rate", pipe.rate_hz, "Samples a second of a pipe; else the model's")
-      ->check(CLI::Range(1, 1 << 20));
+  const auto* format =
+      app.add_option("--pipe-format", pipe_format, "Of a pipe: 16-bit integers or 32-bit floats")
+          ->check(CLI::IsMember({"s16", "f32"}))
+          ->capture_default_str();
+  const auto* rate =
+      app.add_option("--pipe-rate", pipe.rate_hz, "Samples a second of a pipe; else the model's")
+          ->check(CLI::Range(1, 1 << 20));
   app.add_option("--hop-frames", options.stream.hop_frames,
                  "Frames of the front end from one window to the next")
       ->check(CLI::Range(1, 1 << 20))
@@ -60,6 +64,13 @@ int main(int argc, char** argv) {
            "{} (hint: bisparse-listen MODEL FILE, bisparse-listen MODEL - or bisparse-listen MODEL "
            "--device default)",
            files.empty() ? "nothing to listen to" : "FILE and --device exclude each other");
+    }
+    const auto pipes = std::count(files.begin(), files.end(), "-");
+    if (pipes > 1) Fail(ErrorKind::kConfiguration, "FILE", "- is given {} times, 1 allowed", pipes);
+    for (const auto* option : {format, rate}) {
+      if (option->count() == 0 || pipes > 0) continue;
+      Fail(ErrorKind::kConfiguration, option->get_name(),
+           "is of no use here: recordings and devices say it themselves (hint: only with -)");
     }
     const Engine engine = Engine::Load(model_path);
     options.detection = apps::WithFlags(engine.detection(), detection);

@@ -111,7 +111,7 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
   if (npy == data.labels.empty()) {
     Fail(ErrorKind::kConfiguration, "--labels", "{}",
          npy ? "missing (hint: y.npy with the labels of " + data.path + ")"
-             : "given without x.npy as --data");
+             : fmt::format("given, but --data {} is no x.npy", Shown(data.path)));
   }
   const bool test_set = npy || TakenWhole(model, data);
   if (test_set && data.split != data::Split::kTest) {

@@ -23,6 +23,7 @@
 #include "deploy/base/check.h"
 #include "deploy/base/file.h"
 #include "deploy/base/print.h"
+#include "deploy/base/show.h"
 
 namespace bisparse::apps {
 namespace {
@@ -145,6 +146,21 @@ std::pair<std::string, int> Describe() {
   }
 }
 
+/// "-" is stdout, as an output; a device is no file that could be lost.
+bool IsSameFile(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  if (a == "-" || b == "-") return a == b;
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return std::filesystem::is_regular_file(a, error);
+  // Neither is there yet, or one is a link to what is not there.
+  const auto whole = [](const std::string& path) {
+    std::error_code ignored;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
+  };
+  const std::filesystem::path whole_a = whole(a);
+  return !std::filesystem::exists(whole_a, error) && !whole_a.empty() && whole_a == whole(b);
+}
+
 int OutOfMemory(const std::string& program) {
   std::fprintf(stderr,
                "%s: out of memory (hint: a smaller batch or network, or a higher `ulimit -v`)\n",
@@ -170,8 +186,22 @@ void AddTextFlag(CLI::App& app, const std::string& flag, std::string (*text)(),
   app.add_flag_callback(flag, print, help);
 }
 
-void RequireOutput(const std::string& path) {
-  if (!path.empty() && path != "-") RequireWritable(path);
+void RequireOutputs(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto& [flag, path] = outputs[i];
+    if (path.empty()) continue;
+    for (const NamedPath& input : inputs) {
+      if (path == "-" || !IsSameFile(path, input.path)) continue;
+      Fail(ErrorKind::kConfiguration, flag, "{} would replace what {} reads (hint: another name)",
+           Shown(path), input.flag);
+    }
+    for (size_t k = 0; k < i; ++k) {
+      if (!IsSameFile(path, outputs[k].path)) continue;
+      Fail(ErrorKind::kConfiguration, flag, "{} is the output of {} too (hint: another name)",
+           path == "-" ? "stdout" : Shown(path), outputs[k].flag);
+    }
+    if (path != "-") RequireWritable(path);
+  }
 }
 
 void OnStopSignals(void (*handler)(int signal)) {

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace bisparse::apps {
 
@@ -29,9 +30,16 @@ void AddTextFlag(CLI::App& app, const std::string& flag, std::string (*text)(),
 ///     negative where that makes no sense, octal
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
 
-/// For an output that long work ends in: throws Error (kData) where it is known that it cannot be written. Empty: there
-/// is none; "-": stdout.
-void RequireOutput(const std::string& path);
+/// A file that a program reads or writes, and the flag or argument that names it.
+struct NamedPath {
+  std::string flag;
+  std::string path;  ///< empty: there is none
+};
+
+/// For outputs that long work ends in; "-" is stdout. Throws Error (kData) where it is known that one cannot be written,
+/// (kConfiguration) where two are one file, links followed, or one would replace a file of `inputs`, which are models,
+/// configurations and arrays. Devices may be given twice.
+void RequireOutputs(const std::vector<NamedPath>& outputs, const std::vector<NamedPath>& inputs);
 
 /// For long work that the user may end: SIGINT, SIGTERM and SIGHUP call `handler`, but for those that the caller had
 /// ignored (nohup, a job in the background).

@@ -86,7 +86,6 @@ void RunStreamCommand(const std::vector<std::string>& models, const StreamComman
     Fail(ErrorKind::kConfiguration, "MODEL", "{} files, 1 allowed with --choose-thresholds",
          models.size());
   }
-  RequireOutput(command.output);
   auto of_models = nlohmann::ordered_json::array();
   Panel panel{.title = "Missed words against false alarms",
               .x_label = "false alarms an hour",

@@ -23,6 +23,7 @@ struct TuningFlags {
   std::string file;
 
   std::string output() const { return tune ? file : ""; }
+  std::string input() const { return tune ? "" : file; }
 };
 /// Measures with --tune, and writes the file if one is named; else reads it; else none. Throws Error (kConfiguration)
 /// where the file is of another model, instruction set or CPU, (kData) where it is no such file.

@@ -133,6 +133,57 @@ TEST_F(System, OutputsThatCannotBeWrittenAreRefusedBeforeTheWork) {
 }
 
 // Nobody writes to the pipes: a program that waits fails by the test's time limit.
+TEST_F(System, OutputsReplaceNeitherInputsNorOneAnother) {
+  const std::string before = ReadTextFile(Path("model.bisparse"));
+  fs::create_symlink("model.bisparse", Path("link.bisparse"));
+  const std::string would = " would replace what MODEL reads (hint: another name)";
+  for (const char* output : {"model.bisparse", "./model.bisparse", "link.bisparse"}) {
+    ExpectError("bisparse-evaluate", fmt::format("model.bisparse --data test --json {}", output), 2,
+                fmt::format("--json: {}{}", output, would));
+    ExpectError("bisparse-bench",
+                fmt::format("model.bisparse --seconds 3600 --tune --tune-file {}", output), 2,
+                fmt::format("--tune-file: {}{}", output, would));
+    for (const char* flag : {"--json", "--picture", "--graph"}) {
+      ExpectError("bisparse-inspect", fmt::format("link.bisparse {} {}", flag, output), 2,
+                  fmt::format("{}: {}{}", flag, output, would));
+    }
+  }
+  EXPECT_EQ(ReadTextFile(Path("model.bisparse")), before);
+  ExpectError("bisparse-evaluate",
+              "model.bisparse --data test --json new.json --predictions ./new.json", 2,
+              "--predictions: ./new.json is the output of --json too (hint: another name)");
+  ExpectError("bisparse-evaluate", "model.bisparse --data test --json - --predictions -", 2,
+              "--predictions: stdout is the output of --json too (hint: another name)");
+  EXPECT_FALSE(fs::exists(Path("new.json")));
+  EXPECT_EQ(Run("bisparse-evaluate",
+                "model.bisparse --data test --json /dev/null --predictions /dev/null")
+                .code,
+            0);
+  EXPECT_EQ(Run("bisparse-evaluate", "model.bisparse --data test --json a.json").code, 0);
+  EXPECT_EQ(Run("bisparse-evaluate", "model.bisparse --data test --json a.json").code, 0);
+}
+
+TEST_F(System, FlagsThatWouldBeIgnoredAreRefused) {
+  ExpectError("bisparse-bench", "model.bisparse --labels y.npy", 2, "--labels requires --data");
+  for (const char* flag : {"--threads 2", "--batch 4"}) {
+    ExpectError("bisparse-bench", fmt::format("model.bisparse --sweep {}", flag), 2,
+                "--sweep excludes --");
+  }
+  ExpectError("bisparse-evaluate", "model.bisparse --data test --noise --tune-file a", 2,
+              "excludes --");
+  for (const char* only : {"--picture a.svg", "--plot a.svg", "--graph a.svg", "--config"}) {
+    for (const char* other : {"--json -", "--plan", "--tune"}) {
+      ExpectError("bisparse-inspect", fmt::format("model.bisparse {} {}", only, other), 2,
+                  "excludes --");
+    }
+  }
+  for (const char* flag : {"--pipe-rate 8000", "--pipe-format f32"}) {
+    ExpectError("bisparse-listen", fmt::format("model.bisparse a.wav {}", flag), 2,
+                "is of no use here");
+  }
+  ExpectError("bisparse-listen", "model.bisparse - -", 2, "FILE: - is given 2 times, 1 allowed");
+}
+
 TEST_F(System, PipesAreNotWaitedFor) {
   ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
   for (const std::string& program : kPrograms) {
