@@ -72,7 +72,7 @@ def test_int8_has_the_bits_of_the_golden_files(golden, name):
             numbers[word] = values = []
         else:
             values.append(np.float32(word))
-    assert len(numbers["logits"]) > 1
+    assert len(numbers["logits"]) >= 1
     logits = bisparse.Engine(golden / f"{name}.bisparse")(np.array(numbers["features"]))
     np.testing.assert_array_equal(logits, np.array(numbers["logits"]))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a call from Python takes: overhead.py MODEL. Both figures have their twin in C++:
+"""What a call from Python takes: tools/python_overhead.py MODEL. Both figures have their twin in C++:
 
-    bisparse-bench MODEL --mode auto                one sample
-    bisparse-bench MODEL --mode auto --batch 1000   a batch
+    bisparse-bench MODEL                one sample
+    bisparse-bench MODEL --batch 1000   a batch
 """
 import statistics
 import sys
