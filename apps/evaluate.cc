@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bisparse-evaluate: how good a packed model is, through the engine: its accuracy on recordings or .npy samples, or words found and
-// false alarms an hour in streams.
+// bisparse-evaluate: how good a packed model is, through the engine: its accuracy on recordings, pictures or .npy samples, or words
+// found and false alarms an hour in streams.
 #include "apps/support/evaluation.h"
 #include "apps/support/json.h"
 #include "apps/support/noise_sweep.h"
@@ -60,7 +60,8 @@ int main(int argc, char** argv) {
   app.add_option("MODEL", paths, "A .bisparse file; with --noise or --stream one or more")
       ->required();
   app.add_option("--data", data.path,
-                 "A test set (a folder a class), an archive of Speech Commands, or x.npy");
+                 "A test set (a folder a class), an archive of Speech Commands, a folder of "
+                 "pictures with train/ and test/, or x.npy");
   app.add_option("--labels", data.labels, "y.npy, where --data is x.npy");
   app.add_option("--split", split,
                  "all of a folder; its test, validation or perturbed (copies of validation) split; "
@@ -89,7 +90,8 @@ int main(int argc, char** argv) {
   app.add_option("--predictions", predictions,
                  "Also write each sample's recording, class and predicted class to this JSON file")
       ->excludes(sweep);
-  app.add_flag("--strict", data.strict, "A broken recording is an error instead of being skipped");
+  app.add_flag("--strict", data.strict,
+               "A broken recording or picture is an error instead of being skipped");
   apps::StreamCommand streams;
   apps::AddStreamFlags(app, streams);
   return apps::RunProgram(app, argc, argv, [&] {

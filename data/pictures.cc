@@ -213,8 +213,8 @@ class Pictures : public Dataset {
     PictureInput& input = config_.input;
     if (!input.mean_c.empty()) return;
     if (!Open(Split::kTrain)) {
-      Fail(ErrorKind::kConfiguration, "data.mean",
-           "is not known, since the training samples are not opened");
+      Fail(ErrorKind::kConfiguration, "data",
+           "mean and deviation are not known, since the training samples are not opened");
     }
     const auto channels = static_cast<size_t>(config_.shape.channels);
     std::vector<uint64_t> sum_c(channels), squares_c(channels);

@@ -306,7 +306,7 @@ TEST_F(PicturesTest, MeansAreThoseOfTheTrainingSamples) {
     Open(config, {.train = false});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("data.mean: is not known"));
+    EXPECT_THAT(error.what(), HasSubstr("mean and deviation are not known"));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "data/picture_folder.h"
 #include "data/speech_commands_layout.h"
 #include "deploy/base/check.h"
 #include "deploy/base/show.h"
@@ -50,6 +51,28 @@ data::DatasetConfig ConfigFromClasses(const packed::Model& model) {
   return config;
 }
 
+/// The folder that a model was trained on.
+const std::string& TrainingRoot(const train::Config& trained) {
+  return trained.data.kind == data::DatasetKind::kImages ? trained.data.images.root
+                                                         : trained.data.speech_commands.root;
+}
+
+/// A folder as the model's pictures. `whole`: every class folder is the test set.
+data::DatasetConfig PicturesForModel(data::DatasetConfig config, const packed::Model& model,
+                                     const EvaluationData& data, bool whole) {
+  const bool known = config.kind == data::DatasetKind::kImages;
+  config.kind = data::DatasetKind::kImages;
+  data::ImagesConfig& images = config.images;
+  if (!known) images = {};
+  images.root = data.path;
+  images.shape = model.input;
+  images.input = *model.pictures;
+  images.class_names = model.class_names;
+  images.cache = "";  // what is read once needs none
+  images.whole_is_test = whole;
+  return config;
+}
+
 data::DatasetConfig NpyForModel(data::DatasetConfig config, const packed::Model& model,
                                 const EvaluationData& data) {
   config.kind = data::DatasetKind::kNpy;
@@ -65,30 +88,30 @@ data::DatasetConfig NpyForModel(data::DatasetConfig config, const packed::Model&
 bool TakenWhole(const packed::Model& model, const EvaluationData& data) {
   if (data.path.ends_with(".npy")) return false;
   if (data.part == Part::kWhole) return true;
-  if (IsTestSetLayout(data.path)) return true;
-  if (data.part == Part::kSplit || !IsBareFolder(data.path)) return false;
+  if (!model.pictures && IsTestSetLayout(data.path)) return true;
+  if (data.part == Part::kSplit) return false;
+  if (model.pictures ? data::HasSplitFolders(data.path) : !IsBareFolder(data.path)) return false;
   if (model.provenance.config_text.empty()) return true;
   const train::Config trained =
       train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)");
   std::error_code ignored;
-  return !fs::equivalent(trained.data.speech_commands.root, data.path, ignored);
+  return !fs::equivalent(TrainingRoot(trained), data.path, ignored);
 }
 
 std::string MayHoldTrainingData(const packed::Model& model, const EvaluationData& data) {
-  if (data.part == Part::kWhole || !TakenWhole(model, data) || IsTestSetLayout(data.path) ||
-      model.provenance.config_text.empty()) {
+  if (data.part == Part::kWhole || !TakenWhole(model, data) ||
+      (!model.pictures && IsTestSetLayout(data.path)) || model.provenance.config_text.empty()) {
     return "";
   }
-  const std::string root =
-      train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)")
-          .data.speech_commands.root;
+  const std::string root = TrainingRoot(
+      train::ParseConfig(model.provenance.config_text, model.name + " (its configuration)"));
   std::error_code ignored;
   if (fs::exists(root, ignored)) return "";
   return fmt::format(
       "{}: taken whole. The folder of the training, '{}', is not there. If this is a copy of it, "
-      "recordings of the "
-      "training count too (hint: --split test leaves them out, --split all says that it is none)",
-      data.path, root);
+      "{} of the training "
+      "count too (hint: --split test leaves them out, --split all says that it is none)",
+      data.path, root, model.pictures ? "pictures" : "recordings");
 }
 
 std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
@@ -118,14 +141,19 @@ std::unique_ptr<data::Dataset> OpenForModel(const packed::Model& model,
     Fail(ErrorKind::kConfiguration, data.path,
          "is a test set without a {} split (hint: --split test)", data::SplitName(data.split));
   }
+  if (npy && model.pictures) {
+    Fail(ErrorKind::kConfiguration, data.path,
+         "the model takes pictures (hint: give a folder with a folder of pictures for each class)");
+  }
   if (npy) {
     config = NpyForModel(config, model, data);
+  } else if (model.pictures) {
+    config = PicturesForModel(config, model, data, test_set);
   } else {
     if (!model.front_end) {
-      Fail(
-          ErrorKind::kConfiguration, data.path,
-          "the model has no front end, so recordings are nothing to it (hint: give x.npy as --data "
-          "and y.npy as --labels)");
+      Fail(ErrorKind::kConfiguration, data.path,
+           "the model has no front end, so recordings are nothing to it, and it takes no pictures "
+           "(hint: give x.npy as --data and y.npy as --labels)");
     }
     config.kind = data::DatasetKind::kSpeechCommands;
     // A yardstick is the same for every model, whatever it was trained with.
@@ -177,6 +205,7 @@ Evaluation Evaluate(const Engine& engine, const data::Dataset& dataset, data::Sp
                         .part = whole ? "whole" : data::SplitName(split),
                         .recordings = dataset.counts().opened - std::ssize(dataset.skipped()),
                         .recordings_in_folder = dataset.counts().recordings,
+                        .several = dataset.counts().several,
                         .silence_made = dataset.counts().silence_made};
   const std::vector<float> x_bi = SplitFeatures(dataset, split, samples);
   std::vector<float> logits_bo(static_cast<size_t>(samples) * classes);
@@ -273,10 +302,11 @@ std::string FormatEvaluation(const Evaluation& evaluation) {
       fmt::format("accuracy {:.2f} % ({} of {}), {:.0f} samples/s", 100 * evaluation.accuracy(),
                   evaluation.correct, evaluation.samples, evaluation.samples_per_second);
   if (evaluation.skipped > 0)
-    text += fmt::format(", {} broken recordings skipped", evaluation.skipped);
+    text += fmt::format(", {} broken {} skipped", evaluation.skipped, evaluation.several);
   if (evaluation.recordings_in_folder > 0) {
     text += fmt::format(
-        "; {} of {} recordings, {}", evaluation.recordings, evaluation.recordings_in_folder,
+        "; {} of {} {}, {}", evaluation.recordings, evaluation.recordings_in_folder,
+        evaluation.several,
         evaluation.part == "whole" ? "the whole folder" : "the " + evaluation.part + " split");
   }
   if (evaluation.silence_made > 0) {

@@ -28,7 +28,8 @@ enum class Part : uint8_t {
 };
 
 struct EvaluationData {
-  std::string path;    ///< Speech Commands (archive or test-set layout), or the samples' x.npy
+  std::string
+      path;  ///< Speech Commands (archive or test-set layout), folders of pictures, or the samples' x.npy
   std::string labels;  ///< y.npy, with an x.npy
   Part part = Part::kAuto;
   data::Split split = data::Split::kTest;
@@ -45,6 +46,7 @@ struct Evaluation {
   int64_t samples = 0, correct = 0, skipped = 0;
   std::string part;                                  ///< "whole", or the split's name
   int64_t recordings = 0, recordings_in_folder = 0;  ///< those evaluated, and all; 0 of arrays
+  std::string several = "recordings";                ///< or "pictures"
   int64_t silence_made = 0;                  ///< samples of _silence_ that are no recordings of it
   std::vector<std::string> clips;            ///< names of the samples' recordings
   std::vector<int32_t> labels, predictions;  ///< classes, one a sample

@@ -116,6 +116,15 @@ std::string FormatSummary(const packed::Model& model) {
         "{} frames, norm: {}\n",
         fe.sample_rate_hz, fe.clip_samples, fe.window_samples, fe.hop_samples, fe.fft_samples,
         fe.mel_count, fe.low_hz, fe.high_hz, fe.frame_count, NormName(fe.norm));
+  } else if (model.pictures) {
+    const PictureInput& pictures = *model.pictures;
+    text += fmt::format("pictures    {}, {}, triangle filter, mean {:.4g}, deviation {:.4g}\n",
+                        model.input.channels == 1              ? "grey"
+                        : pictures.order == ChannelOrder::kRgb ? "red green blue"
+                                                               : "blue green red",
+                        pictures.fit == PictureFit::kCrop ? "cropped to the input's shape"
+                                                          : "stretched to the input's shape",
+                        fmt::join(pictures.mean_c, " "), fmt::join(pictures.deviation_c, " "));
   } else {
     text += "front end   none (features in)\n";
   }

@@ -32,6 +32,12 @@ std::set<int64_t> Windows(const FrontEnd& front_end, int64_t samples) {
   return starts;
 }
 
+bool NoWord(const std::string& name) {
+  return name == data::kSilenceClass || name == data::kUnknownClass;
+}
+
+}  // namespace
+
 void Softmax(std::span<const float> logits, std::vector<double>& scores) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   scores.assign(logits.begin(), logits.end());
@@ -39,12 +45,6 @@ void Softmax(std::span<const float> logits, std::vector<double>& scores) {
   for (double& score : scores) sum += score = std::exp(score - largest);
   for (double& score : scores) score /= sum;
 }
-
-bool NoWord(const std::string& name) {
-  return name == data::kSilenceClass || name == data::kUnknownClass;
-}
-
-}  // namespace
 
 Listening Listen(const Engine& engine, std::span<const float> samples) {
   const FrontEnd& front_end = *EngineAccess::model(engine).front_end;

@@ -28,6 +28,9 @@ struct Listening {
   double front_end_us = 0, network_us = 0;  ///< of one window
 };
 
+/// exp(logit) of each class over their sum.
+void Softmax(std::span<const float> logits, std::vector<double>& scores);
+
 /// `samples` at engine.sample_rate_hz(), which is not 0.
 Listening Listen(const Engine& engine, std::span<const float> samples);
 
