@@ -20,9 +20,10 @@ int main(int argc, char** argv) {
   train::ExportOptions options;
   app.add_option("RUN", options.run, "Folder of a run of bisparse-train")->required();
   app.add_option("-o,--output", options.output, "The .bisparse file to write")->required();
-  app.add_option("--data", options.data,
-                 "Where the run's data are now: the folder of its recordings, or x.npy (default: "
-                 "where its configuration says)");
+  app.add_option(
+      "--data", options.data,
+      "Where the run's data are now: the folder of its recordings or pictures, or x.npy (default: "
+      "where its configuration says)");
   app.add_option("--labels", options.labels,
                  "y.npy, where --data is x.npy; a part of them is held out as in training");
   app.add_option("--samples", options.samples, "Validation samples to verify on")

@@ -43,8 +43,11 @@ void TuneProcess(char** argv) {
 
 /// Before training, where there is data: what there is of it.
 void LookAtData(const bisparse::train::Config& config) {
-  const bool npy = config.data.kind == bisparse::data::DatasetKind::kNpy;
-  const std::string& path = npy ? config.data.npy.train_x : config.data.speech_commands.root;
+  using bisparse::data::DatasetKind;
+  const DatasetKind kind = config.data.kind;
+  const std::string& path = kind == DatasetKind::kNpy      ? config.data.npy.train_x
+                            : kind == DatasetKind::kImages ? config.data.images.root
+                                                           : config.data.speech_commands.root;
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) {
     bisparse::train::OpenTrainingData(config, stderr);
@@ -79,7 +82,7 @@ int main(int argc, char** argv) {
         help + " (" + key + ")");
   };
   app.add_option("CONFIG", config_path, "A YAML file, see docs/configuration.md")->required();
-  sets("--data", "data.path", "Folder of the recordings", /*text=*/true);
+  sets("--data", "data.path", "Folder of the recordings or pictures", /*text=*/true);
   sets("--test-data", "data.test_path", "Folder of the test recordings; not opened in training",
        /*text=*/true);
   app.add_option("--out", options.run_folder, "Run folder; runs/<name> by default");

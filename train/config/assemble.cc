@@ -187,6 +187,7 @@ packed::Model AssembleModel(const Config& config, std::span<const LayerWeights> 
     model.front_end = config.front_end;
     if (config.detection != DetectionOptions()) model.detection = config.detection;
   }
+  if (config.data.kind == data::DatasetKind::kImages) model.pictures = config.data.images.input;
   model.provenance = std::move(provenance);
   model.storage = storage;
   packed::ValidateModel(model, config.path.empty() ? config.name : config.path);
@@ -239,7 +240,14 @@ packed::Model MakeRandomModel(const Config& config, uint64_t seed) {
   packed::Provenance provenance;
   provenance.config_text = config.text;
   provenance.seed = seed;
-  return AssembleModel(config, weights, affines, ClassNames(config.data), std::move(provenance));
+  Config filled = config;
+  PictureInput& pictures = filled.data.images.input;
+  if (pictures.mean_c.empty()) {  // of training samples that a random network has none of
+    const auto channels = static_cast<size_t>(config.network.input.channels);
+    pictures.mean_c.assign(channels, 0.5f);
+    pictures.deviation_c.assign(channels, 0.25f);
+  }
+  return AssembleModel(filled, weights, affines, ClassNames(config.data), std::move(provenance));
 }
 
 }  // namespace bisparse::train

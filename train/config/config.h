@@ -146,7 +146,7 @@ struct LayerConfig {
 
 struct NetworkConfig {
   std::vector<LayerConfig> layers;
-  Shape input;                   ///< speech: {mels, frames, 1}; npy: data.input
+  Shape input;                   ///< speech: {mels, frames, 1}; npy, images: data.input
   bool normalise_input = false;  ///< data.normalise: an affine of each channel before the layers
   int32_t class_count = 0;       ///< = layers.back().output.elements()
   bool operator==(const NetworkConfig&) const = default;

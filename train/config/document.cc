@@ -64,6 +64,9 @@ class Documenter : public SchemaVisitor {
         fmt::format("{}{} numbers, {}", one_for_all ? "one or " : "", values.size(), range.Text()),
         meaning, need);
   }
+  void Reals(const char* key, std::vector<float>&, Range range, const char* meaning) override {
+    Row(key, "[]", "list of numbers, " + range.Text(), meaning);
+  }
   void Word(const char* key, int& index, Words words, const char* meaning) override {
     Row(key, words[static_cast<size_t>(index)], Join(words), meaning);
   }

@@ -121,8 +121,9 @@ TEST(Load, ALayerWhoseKeysAreNoMap) {
 }
 
 TEST(Load, KeysOfAnotherKindAreRefused) {
-  EXPECT_THAT(FaultsOf("data: {type: npy, path: x}\nnetwork:\n  - relu\n"),
-              HasSubstr("data.path is of no use here (hint: only with type: speech_commands)"));
+  EXPECT_THAT(
+      FaultsOf("data: {type: npy, path: x}\nnetwork:\n  - relu\n"),
+      HasSubstr("data.path is of no use here (hint: only with type: speech_commands or images)"));
   EXPECT_THAT(
       FaultsOf("data: {type: npy}\nfront_end: {mels: 3}\nnetwork:\n  - relu\n"),
       HasSubstr("front_end is of no use here (hint: only with data.type: speech_commands)"));
@@ -249,6 +250,49 @@ network:
   EXPECT_EQ(config.network.input, (Shape{28, 20, 3}));
   EXPECT_EQ(config.network.layers[1].kernel.channels, 1680);
   EXPECT_EQ(config.name, "network");
+}
+
+TEST(Load, PicturesAreBroughtToTheInput) {
+  const auto text = [](const std::string& data) {
+    return "data: {type: images, path: set, input: [32, 24, 3], class_names: [a, b]" + data +
+           "}\nnetwork: [flatten, {linear: {units: classes}}]\n";
+  };
+  const Config config = ParseConfig(
+      text(
+          ", fit: stretch, channel_order: bgr, mean: [0.5, 0.4, 0.3], deviation: [0.25, 0.25, 0.2],"
+          " test_fraction: 0.2, groups: g.csv, augment: {flip_probability: 0.5, crop_padding: 4}"),
+      "");
+  EXPECT_EQ(config.network.input, (Shape{32, 24, 3}));
+  const data::ImagesConfig& images = config.data.images;
+  EXPECT_EQ(images.shape, config.network.input);
+  EXPECT_EQ(images.root, "set");
+  EXPECT_EQ(images.input.fit, PictureFit::kStretch);
+  EXPECT_EQ(images.input.order, ChannelOrder::kBgr);
+  EXPECT_EQ(images.input.mean_c, (std::vector<float>{0.5f, 0.4f, 0.3f}));
+  EXPECT_EQ(images.test_fraction, 0.2);
+  EXPECT_EQ(config.data.pixel_augment.crop_padding, 4);
+  EXPECT_EQ(config.network.class_count, 2);
+  // Printed and read again it is the same, numbers of single precision too.
+  const std::string printed = PrintConfig(config);
+  EXPECT_EQ(PrintConfig(ParseConfig(printed, "")), printed);
+  EXPECT_EQ(ParseConfig(printed, "").data.images.input, images.input);
+  const auto fault = [&](const std::string& data) { return FaultsOf(text(data)); };
+  EXPECT_THAT(fault(", mean: [0.5]"), HasSubstr("data.mean has 1 value, the input has 3 channels"));
+  EXPECT_THAT(fault(", mean: 0.5"), HasSubstr("data.mean = 0.5 where a list of numbers is wanted"));
+  EXPECT_THAT(fault(", mean: [0.5, 2, 0.5]"), HasSubstr("data.mean = 2 is out of range: 0 … 1"));
+  EXPECT_THAT(fault(", mean: [0.5, 0.5, 0.5], deviation: [1, 0, 1]"),
+              HasSubstr("data.deviation = 0 is out of range"));
+  EXPECT_THAT(fault(", mean: [0.5, 0.5, 0.5]"), HasSubstr("data.deviation has 0 values"));
+  EXPECT_THAT(fault(", augment: {gain_db: 3}"),
+              HasSubstr("data.augment.gain_db is of no use here"));
+  EXPECT_THAT(fault(", validation_fraction: 0.5, test_fraction: 0.5"),
+              HasSubstr("exceed 0.9 together"));
+  EXPECT_THAT(FaultsOf("data: {type: images, path: set, input: [8, 8, 2]}\nnetwork: [flatten]\n"),
+              HasSubstr("data.input = 8x8x2: pictures have 1 or 3 channels"));
+  EXPECT_THAT(FaultsOf("data: {type: images, path: set}\nnetwork: [flatten]\n"),
+              HasSubstr("data.input is missing"));
+  EXPECT_THAT(FaultsOf(kSmall, {"data.augment.flip_probability=0.5"}),
+              HasSubstr("data.augment.flip_probability"));
 }
 
 TEST(Load, FrontEndRulesKeepTheirPlace) {

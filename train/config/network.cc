@@ -34,7 +34,8 @@ class Inference {
     } else if (faults_.Concerns("data.input")) {
       return;
     }
-    network.normalise_input = !speech && config_.data.npy.normalise_columns;
+    network.normalise_input =
+        config_.data.kind == data::DatasetKind::kNpy && config_.data.npy.normalise_columns;
     if (network.layers.empty()) return;  // told by the reader
     if (network.input.elements() > kMaxElements) {
       faults_.Add(speech ? "front_end" : "data.input",
@@ -410,6 +411,7 @@ class Inference {
 
 std::vector<std::string> ClassNames(const data::DatasetConfig& data) {
   if (data.kind == data::DatasetKind::kNpy) return data.npy.class_names;
+  if (data.kind == data::DatasetKind::kImages) return data.images.class_names;
   const data::SpeechCommandsConfig& speech = data.speech_commands;
   if (speech.words.empty()) return {};
   std::vector<std::string> names = speech.words;

@@ -46,6 +46,11 @@ class Printer : public SchemaVisitor {
       list += fmt::format("{}{}", list.empty() ? "" : ", ", *value);
     Row(key, "[" + list + "]");
   }
+  void Reals(const char* key, std::vector<float>& values, Range, const char*) override {
+    std::string list;
+    for (const float value : values) list += fmt::format("{}{}", list.empty() ? "" : ", ", value);
+    Row(key, "[" + list + "]");
+  }
   void Word(const char* key, int& index, Words words, const char*) override {
     Row(key, words[static_cast<size_t>(index)]);
   }

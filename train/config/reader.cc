@@ -172,6 +172,21 @@ class Reader : public SchemaVisitor {
     }
   }
 
+  void Reals(const char* key, std::vector<float>& values, Range range, const char*) override {
+    const YamlNode* node = Take(key, Need::kOptional);
+    if (node == nullptr) return;
+    if (node->kind != Kind::kSequence) {
+      return Fault(key, *node, "where a list of numbers is wanted (hint: [0.5, 0.25])");
+    }
+    std::vector<float> numbers;
+    for (const YamlNode& item : node->items) {
+      const auto number = AnyReal(key, item, range);
+      if (!number) return;
+      numbers.push_back(static_cast<float>(*number));
+    }
+    values = std::move(numbers);
+  }
+
   void Word(const char* key, int& index, Words words, const char*) override {
     const YamlNode* node = Take(key, Need::kOptional);
     if (node == nullptr) return;

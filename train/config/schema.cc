@@ -13,12 +13,14 @@ namespace {
 using namespace data::limits;
 constexpr Range Of(data::Limits limits) { return {limits.min, limits.max}; }
 
-constexpr const char* kDatasetWords[] = {"speech_commands", "npy"};
+constexpr const char* kDatasetWords[] = {"speech_commands", "npy", "images"};
 constexpr const char* kAlignWords[] = {"start", "center", "end"};
 constexpr const char* kNormWords[] = {"none", "band_mean", "clip_mean", "clip_mean_std"};
 constexpr const char* kSpeakerWords[] = {"auto", "name", "folder", "file"};
 constexpr const char* kNormaliseWords[] = {"none", "column"};
 constexpr const char* kUnknownDrawWords[] = {"clips", "words"};
+constexpr const char* kFitWords[] = {"crop", "stretch"};
+constexpr const char* kOrderWords[] = {"rgb", "bgr"};
 constexpr const char* kExtraWords[] = {"none", "balanced"};
 constexpr const char* kOptimiserWords[] = {"sgd", "adamw"};
 constexpr const char* kScheduleWords[] = {"constant", "cosine", "one_cycle", "step"};
@@ -45,15 +47,56 @@ void VisitAugment(SchemaVisitor& v, data::AugmentConfig& a) {
   }
 }
 
+void VisitPixelAugment(SchemaVisitor& v, data::PixelAugmentConfig& a) {
+  v.Bool("enabled", a.enabled, "Whether training pictures are changed at all.");
+  for (const auto& row : data::kPixelReals) {
+    v.Real(row.key, a.*row.value, Of(row.limits), row.meaning);
+  }
+  for (const auto& row : data::kPixelCounts) {
+    v.Int(row.key, a.*row.value, Of(row.limits), row.meaning);
+  }
+}
+
+void VisitImages(SchemaVisitor& v, data::ImagesConfig& i) {
+  v.Choice("fit", i.input.fit, kFitWords,
+           "Pictures of another shape: the largest part of the input's shape is taken from the "
+           "middle, or all of it, "
+           "distorted.");
+  v.Choice("channel_order", i.input.order, kOrderWords,
+           "Of the input's three channels; kept in the model file.");
+  v.Reals("mean", i.input.mean_c, {0.0, 1.0},
+          "Of each channel, full scale is 1: the input is (x / 255 − mean) / deviation. Empty: of "
+          "the training "
+          "samples. Kept in the model file.");
+  v.Reals("deviation", i.input.deviation_c, {1e-3, 1e3},
+          "Of each channel; given with `mean` or not at all.");
+  v.Real("validation_fraction", i.validation_fraction, {0.0, 0.9},
+         "Part of each class that is held out where there is no folder `val` or `validation`.");
+  v.Real("test_fraction", i.test_fraction, {0.0, 0.9},
+         "The same for testing, where there is no folder `test`.");
+  v.Text("groups", i.groups,
+         "File of lines PATH,GROUP (PATH below the folder of the classes): pictures of one group "
+         "are held out together. "
+         "Empty: each by itself.");
+  v.Text("cache", i.cache,
+         "Folder in which decoded pictures are kept for the next time; empty: the one that the run "
+         "folder lies in.");
+}
+
 void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
-  v.Choice(
-      "type", d.kind, kDatasetWords,
-      "speech_commands: folders of recordings, one per word; npy: arrays of samples and labels.");
+  v.Choice("type", d.kind, kDatasetWords,
+           "speech_commands: folders of recordings, one per word; npy: arrays of samples and "
+           "labels; images: folders of "
+           "pictures, one per class.");
   const bool speech = d.kind == data::DatasetKind::kSpeechCommands;
+  const bool npy = d.kind == data::DatasetKind::kNpy;
+  const bool images = d.kind == data::DatasetKind::kImages;
+  v.Only(speech || images, "type: speech_commands or images", [&] {
+    v.Text("path", images ? d.images.root : d.speech_commands.root,
+           "Folder of the data set, relative to where the program runs; `--data` replaces it.");
+  });
   v.Only(speech, "type: speech_commands", [&] {
     data::SpeechCommandsConfig& s = d.speech_commands;
-    v.Text("path", s.root,
-           "Folder of the data set, relative to where the program runs; `--data` replaces it.");
     v.Text("test_path", s.test_root,
            "Test set in the official layout of its own (one folder per class); empty: the testing "
            "split of `path`.");
@@ -86,7 +129,19 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Real("testing_percent", s.testing_percent, Of(kPercent),
            "Speakers held out for testing where there is no testing_list.txt.");
   });
-  v.Only(!speech, "type: npy", [&] {
+  v.Only(npy || images, "type: npy or images", [&] {
+    int32_t* const sizes[] = {&input.height, &input.width, &input.channels};
+    v.Ints("input", sizes, false, {1, 65536},
+           "A sample's shape [height, width, channels]; N×D is [1, 1, D]; pictures are brought to "
+           "it and have 1 or 3 "
+           "channels.",
+           Need::kRequired);
+    v.TextList(
+        "class_names", images ? d.images.class_names : d.npy.class_names, /*or_one=*/false,
+        "Empty: 0, 1, … up to the largest training label; of pictures every folder, sorted.");
+  });
+  if (images) d.images.shape = input;
+  v.Only(npy, "type: npy", [&] {
     data::NpyConfig& n = d.npy;
     v.Text(
         "train_x", n.train_x,
@@ -94,9 +149,6 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
         "channels is N×C×1×L.",
         Need::kRequired);
     v.Text("train_y", n.train_y, "Labels: N whole numbers from 0.", Need::kRequired);
-    int32_t* const sizes[] = {&input.height, &input.width, &input.channels};
-    v.Ints("input", sizes, false, {1, 65536},
-           "A sample's shape [height, width, channels]; N×D is [1, 1, D].", Need::kRequired);
     v.Text("validation_x", n.validation_x, "Empty: `validation_fraction` of the training samples.");
     v.Text("validation_y", n.validation_y, "Labels of validation_x.");
     v.Text("test_x", n.test_x, "Empty: there is no test split.");
@@ -109,11 +161,10 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
     v.Choice("normalise", n.normalise_columns, kNormaliseWords,
              "column: (x − mean) / deviation of the training samples, for each column of N×D, each "
              "channel of maps; the network's first layer, kept in the model file.");
-    v.TextList("class_names", n.class_names, /*or_one=*/false,
-               "Empty: 0, 1, … up to the largest training label.");
   });
+  v.Only(images, "type: images", [&] { VisitImages(v, d.images); });
   v.Bool("strict", d.strict,
-         "A broken recording is an error instead of being left out and counted.");
+         "A broken recording or picture is an error instead of being left out and counted.");
   v.Only(speech, "type: speech_commands", [&] {
     v.Int("perturbed_copies", d.perturbed_copies, Of(kPerturbedCopies),
           "Perturbed copies of each validation clip, the same in every run: a second score. Five "
@@ -121,6 +172,12 @@ void VisitData(SchemaVisitor& v, data::DatasetConfig& d, Shape& input) {
           "are one of each kind (`PerturbationOf` in data/augment.h).");
     v.Section("augment", "Changes to training clips, drawn anew in each epoch.",
               [&] { VisitAugment(v, d.augment); });
+  });
+  v.Only(npy || images, "type: npy or images", [&] {
+    v.Section("augment",
+              "Changes to training pictures and to arrays of bytes, drawn anew in each epoch; none "
+              "unless asked for.",
+              [&] { VisitPixelAugment(v, d.pixel_augment); });
   });
 }
 

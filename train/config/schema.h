@@ -58,6 +58,9 @@ class SchemaVisitor {
   /// Whole numbers [a, b, …]; with `one_for_all` a single number stands for all of them.
   virtual void Ints(const char* key, std::span<int32_t* const> values, bool one_for_all,
                     Range range, const char* meaning, Need need = Need::kOptional) = 0;
+  /// [0.5, 0.25, …], as many as there are.
+  virtual void Reals(const char* key, std::vector<float>& values, Range range,
+                     const char* meaning) = 0;
   /// `index` into words.
   virtual void Word(const char* key, int& index, Words words, const char* meaning) = 0;
   /// One of the words, or (index = words.size()) a number, a whole one if `whole`.

@@ -53,11 +53,13 @@ std::string UtcNow() {
 }
 
 /// Training samples come as validation sees them: not augmented.
-std::unique_ptr<data::Dataset> Open(const Config& config, bool train) {
+std::unique_ptr<data::Dataset> Open(const Config& config, bool train,
+                                    const std::string& cache_folder) {
   data::DatasetConfig plain = config.data;
-  plain.augment.enabled = false;
-  return data::OpenDataset(plain, config.front_end,
-                           {.seed = config.seed, .train = train, .test = false});
+  plain.augment.enabled = plain.pixel_augment.enabled = false;
+  return data::OpenDataset(
+      plain, config.front_end,
+      {.seed = config.seed, .train = train, .test = false, .cache_folder = cache_folder});
 }
 
 /// At most `limit` samples spread over the split.
@@ -66,7 +68,7 @@ LabelledSamples Take(const data::Dataset& dataset, data::Split split, int64_t li
   const int64_t size = dataset.size(split), samples = std::min(limit, size);
   if (size == 0) {
     Fail(ErrorKind::kData, config.path,
-         "no {} samples to verify the model on (hint: --data names the recordings)",
+         "no {} samples to verify the model on (hint: --data says where the data are)",
          data::SplitName(split));
   }
   const auto floats = static_cast<size_t>(dataset.shape().elements());
@@ -237,14 +239,18 @@ void RequireDefinition(const packed::Model& i8, const std::vector<float>& x_bhwc
 
 void RedirectData(const ExportOptions& options, data::DatasetConfig& config) {
   const bool arrays = config.kind == data::DatasetKind::kNpy;
+  const bool pictures = config.kind == data::DatasetKind::kImages;
+  std::string& folder = pictures ? config.images.root : config.speech_commands.root;
+  const std::string trained_on =
+      fmt::format("the run was trained on {}", pictures ? "pictures" : "recordings");
   const auto refuse = [](const char* flag, const std::string& what) {
     Fail(ErrorKind::kConfiguration, flag, "{}", what);
   };
   if (!arrays && !options.labels.empty()) {
-    refuse("--labels", "the run was trained on recordings, which are their own labels");
+    refuse("--labels", trained_on + ", whose folders are the labels");
   }
   if (!arrays && options.data.ends_with(".npy")) {
-    refuse("--data", "the run was trained on recordings (hint: give their folder)");
+    refuse("--data", trained_on + " (hint: give their folder)");
   }
   if (arrays && options.data.empty() != options.labels.empty()) {
     refuse(options.data.empty() ? "--data" : "--labels",
@@ -256,11 +262,11 @@ void RedirectData(const ExportOptions& options, data::DatasetConfig& config) {
       config.npy.train_y = options.labels;
       config.npy.validation_x = config.npy.validation_y = "";
     } else {
-      config.speech_commands.root = options.data;
+      folder = options.data;
     }
     return;
   }
-  std::vector<std::string> paths = {config.speech_commands.root};
+  std::vector<std::string> paths = {folder};
   if (arrays) {
     paths = {config.npy.train_x, config.npy.train_y, config.npy.validation_x,
              config.npy.validation_y};
@@ -298,8 +304,12 @@ ExportResult Export(const ExportOptions& options) {
   if (run.config.data.kind == data::DatasetKind::kNpy) {
     run.config.data.npy.class_names = run.class_names;
   }
+  if (run.config.data.kind == data::DatasetKind::kImages) {
+    run.config.data.images.class_names = run.class_names;
+  }
   const bool i8 = options.format == packed::NumberFormat::kI8;
-  const std::unique_ptr<data::Dataset> dataset = Open(run.config, /*train=*/i8);
+  const std::unique_ptr<data::Dataset> dataset =
+      Open(run.config, /*train=*/i8, FolderOfRun(options.run));
   const auto take = [&](data::Split split, int64_t limit) {
     return Take(*dataset, split, limit, run.config);
   };

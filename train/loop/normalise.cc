@@ -18,7 +18,7 @@ std::vector<double> Means(const data::Dataset& dataset,
   std::vector<double> mean_c(channels);
   std::vector<float> x(static_cast<size_t>(dataset.shape().elements()));
   for (int64_t n = 0; n < samples; ++n) {
-    dataset.Features(data::Split::kTrain, n, 0, x);
+    dataset.PlainFeatures(data::Split::kTrain, n, x);
     for (size_t i = 0; i < x.size(); ++i) mean_c[i % channels] += f(i % channels, x[i]);
   }
   const double count = static_cast<double>(samples) * static_cast<double>(x.size() / channels);

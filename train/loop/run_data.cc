@@ -37,6 +37,10 @@ RunData DescribeData(const data::Dataset& dataset) {
   RunData data{.class_names = dataset.class_names(),
                .train = samples(data::Split::kTrain),
                .validation = samples(data::Split::kValidation)};
+  if (const PictureInput* pictures = dataset.picture_input()) {
+    data.mean_c = pictures->mean_c;
+    data.deviation_c = pictures->deviation_c;
+  }
   for (size_t c = 0; c < data.class_names.size(); ++c) {
     const std::string& name = data.class_names[c];
     const size_t at = FirstNotUtf8(name);
@@ -49,9 +53,13 @@ RunData DescribeData(const data::Dataset& dataset) {
 }
 
 std::string PrintRunData(const RunData& data) {
-  const Json json = {{"class_names", data.class_names},
-                     {"train", ToJson(data.train)},
-                     {"validation", ToJson(data.validation)}};
+  Json json = {{"class_names", data.class_names},
+               {"train", ToJson(data.train)},
+               {"validation", ToJson(data.validation)}};
+  if (!data.mean_c.empty()) {
+    json["mean"] = data.mean_c;
+    json["deviation"] = data.deviation_c;
+  }
   return json.dump(2) + "\n";
 }
 
@@ -59,9 +67,14 @@ std::optional<RunData> ReadRunData(const std::string& path) {
   if (!PathExists(path)) return std::nullopt;
   try {
     const Json json = Json::parse(ReadTextFile(path));
-    return RunData{.class_names = json.at("class_names").get<std::vector<std::string>>(),
-                   .train = FromJson(json.at("train")),
-                   .validation = FromJson(json.at("validation"))};
+    RunData data{.class_names = json.at("class_names").get<std::vector<std::string>>(),
+                 .train = FromJson(json.at("train")),
+                 .validation = FromJson(json.at("validation"))};
+    if (json.contains("mean")) {
+      data.mean_c = json.at("mean").get<std::vector<float>>();
+      data.deviation_c = json.at("deviation").get<std::vector<float>>();
+    }
+    return data;
   } catch (const std::logic_error& error) {  // of std::stoull
     Fail(ErrorKind::kData, path, "is damaged: {}", error.what());
   } catch (const nlohmann::json::exception& error) {

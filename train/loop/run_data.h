@@ -21,6 +21,7 @@ struct RunData {
   };
   std::vector<std::string> class_names;
   Samples train, validation;
+  std::vector<float> mean_c, deviation_c;  ///< of pictures, as PictureInput has them; empty: others
 };
 
 /// Throws Error (kData) for a class whose name is not UTF-8: neither the model file nor JSON takes

@@ -27,9 +27,21 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Settings (the last part of their path) that may differ between a run and its resumption.
-constexpr std::array<std::string_view, 14> kFreeSettings = {
-    "worker_timeout_s", "device",  "threads", "workers",      "runs",         "name",   "path",
-    "test_path",        "train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y"};
+constexpr std::array<std::string_view, 15> kFreeSettings = {"worker_timeout_s",
+                                                            "device",
+                                                            "threads",
+                                                            "workers",
+                                                            "runs",
+                                                            "name",
+                                                            "path",
+                                                            "test_path",
+                                                            "train_x",
+                                                            "train_y",
+                                                            "validation_x",
+                                                            "validation_y",
+                                                            "test_x",
+                                                            "test_y",
+                                                            "cache"};
 
 bool IsFree(const std::string& path) {
   const std::string_view last = std::string_view(path).substr(path.rfind('.') + 1);
@@ -156,6 +168,10 @@ std::vector<std::string> DifferingSettings(const std::string& run_yaml,
     }
   }
   return differing;
+}
+
+std::string FolderOfRun(const std::string& run) {
+  return (fs::path(run) / "..").lexically_normal().string();
 }
 
 bool PathExists(const std::string& path) {

@@ -69,6 +69,9 @@ class RunFolder {
 /// that may not be entered, a name that is too long.
 bool PathExists(const std::string& path);
 
+/// The folder that a run's folder lies in: "runs/" of "runs/a", "." of "a".
+std::string FolderOfRun(const std::string& run);
+
 /// Settings in which two printed configurations differ, as "train.learning_rate: 0.001 in the run,
 /// 0.002 now"; left out is what does not change the result: device, threads, workers, folders and
 /// paths of data.

@@ -33,7 +33,7 @@ std::string DigestOf(const std::string& path) {
 }  // namespace
 
 Teacher::Teacher(const Config& config, const std::vector<std::string>& class_names,
-                 torch::Device device)
+                 torch::Device device, const PictureInput* pictures)
     : config_(config.train.teacher) {
   for (const std::string& folder : config_.runs) {
     TrainedRun run = LoadTrainedRun(folder);
@@ -48,6 +48,16 @@ Teacher::Teacher(const Config& config, const std::vector<std::string>& class_nam
       Fail(ErrorKind::kConfiguration, where,
            "was trained with another front_end, and would hear other features than it knows (hint: "
            "compare {}/config.yaml)",
+           folder);
+    }
+    const data::DatasetConfig& their_data = run.config.data;
+    if (pictures != nullptr &&
+        (their_data.kind != data::DatasetKind::kImages || their_data.images.input != *pictures)) {
+      Fail(ErrorKind::kConfiguration, where,
+           "was trained with other means, deviations, fit or order of channels of its pictures, "
+           "and would see other "
+           "features than it knows (hint: give those of {}/data.json as data.mean and "
+           "data.deviation)",
            folder);
     }
     const std::vector<std::string>& their_names = run.class_names;

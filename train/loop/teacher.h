@@ -19,7 +19,9 @@ class Teacher {
  public:
   /// `class_names`: of the data set. Throws Error: kData if one of them is no run, kConfiguration
   /// if its input or front end is not that of `config`, or its classes are others.
-  Teacher(const Config& config, const std::vector<std::string>& class_names, torch::Device device);
+  /// pictures: how this network's pictures become features; null: its samples are none.
+  Teacher(const Config& config, const std::vector<std::string>& class_names, torch::Device device,
+          const PictureInput* pictures = nullptr);
 
   /// (1 − weight)·loss + weight·T²·KL(p ‖ softmax(logits/T)), mean over the batch, where p is the
   /// mean over teachers of softmax(teacher/T). Source: Hinton, Vinyals, Dean 2015, sections 2, 3.

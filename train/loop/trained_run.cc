@@ -47,6 +47,11 @@ TrainedRun LoadTrainedRun(const std::string& run_folder, Weights weights) {
     run.validation_accuracy = last.validation_accuracy;
   }
   const std::optional<RunData> data = ReadRunData(paths.data());
+  if (data && !data->mean_c.empty()) {  // else the configuration has them
+    PictureInput& pictures = run.config.data.images.input;
+    pictures.mean_c = data->mean_c;
+    pictures.deviation_c = data->deviation_c;
+  }
   run.class_names = data ? data->class_names : ClassNames(run.config.data);
   run.network->Unpack();
   run.network->eval();

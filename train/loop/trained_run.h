@@ -17,7 +17,7 @@
 namespace bisparse::train {
 
 struct TrainedRun {
-  Config config;
+  Config config;                      ///< of pictures with the means and deviations of its data
   Network network{nullptr};           ///< on the CPU, in evaluation mode
   int64_t epoch = -1;                 ///< 0-based epoch whose weights these are
   double validation_accuracy = -1.0;  ///< fraction

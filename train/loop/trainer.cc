@@ -196,7 +196,7 @@ Trainer::Trainer(const Config& config, const data::Dataset& dataset, const Train
   }
   if (!config.train.from.empty()) BeginWith(config.train.from, network_);
   if (!config.train.teacher.runs.empty()) {
-    teacher_.emplace(config, dataset.class_names(), device_);
+    teacher_.emplace(config, dataset.class_names(), device_, dataset.picture_input());
   }
   network_->to(device_);
   optimiser_ = MakeOptimiser(config.train, *network_);
@@ -733,8 +733,9 @@ TrainResult Train(const Config& config, const data::Dataset& dataset, const Trai
   return RunTrainer(config, dataset, options, run, group.get());
 }
 
-std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress) {
-  data::OpenOptions open{.seed = config.seed, .test = false};
+std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress,
+                                                const std::string& cache_folder) {
+  data::OpenOptions open{.seed = config.seed, .test = false, .cache_folder = cache_folder};
   std::optional<ProgressBar> bar;
   if (progress != nullptr) {
     open.progress = [&](int64_t done, int64_t total) {
@@ -758,7 +759,7 @@ TrainResult Train(const Config& config, const TrainOptions& options) {
   }
   // OpenBLAS asks for its buffer (128 MB) until it gets it: while there is room, before the data are read.
   torch::mm(torch::ones({8, 8}), torch::ones({8, 8}));
-  const auto dataset = OpenTrainingData(config, progress);
+  const auto dataset = OpenTrainingData(config, progress, FolderOfRun(run.paths().folder));
   return RunTrainer(config, *dataset, options, run, group.get());
 }
 

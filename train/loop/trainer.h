@@ -51,7 +51,9 @@ TrainResult Train(const Config& config, const TrainOptions& options);
 
 /// Opens training and validation data; shows its progress, the table of samples and the data set's
 /// warnings on `progress`, unless that is null.
-std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress);
+/// Decoded pictures are kept in `cache_folder`; empty: in memory.
+std::unique_ptr<data::Dataset> OpenTrainingData(const Config& config, std::FILE* progress,
+                                                const std::string& cache_folder = "");
 
 /// The same as the first Train on a data set that is open.
 TrainResult Train(const Config& config, const data::Dataset& dataset, const TrainOptions& options);
