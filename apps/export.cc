@@ -36,6 +36,11 @@ int main(int argc, char** argv) {
   app.add_option("--format", format, "Numbers: f32, or int8 (smaller and faster)")
       ->check(CLI::IsMember({"f32", "int8"}))
       ->capture_default_str();
+  app.add_option("--even-classes", options.even_classes,
+                 "Takes out how much more often training showed one class than another: 0 nothing, "
+                 "1 all of it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   app.add_option("--max-loss", options.max_loss,
                  "int8: percentage points of validation accuracy that it may lose")
       ->check(CLI::Range(0.0, 100.0))

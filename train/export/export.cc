@@ -297,6 +297,26 @@ std::vector<std::string> ClassNamesOf(const TrainedRun& run, const data::Dataset
   return run.class_names;
 }
 
+/// ExportOptions::even_classes.
+void EvenClasses(const data::Dataset& dataset, double tau, TrainedRun& run) {
+  const LayerConfig& last = run.config.network.layers.back();
+  torch::Tensor bias_o;
+  for (const auto& entry : run.network->named_parameters()) {
+    if (entry.key().ends_with(last.name + ".bias")) bias_o = entry.value();
+  }
+  if (last.kind != LayerKind::kLinear || !bias_o.defined()) {
+    Fail(ErrorKind::kConfiguration, "--even-classes",
+         "the last layer, '{}', is no linear layer with a bias", last.name);
+  }
+  const torch::NoGradGuard no_grad;
+  torch::Tensor count_o = torch::zeros({bias_o.size(0)}, torch::kFloat64);
+  for (int64_t i = 0; i < dataset.size(data::Split::kTrain); ++i) {
+    count_o[dataset.Label(data::Split::kTrain, i)] += 1.0;
+  }
+  count_o.clamp_min_(1.0);  // a class without samples is not made infinitely probable
+  bias_o.sub_((tau * torch::log(count_o / count_o.mean())).to(bias_o.dtype()));
+}
+
 ExportResult Export(const ExportOptions& options) {
   RequireWritable(options.output);
   TrainedRun run = LoadTrainedRun(options.run, options.weights);
@@ -309,7 +329,8 @@ ExportResult Export(const ExportOptions& options) {
   }
   const bool i8 = options.format == packed::NumberFormat::kI8;
   const std::unique_ptr<data::Dataset> dataset =
-      Open(run.config, /*train=*/i8, FolderOfRun(options.run));
+      Open(run.config, /*train=*/i8 || options.even_classes != 0.0, FolderOfRun(options.run));
+  if (options.even_classes != 0.0) EvenClasses(*dataset, options.even_classes, run);
   const auto take = [&](data::Split split, int64_t limit) {
     return Take(*dataset, split, limit, run.config);
   };

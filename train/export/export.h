@@ -81,7 +81,11 @@ struct ExportOptions {
   int64_t samples = 512;  ///< validation samples to verify on
   packed::NumberFormat format = packed::NumberFormat::kF32;
   int64_t calibration_samples = 512;  ///< int8: training samples, not augmented
-  double max_loss = 0.2;              ///< int8: of validation accuracy, percentage points
+  /// τ: each output's bias loses τ·log(training samples of its class ÷ mean of the classes). A network expects classes as
+  /// often as training showed them; at 1 it expects all alike. Source: Menon et al. 2020, "Long-tail learning via logit
+  /// adjustment", section 4.1.
+  double even_classes = 0.0;
+  double max_loss = 0.2;  ///< int8: of validation accuracy, percentage points
 };
 
 struct ExportResult {
