@@ -103,7 +103,7 @@ TEST(Synthesise, RefusesWordsThatAreNotWords) {
   EXPECT_THROW(Synthesise(config), Error);
 }
 
-bool HasFlite() { return std::system("flite --version >/dev/null 2>&1") == 0; }
+bool HasFlite() { return std::system("flite -lv >/dev/null 2>&1") == 0; }
 
 TEST(Synthesise, APhraseIsSpokenBesideWhatSoundsLikeIt) {
   if (!HasEspeak()) GTEST_SKIP() << "espeak-ng is not installed";
