@@ -231,13 +231,15 @@ std::vector<LayerWay> TimeWays(const NetworkConfig& network, const OptimiserConf
       layer.packing.owners = OwnerRule::kStatic;
       LayerConfig without = layer;
       without.packing = {};
-      std::vector<PackedWeight> forms = {PackedWeight(layer, 1), PackedWeight(layer, 1)};
-      if (with_dense) forms.emplace_back(without, 1);
-      forms[0]->SetGated(gated[value]);
-      forms[0]->Pack();
-      for (PackedWeight& form : forms) {
+      PackedWeight by_kernels(layer, 1);
+      by_kernels->SetGated(gated[value]);
+      by_kernels->Pack();
+      const auto add = [&](PackedWeight form) {
         steps.push_back(MakeStep(optimiser, *form, x, [=]() mutable { return form->forward(x); }));
-      }
+      };
+      add(by_kernels);
+      add(PackedWeight(layer, 1));
+      if (with_dense) add(PackedWeight(without, 1));
     }
     const std::vector<double> medians = TimeInTurn(steps);
     way.packed_ms = medians[0];
