@@ -132,7 +132,6 @@ TEST_F(System, OutputsThatCannotBeWrittenAreRefusedBeforeTheWork) {
               "absent/a.svg: cannot be created");
 }
 
-// Nobody writes to the pipes: a program that waits fails by the test's time limit.
 TEST_F(System, OutputsReplaceNeitherInputsNorOneAnother) {
   WriteTestSet("test");
   const std::string before = ReadTextFile(Path("model.bisparse"));
@@ -185,6 +184,7 @@ TEST_F(System, FlagsThatWouldBeIgnoredAreRefused) {
   ExpectError("bisparse-listen", "model.bisparse - -", 2, "FILE: - is given 2 times, 1 allowed");
 }
 
+// Nobody writes to the pipes: a program that waits fails by the test's time limit.
 TEST_F(System, PipesAreNotWaitedFor) {
   ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
   for (const std::string& program : kPrograms) {
