@@ -98,13 +98,15 @@ int main(int argc, char** argv) {
     CheckFlags(app);
     std::vector<apps::NamedPath> inputs = {
         {"--data", data.path}, {"--labels", data.labels}, {"--tune-file", tuning.file}};
-    for (const std::string& path : paths) inputs.push_back({"MODEL", path});
     for (const std::string& path : streams.streams) inputs.push_back({"--stream", path});
-    apps::RequireOutputs({{"--json", json},
-                          {"--predictions", predictions},
-                          {"--plot", plot},
-                          {"--output", streams.output}},
-                         inputs);
+    std::vector<apps::NamedPath> outputs = {
+        {"--json", json}, {"--predictions", predictions}, {"--plot", plot}};
+    // A model may be replaced by itself with other thresholds, by nothing else.
+    outputs.push_back({"--output", streams.output});
+    apps::RequireOutputs(outputs, inputs);
+    outputs.pop_back();
+    for (const std::string& path : paths) inputs.push_back({"MODEL", path});
+    apps::RequireOutputs(outputs, inputs);
     options.mode = ParseMode(mode);
     data.part = split == "auto"  ? apps::Part::kAuto
                 : split == "all" ? apps::Part::kWhole
