@@ -143,7 +143,7 @@ TEST_F(TrainProgram, ConfigurationsComeFromPipesButNothingElseDoes) {
   ExpectError("bisparse-export", "run -o a", 3, "best.pt: is not a regular file but a pipe");
 }
 
-// Clips alone have perturbed copies: train/loop/loop_test.cc tests them.
+// Clips alone have perturbed copies and other words: train/loop/loop_test.cc tests them.
 TEST_F(TrainProgram, WritesTheColumnsAndKeysOfThePage) {
   WriteText(
       "sparse.yaml",
@@ -165,7 +165,8 @@ TEST_F(TrainProgram, WritesTheColumnsAndKeysOfThePage) {
   for (std::string name; std::getline(names, name, ',');) columns.insert(name);
   EXPECT_EQ(columns, KeysOnPage("metrics.csv"));
   AddKeys(Json::parse(ReadTextFile(Path("run/log/summary.json"))), "", keys);
-  keys.insert("validation_perturbed");
+  keys.insert(
+      {"validation_perturbed", "unknown_accepted", "held_out_accepted", "held_out_samples"});
   EXPECT_EQ(keys, KeysOnPage("log/summary.json"));
   std::set<std::string> choice;
   AddKeys(Json::parse(ReadTextFile(Path("run/log/kernels.json"))), "", choice);
