@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The data set made of .npy files. Read first: npy.h. Tested in: npy_test.cc.
+// Past 400 lines: the checks of two arrays that must fit each other.
 #include "data/npy.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read first: stream_evaluation.h.
+// Read first: stream_evaluation.h. Past 400 lines: matching, the curve and the choice of thresholds replay one pass.
 #include "apps/support/stream_evaluation.h"
 
 #include <fmt/format.h>

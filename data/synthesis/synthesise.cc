@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spoken commands from processes of espeak-ng and flite; see synthesise.h for what is written.
+// Past 400 lines: who speaks, which words, and the running of programs fill one data set.
 #include "data/synthesis/synthesise.h"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface over the C++ one: handles hold C++ objects, and every call turns what is thrown into a status and a
 // message. Read first: deploy/include/bisparse/bisparse.h. Tested in: c_api_test.cc.
+// Past 400 lines: a short function for each of the header's, in its order.
 #include "bisparse/bisparse.h"
 
 #include <algorithm>

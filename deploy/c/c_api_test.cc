@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface gives the C++ one's bits, from C and from two threads; what is wrong is a status and a message, never an
-// exception or a crash.
+// exception or a crash. Past 400 lines: every function of the header with every wrong argument, on the same models.
 #include "bisparse/bisparse.h"
 
 #include <gmock/gmock.h>

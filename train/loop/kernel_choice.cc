@@ -33,10 +33,12 @@ std::vector<LayerWay> Read(const std::string& path, std::vector<LayerWay> ways) 
       all.is_object() && layers != all.end() && layers->is_array() && layers->size() == ways.size();
   for (size_t i = 0; right && i < ways.size(); ++i) {
     const nlohmann::json& layer = (*layers)[i];
-    if (!layer.is_object() || !layer.contains("way") || layer.value("name", "") != ways[i].name) {
-      break;
-    }
-    const std::string way = layer["way"].is_string() ? layer["way"].get<std::string>() : "";
+    const auto text = [&](const char* key) {
+      const auto value = layer.is_object() ? layer.find(key) : layer.end();
+      return value != layer.end() && value->is_string() ? value->get<std::string>() : "";
+    };
+    if (text("name") != ways[i].name) break;
+    const std::string way = text("way");
     if (way != "packed" && way != "masked") break;
     ways[i].packed = way == "packed";
     if (i + 1 == ways.size()) return ways;

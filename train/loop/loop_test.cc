@@ -948,7 +948,15 @@ TEST(Trainer, AutoKeepsItsChoiceInTheRun) {
     for (const LayerWay& way : ways) EXPECT_EQ(way.packed, packed) << way.name;
     EXPECT_EQ(ReadTextFile(path), choice.dump());
   }
-  for (const char* broken : {"", "{}", "[]", R"({"layers": [{"name": "conv1", "way": "fast"}]})"}) {
+  std::vector<std::string> files = {"", "{}", "[]", R"({"layers": [{"name": "conv1"}]})"};
+  for (const nlohmann::json& value : {nlohmann::json("fast"), nlohmann::json(1)}) {
+    for (const char* key : {"name", "way"}) {
+      nlohmann::json choice = kept;
+      choice["layers"][3][key] = value;
+      files.push_back(choice.dump());
+    }
+  }
+  for (const std::string& broken : files) {
     WriteFileAtomically(path, broken);
     EXPECT_THAT(ErrorOf([&] { ChooseKernels(config, path, true, nullptr, nullptr); }),
                 AllOf(HasSubstr(path), HasSubstr("packed or masked")))
